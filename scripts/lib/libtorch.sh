@@ -135,7 +135,3 @@ END
   [[ "$("$work/check")" == 6 ]] || stop "a program with LibTorch does not run; ldd says: $(ldd "$work/check")"
   rm -rf "$work"
 }
-
-# add_missing_libraries LIB METADATA: a CUDA wheel's LibTorch needs NVIDIA libraries from other
-# wheels. Those that neither LIB nor the system has are fetched and put beside it.
-add_missing_libraries() { :; }
