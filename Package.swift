@@ -45,11 +45,15 @@ let package = Package(
     // Floor 1.
     module("Tensors", ["CTorch"]),
 
+    // Floor 2.
+    module("Layers", ["Tensors"]),
+
     // Tests, and what they share.
     .target(
       name: "TestSupport", dependencies: ["Tensors"], path: "Tests/TestSupport",
       swiftSettings: settings),
     tests(of: "Tensors", ["TestSupport"]),
+    tests(of: "Layers", ["Tensors", "TestSupport"]),
   ],
   cxxLanguageStandard: .cxx20
 )

@@ -223,3 +223,20 @@ extension Tensor {
     return self
   }
 }
+
+private let scatterOperator = Operator("aten::scatter_", "src")
+
+extension Tensor {
+  /// Replaces elements at given places.
+  ///
+  /// - Parameters:
+  ///   - dimension: Dimension that the indices count along.
+  ///   - indices: int64 places.
+  ///   - source: The new elements, of the indices' shape.
+  /// - Returns: This tensor.
+  @discardableResult
+  public func scatteringInPlace(_ dimension: Int, _ indices: Tensor, _ source: Tensor) -> Tensor {
+    scatterOperator(.tensor(self), .int(dimension), .tensor(indices), .tensor(source))
+    return self
+  }
+}

@@ -1,0 +1,56 @@
+public import Tensors
+
+/// What each position of a batch may attend to.
+public struct AttentionMask {
+  /// Added to attention scores, `[batch or 1, 1, length, keyLength]`; nil where `isCausal` says all.
+  public let bias: Tensor?
+  /// Whether position i sees exactly the keys up to i.
+  public let isCausal: Bool
+
+  /// Makes a mask.
+  ///
+  /// - Parameters:
+  ///   - bias: Added to attention scores, or nil.
+  ///   - isCausal: Whether position i sees exactly the keys up to i; needs `bias == nil`.
+  public init(bias: Tensor? = nil, isCausal: Bool = false) {
+    self.bias = bias
+    self.isCausal = isCausal
+  }
+
+  /// A mask for a decoder.
+  ///
+  /// - Parameters:
+  ///   - length: Number of query positions; they are the last of the keys.
+  ///   - keyLength: Number of keys.
+  ///   - keyMask: `[batch, keyLength]`, zero where a key is padding; nil when none is.
+  ///   - sequenceIDs: `[batch, keyLength]`, equal where two positions belong to one document of a
+  ///     packed row; nil when rows are not packed.
+  ///   - window: How many keys up to itself a position sees; nil for all.
+  ///   - dtype: Type of the scores.
+  ///   - device: Where the mask lives.
+  /// - Returns: The cheapest mask that says so.
+  public static func decoder(
+    length: Int, keyLength: Int, keyMask: Tensor? = nil, sequenceIDs: Tensor? = nil,
+    window: Int? = nil, dtype: DType = .float32, device: Device = .cpu
+  ) -> AttentionMask {
+    let window = window.flatMap { $0 < keyLength ? $0 : nil }
+    if keyMask == nil && sequenceIDs == nil && window == nil {
+      if length == keyLength { return AttentionMask(isCausal: true) }
+      if length == 1 { return AttentionMask() }
+    }
+    let keys = Tensor.arange(0, keyLength, device: device).unsqueezed(0)  // [1, K]
+    let queries = Tensor.arange(keyLength - length, keyLength, device: device).unsqueezed(1)
+    var visible = keys .<= queries  // [L, K]
+    if let window { visible = visible .& ((queries - keys) .< Double(window)) }
+    visible = visible.unsqueezed(0).unsqueezed(0)  // [1, 1, L, K]
+    if let keyMask { visible = visible .& (keyMask .!= 0).unsqueezed(1).unsqueezed(1) }
+    if let sequenceIDs {
+      let own = sequenceIDs.narrowed(1, keyLength - length..<keyLength)
+      visible = visible .& (own.unsqueezed(2) .== sequenceIDs.unsqueezed(1)).unsqueezed(1)
+    }
+    // The lowest finite number and not -infinity: a row that sees nothing becomes uniform, not NaN.
+    let bias = Tensor.zeros(visible.shape, dtype: dtype, device: device)
+      .filled(where: visible.negated(), dtype.lowestFinite)
+    return AttentionMask(bias: bias)
+  }
+}

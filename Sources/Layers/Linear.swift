@@ -1,0 +1,44 @@
+public import Tensors
+
+/// A linear layer: a place in the model whose projection can be exchanged.
+///
+/// Quantisation and adapters replace `projection`; the layer's place and path stay.
+public final class Linear: Module {
+  /// What the layer computes with.
+  public var projection: any LinearProjection
+
+  /// Makes a layer.
+  ///
+  /// - Parameter projection: What it computes with.
+  public init(_ projection: any LinearProjection) { self.projection = projection }
+
+  /// Makes a dense layer.
+  ///
+  /// - Parameters:
+  ///   - weight: `[outputSize, inputSize]`.
+  ///   - bias: `[outputSize]`, or nil.
+  public convenience init(weight: Tensor, bias: Tensor? = nil) {
+    self.init(DenseProjection(weight: Parameter(weight), bias: bias.map(Parameter.init)))
+  }
+
+  /// Size of the last dimension of inputs.
+  public var inputSize: Int { projection.inputSize }
+  /// Size of the last dimension of outputs.
+  public var outputSize: Int { projection.outputSize }
+
+  /// y = x W^T + b.
+  ///
+  /// - Parameter x: `[..., inputSize]`.
+  /// - Returns: `[..., outputSize]`.
+  public func callAsFunction(_ x: Tensor) -> Tensor { projection(x) }
+
+  /// The projection's parts: what an adapter adds, or none.
+  public var children: [(name: String, module: any Module)] { projection.children }
+
+  /// The projection's parameters.
+  ///
+  /// - Parameter transform: Gets each parameter's name.
+  public func mapParameters(_ transform: (String, Parameter) -> Parameter) {
+    projection.mapParameters(transform)
+  }
+}

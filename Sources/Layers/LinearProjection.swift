@@ -1,0 +1,69 @@
+public import Tensors
+
+/// What a linear layer computes with: dense, quantised, or either of them with adapters.
+///
+/// Adapters are written over this protocol alone, so that every method works on every kind of
+/// weight.
+public protocol LinearProjection: Module {
+  /// Size of the last dimension of inputs.
+  var inputSize: Int { get }
+  /// Size of the last dimension of outputs.
+  var outputSize: Int { get }
+  /// The bias `[outputSize]`, or nil.
+  var bias: Parameter? { get }
+
+  /// y = x W^T + b.
+  ///
+  /// - Parameter x: `[..., inputSize]`.
+  /// - Returns: `[..., outputSize]`.
+  func callAsFunction(_ x: Tensor) -> Tensor
+
+  /// W as numbers.
+  ///
+  /// - Returns: `[outputSize, inputSize]`; may alias the stored weight, so it must not be changed.
+  func denseWeight() -> Tensor
+}
+
+/// A linear projection whose weight is stored as it is.
+public final class DenseProjection: LinearProjection {
+  /// W, `[outputSize, inputSize]`.
+  public var weight: Parameter
+  /// b, `[outputSize]`, or nil.
+  public var bias: Parameter?
+
+  /// Makes a projection over parameters, which may be shared with other modules.
+  ///
+  /// - Parameters:
+  ///   - weight: `[outputSize, inputSize]`.
+  ///   - bias: `[outputSize]`, or nil.
+  public init(weight: Parameter, bias: Parameter? = nil) {
+    self.weight = weight
+    self.bias = bias
+  }
+
+  /// Size of the last dimension of inputs.
+  public var inputSize: Int { weight.value.size(1) }
+  /// Size of the last dimension of outputs.
+  public var outputSize: Int { weight.value.size(0) }
+
+  /// y = x W^T + b.
+  ///
+  /// - Parameter x: `[..., inputSize]`.
+  /// - Returns: `[..., outputSize]`.
+  public func callAsFunction(_ x: Tensor) -> Tensor {
+    x.linear(weight.value, bias: bias?.value)
+  }
+
+  /// The stored weight.
+  ///
+  /// - Returns: `[outputSize, inputSize]`, not a copy.
+  public func denseWeight() -> Tensor { weight.value }
+
+  /// `weight` and, where there is one, `bias`.
+  ///
+  /// - Parameter transform: Gets each parameter's name.
+  public func mapParameters(_ transform: (String, Parameter) -> Parameter) {
+    weight = transform("weight", weight)
+    bias = bias.map { transform("bias", $0) }
+  }
+}
