@@ -40,13 +40,19 @@ let package = Package(
     // Libraries of the system.
     .systemLibrary(name: "CLibTorch", pkgConfig: libTorch),
 
+
     // Floor 0: what knows nothing of the rest.
     .target(name: "CTorch", dependencies: ["CLibTorch"]),
+    .target(name: "CJSONParser", linkerSettings: [.linkedLibrary("simdjson")]),
+    module("JSONValues", ["CJSONParser"]),
     // Floor 1.
     module("Tensors", ["CTorch"]),
 
     // Floor 2.
     module("Layers", ["Tensors"]),
+    module("Checkpoints", ["Tensors", "JSONValues"]),
+    // Floor 3.
+    module("Models", ["Checkpoints", "JSONValues", "Layers", "Tensors"]),
 
     // Tests, and what they share.
     .target(

@@ -1,0 +1,48 @@
+import Checkpoints
+import JSONValues
+public import Tensors
+
+/// Opens a model directory as whatever its `config.json` says it is.
+public enum AutoModelForCausalLM {
+  /// Families by `model_type`. A new one is one line here.
+  static let families: [DecoderFamily] = [.llama, .mistral, .qwen2, .qwen3]
+
+  /// Values of `model_type` that can be opened.
+  public static var modelTypes: [String] { families.map(\.modelType).sorted() }
+
+  /// Opens a model directory.
+  ///
+  /// Weights are mapped from the files, not read, where dtype and device allow it.
+  ///
+  /// - Parameters:
+  ///   - directory: A Hugging Face directory: `config.json` and safetensors, sharded or not.
+  ///   - dtype: Type to compute in; nil for the checkpoint's own.
+  ///   - device: Where to compute.
+  /// - Returns: The model, nothing of it trainable.
+  /// - Throws: ``ModelError``, `CheckpointError` or `JSONError` when the directory is not such a
+  ///   model.
+  public static func fromPretrained(
+    _ directory: String, dtype: DType? = .float32, device: Device = .cpu
+  ) throws -> DecoderForCausalLM {
+    let configuration = try configuration(of: directory)
+    let checkpoint = try SafetensorsCheckpoint(directory: directory)
+    return try DecoderLoader(
+      configuration: configuration, checkpoint: checkpoint, dtype: dtype, device: device
+    ).causalLM()
+  }
+
+  /// Reads the configuration of a model directory.
+  ///
+  /// - Parameter directory: A Hugging Face directory.
+  /// - Returns: Shape and switches.
+  /// - Throws: ``ModelError`` or `JSONError` when `config.json` is missing or unusable.
+  public static func configuration(of directory: String) throws -> DecoderConfiguration {
+    let path = directory + "/config.json"
+    let reader = ConfigurationReader(json: try JSON.read(path: path), path: path)
+    let type = try reader.string("model_type")
+    guard let family = families.first(where: { $0.modelType == type }) else {
+      throw ModelError.unknownModelType(path: path, type: type, known: modelTypes)
+    }
+    return try DecoderConfiguration(reader, family: family)
+  }
+}

@@ -1,0 +1,51 @@
+public import Tensors
+
+/// Keys and values of positions that a decoder has seen, for each layer.
+public final class KeyValueCache {
+  /// Most positions it can hold.
+  public let capacity: Int
+  /// Positions that it holds.
+  public private(set) var length = 0
+  private var keys: [Tensor?]
+  private var values: [Tensor?]
+
+  /// Makes an empty cache.
+  ///
+  /// - Parameters:
+  ///   - layerCount: Blocks of the model.
+  ///   - capacity: Most positions, in tokens; memory is taken at the first use.
+  public init(layerCount: Int, capacity: Int) {
+    self.capacity = capacity
+    keys = Array(repeating: nil, count: layerCount)
+    values = Array(repeating: nil, count: layerCount)
+  }
+
+  /// Appends one layer's new keys and values and returns all of them.
+  ///
+  /// `length` changes only with ``advance(by:)``, after every layer.
+  func append(layer: Int, key: Tensor, value: Tensor) -> (key: Tensor, value: Tensor) {
+    let added = key.size(2)
+    precondition(length + added <= capacity, "KeyValueCache: \(length + added) > \(capacity)")
+    func put(_ tensor: Tensor, _ store: inout [Tensor?]) -> Tensor {
+      var shape = tensor.shape
+      shape[2] = capacity
+      let room = store[layer] ?? Tensor.empty(shape, dtype: tensor.dtype, device: tensor.device)
+      store[layer] = room
+      room.narrowed(2, length..<length + added).copyInPlace(from: tensor)
+      return room.narrowed(2, 0..<length + added)
+    }
+    return (put(key, &keys), put(value, &values))
+  }
+
+  func advance(by count: Int) { length += count }
+
+  /// Keeps some rows of the batch, in a new order.
+  ///
+  /// - Parameter rows: int64 indices of the rows to keep.
+  public func keep(rows: Tensor) {
+    for layer in keys.indices {
+      keys[layer] = keys[layer]?.selecting(0, rows)
+      values[layer] = values[layer]?.selecting(0, rows)
+    }
+  }
+}

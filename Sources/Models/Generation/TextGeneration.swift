@@ -1,0 +1,85 @@
+import Layers
+import Tensors
+
+extension DecoderForCausalLM {
+  /// Continues prompts token by token.
+  ///
+  /// Rows of different lengths are padded on the left. A row ends with an end-of-text token, which
+  /// is the last of its result, or after `maximumNewTokens`.
+  ///
+  /// - Parameters:
+  ///   - prompts: Ids of each prompt, at least one each.
+  ///   - maximumNewTokens: Most tokens to add to each.
+  ///   - sampling: How tokens are chosen.
+  ///   - endOfTextIDs: Tokens that end a row.
+  ///   - onToken: Called with row and token as soon as each is known; return false to stop all.
+  /// - Returns: The new tokens of each row.
+  /// - Throws: ``ModelError/input(_:)`` when a prompt is empty, has an id outside the vocabulary, or
+  ///   is longer than the model allows.
+  public func generate(
+    prompts: [[Int]], maximumNewTokens: Int, sampling: SamplingConfiguration = .greedy,
+    endOfTextIDs: Set<Int>, onToken: (_ row: Int, _ token: Int) -> Bool = { _, _ in true }
+  ) throws(ModelError) -> [[Int]] {
+    guard !prompts.isEmpty else { return [] }
+    for prompt in prompts { try check(prompt, room: 1) }
+    let width = prompts.map(\.count).max() ?? 0
+    let capacity = min(width + maximumNewTokens, max(configuration.maximumLength, width + 1))
+    return withoutGradients {
+      let sampler = TokenSampler(sampling)
+      let cache = KeyValueCache(layerCount: configuration.layerCount, capacity: capacity)
+      let isPadded = prompts.contains { $0.count < width }
+      let padding = configuration.paddingID ?? 0
+      var ids = Tensor(
+        prompts.flatMap { Array(repeating: padding, count: width - $0.count) + $0 },
+        shape: [prompts.count, width]
+      ).to(device: device)
+      var mask =
+        isPadded
+        ? Tensor(
+          prompts.flatMap { prompt in
+            (0..<width).map { $0 < width - prompt.count ? 0 : 1 }
+          }, shape: [prompts.count, width]
+        ).to(device: device) : nil
+      var positions = mask.map { ($0.cumulativeSum() + -1.0).clamped(lower: 0).to(.int64) }
+      var results = prompts.map { _ in [Int]() }
+      var open = Set(prompts.indices)
+      while cache.length < capacity, results[open.first ?? 0].count < maximumNewTokens {
+        let hidden = model(DecoderInput(ids: ids, mask: mask, positions: positions), cache: cache)
+        let last = hidden.narrowed(1, hidden.size(1) - 1..<hidden.size(1))
+        let scores = head(last).reshaped([prompts.count, -1]).to(.float32)
+        let chosen = sampler.next(scores)
+        for (row, token) in chosen.array(of: Int.self).enumerated() where open.contains(row) {
+          results[row].append(token)
+          if endOfTextIDs.contains(token) { open.remove(row) }
+          if !onToken(row, token) { return results }
+        }
+        if open.isEmpty { break }
+        ids = chosen.unsqueezed(1)
+        if let current = mask {
+          mask = Tensor.concatenated(
+            [current, Tensor.ones([prompts.count, 1], dtype: .int64, device: device)], dimension: 1)
+          positions = positions.map { $0.narrowed(1, $0.size(1) - 1..<$0.size(1)) + 1.0 }
+            .map { $0.to(.int64) }
+        }
+      }
+      return results
+    }
+  }
+
+  /// Checks that ids can be given to this model.
+  ///
+  /// - Parameters:
+  ///   - ids: Ids of one row.
+  ///   - room: How many positions must be left.
+  /// - Throws: ``ModelError/input(_:)`` naming what is wrong.
+  public func check(_ ids: [Int], room: Int = 0) throws(ModelError) {
+    guard !ids.isEmpty else { throw .input("a row has no tokens") }
+    if let bad = ids.first(where: { $0 < 0 || $0 >= configuration.vocabularySize }) {
+      throw .input("token id \(bad) is outside the vocabulary of \(configuration.vocabularySize)")
+    }
+    guard ids.count + room <= configuration.maximumLength else {
+      throw .input(
+        "\(ids.count) tokens are more than the model's limit of \(configuration.maximumLength)")
+    }
+  }
+}

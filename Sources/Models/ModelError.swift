@@ -1,0 +1,34 @@
+/// What can be wrong with a model that somebody brings.
+public enum ModelError: Error, Equatable, Sendable {
+  /// `config.json` is not a usable configuration.
+  case configuration(path: String, key: String, expected: String, actual: String)
+  /// The model's type is not one of the registry.
+  case unknownModelType(path: String, type: String, known: [String])
+  /// A feature that the configuration asks for is not there yet.
+  case unsupported(path: String, what: String, supported: [String])
+  /// A weight that the model needs is not in the checkpoint.
+  case missingTensor(path: String, name: String)
+  /// A weight has another shape than the configuration says.
+  case wrongShape(path: String, name: String, expected: [Int], actual: [Int])
+  /// Ids or lengths that the model cannot take.
+  case input(String)
+}
+
+extension ModelError: CustomStringConvertible {
+  /// What is wrong, where, and what was expected.
+  public var description: String {
+    switch self {
+    case .configuration(let path, let key, let expected, let actual):
+      "\(path): \(key) is \(actual), expected \(expected)"
+    case .unknownModelType(let path, let type, let known):
+      "\(path): model type \"\(type)\" is not supported; known: \(known.joined(separator: ", "))"
+    case .unsupported(let path, let what, let supported):
+      "\(path): \(what) is not supported; supported: \(supported.joined(separator: ", "))"
+    case .missingTensor(let path, let name):
+      "\(path): the checkpoint has no tensor \(name)"
+    case .wrongShape(let path, let name, let expected, let actual):
+      "\(path): tensor \(name) has shape \(actual), expected \(expected) by config.json"
+    case .input(let message): message
+    }
+  }
+}
