@@ -1,0 +1,86 @@
+#if canImport(Darwin)
+  import Darwin
+#elseif canImport(Musl)
+  import Musl
+#else
+  import Glibc
+#endif
+
+/// A regular file mapped into memory, read only.
+///
+/// The mapping lives as long as the object: whoever keeps a pointer into ``bytes`` keeps the object
+/// too. Pages are read when they are touched. A file that another process shortens while it is
+/// mapped faults on access, as with every mapping; files replaced by a rename (as all writers here
+/// do) are safe.
+public final class MappedFile: Sendable {
+  /// The path as it was given.
+  public let path: String
+
+  /// The size of the file in bytes.
+  public let count: Int
+
+  nonisolated(unsafe) private let base: UnsafeMutableRawPointer?
+
+  /// Maps a file.
+  ///
+  /// - Parameter path: an existing regular file; it may be empty.
+  /// - Throws: ``CheckpointError/missing(path:)`` or ``CheckpointError/unreadable(path:reason:)``.
+  public init(path: String) throws(CheckpointError) {
+    let descriptor = open(path, O_RDONLY | O_CLOEXEC)
+    guard descriptor >= 0 else { throw .reading(path, code: errno) }
+    defer { close(descriptor) }
+    var status = stat()
+    guard fstat(descriptor, &status) == 0 else { throw .reading(path, code: errno) }
+    guard status.st_mode & S_IFMT == S_IFREG else {
+      let isDirectory = status.st_mode & S_IFMT == S_IFDIR
+      throw .unreadable(
+        path: path, reason: isDirectory ? "it is a directory" : "it is not a regular file")
+    }
+    let size = Int(status.st_size)
+    if size > 0 {
+      guard let address = mmap(nil, size, PROT_READ, MAP_PRIVATE, descriptor, 0),
+        address != MAP_FAILED
+      else { throw .reading(path, code: errno) }
+      base = address
+    } else {
+      base = nil
+    }
+    count = size
+    self.path = path
+  }
+
+  deinit {
+    if let base {
+      munmap(base, count)
+    }
+  }
+
+  /// The content of the file, valid as long as this object.
+  public var bytes: UnsafeRawBufferPointer { UnsafeRawBufferPointer(start: base, count: count) }
+
+  /// Tells the system that the file will be read once from its beginning to its end.
+  public func expectSequentialReading() {
+    if let base {
+      _ = madvise(base, count, MADV_SEQUENTIAL)
+    }
+  }
+}
+
+extension CheckpointError {
+  /// The error for a failed call on an input.
+  static func reading(_ path: String, code: Int32) -> CheckpointError {
+    if code == ENOENT || code == ENOTDIR {
+      return .missing(path: path)
+    }
+    return .unreadable(path: path, reason: String(cString: strerror(code)))
+  }
+
+  /// The error for a failed call on an output.
+  static func writing(_ path: String, code: Int32) -> CheckpointError {
+    switch code {
+    case ENOSPC, EDQUOT: .diskFull(path: path)
+    case ENOENT: .parentMissing(path: path, parent: parentDirectory(of: path))
+    default: .cannotWrite(path: path, reason: String(cString: strerror(code)))
+    }
+  }
+}
