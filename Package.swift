@@ -53,6 +53,7 @@ let package = Package(
     module("Checkpoints", ["Tensors", "JSONValues"]),
     // Floor 3.
     module("Models", ["Checkpoints", "JSONValues", "Layers", "Tensors"]),
+    module("Adapters", ["Checkpoints", "JSONValues", "Layers", "Models", "Tensors"]),
 
     // Tests, and what they share.
     .target(

@@ -1,0 +1,58 @@
+/// What can be wrong with an adapter or its configuration.
+public enum AdapterError: Error, Equatable, Sendable {
+  /// A field of the configuration has a value that it cannot have.
+  case configuration(field: String, expected: String, actual: String)
+  /// A field asks for something that is not there yet.
+  case unsupported(field: String, value: String)
+  /// The file is not of a known method.
+  case unknownMethod(path: String, type: String, known: [String])
+  /// Names that no layer of the model has.
+  case noSuchModules(names: [String], known: [String])
+  /// A tensor has another shape than the model needs: the adapter was made for another base.
+  case wrongShape(path: String, key: String, expected: [Int], actual: [Int])
+  /// The file lacks tensors or has some that the model has no place for.
+  case keys(path: String, missing: [String], unexpected: [String])
+  /// A merge would put infinities or NaN into a weight.
+  case notFinite(module: String, adapter: String)
+  /// An adapter of that name is there already, or is not there.
+  case name(String, exists: Bool)
+}
+
+extension AdapterError: CustomStringConvertible {
+  /// What is wrong, where, and what to do.
+  public var description: String {
+    switch self {
+    case .configuration(let field, let expected, let actual):
+      "adapter configuration: \(field) is \(actual), expected \(expected)"
+    case .unsupported(let field, let value):
+      "adapter configuration: \(field) = \(value) is not supported"
+    case .unknownMethod(let path, let type, let known):
+      "\(path): peft_type \"\(type)\" is not supported; known: \(known.joined(separator: ", "))"
+    case .noSuchModules(let names, let known):
+      """
+      target modules \(names.joined(separator: ", ")) are not in the model; it has \
+      \(known.joined(separator: ", "))
+      """
+    case .wrongShape(let path, let key, let expected, let actual):
+      """
+      \(path): \(key) has shape \(actual), but the model needs \(expected): the adapter was made \
+      for another base model
+      """
+    case .keys(let path, let missing, let unexpected):
+      "\(path): "
+        + [
+          missing.isEmpty ? nil : "lacks \(Self.some(missing))",
+          unexpected.isEmpty
+            ? nil : "has tensors that the model has no place for: \(Self.some(unexpected))",
+        ].compactMap { $0 }.joined(separator: "; ")
+    case .notFinite(let module, let adapter):
+      "merging adapter \"\(adapter)\" into \(module) would give infinite or undefined weights"
+    case .name(let name, let exists):
+      "adapter \"\(name)\" \(exists ? "exists already" : "does not exist")"
+    }
+  }
+
+  private static func some(_ keys: [String]) -> String {
+    keys.prefix(5).joined(separator: ", ") + (keys.count > 5 ? " and \(keys.count - 5) more" : "")
+  }
+}

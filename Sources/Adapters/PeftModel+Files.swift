@@ -1,0 +1,102 @@
+import Checkpoints
+import JSONValues
+import Layers
+public import Models
+import Tensors
+
+extension PeftModel {
+  /// Writes an adapter as PEFT does: `adapter_config.json` and `adapter_model.safetensors`.
+  ///
+  /// - Parameters:
+  ///   - directory: Where; made when it does not exist.
+  ///   - adapter: Which adapter; nil for the first active one.
+  /// - Throws: `CheckpointError` when it cannot be written.
+  public func savePretrained(_ directory: String, adapter: String? = nil) throws {
+    let name = adapter ?? context.active.first ?? "default"
+    guard let configuration = configurations.first(where: { $0.name == name })?.configuration
+    else { throw AdapterError.name(name, exists: false) }
+    try makeDirectory(directory)
+    try SafetensorsWriter.save(
+      directory + "/adapter_model.safetensors",
+      tensors: adapterParameters(name).map { ($0.key, $0.parameter.value) })
+    // "all-linear" means other layers in another model: the file names those that were meant.
+    let targets = configuration.targetModules == .allLinear ? targetNames(name) : nil
+    try AtomicFile.write(
+      path: directory + "/adapter_config.json",
+      text: configuration.json(targets: targets).serialized(indent: 2, sortedKeys: true))
+  }
+
+  /// Opens an adapter directory on a model.
+  ///
+  /// Loading is strict: every tensor of the adapter must be in the file with the right shape, and
+  /// every tensor of the file must have a place.
+  ///
+  /// - Parameters:
+  ///   - base: The model; changed in place.
+  ///   - directory: An adapter directory of PEFT or of ``savePretrained(_:adapter:)``.
+  ///   - adapterName: The name it gets here.
+  ///   - trainable: Whether training goes on.
+  ///   - seed: Start of the random numbers of dropout.
+  /// - Returns: The model with the adapter, which acts.
+  /// - Throws: ``AdapterError``, `CheckpointError` or `JSONError` when the directory is not such an
+  ///   adapter or was made for another model.
+  public static func fromPretrained(
+    _ base: DecoderForCausalLM, _ directory: String, adapterName: String = "default",
+    trainable: Bool = false, seed: UInt64 = 0
+  ) throws -> PeftModel {
+    let file = try AdapterFile(directory)
+    let model = try PeftModel(base, file.configuration, adapterName: adapterName, seed: seed)
+    try model.load(file, into: adapterName)
+    try model.setAdapter([adapterName], trainable: trainable)
+    return model
+  }
+
+  /// Adds an adapter directory beside those that are there; it does not act yet.
+  ///
+  /// - Parameters:
+  ///   - directory: An adapter directory.
+  ///   - name: The name it gets here.
+  /// - Throws: As ``fromPretrained(_:_:adapterName:trainable:seed:)``.
+  public func loadAdapter(_ directory: String, name: String) throws {
+    let file = try AdapterFile(directory)
+    try addAdapter(name, file.configuration)
+    try load(file, into: name)
+  }
+
+  private func load(_ file: AdapterFile, into name: String) throws {
+    let parameters = adapterParameters(name)
+    let path = file.weights.path
+    let present = Set(file.weights.entries.map(\.name))
+    let needed = Set(parameters.map(\.key))
+    let missing = parameters.map(\.key).filter { !present.contains($0) }
+    let unexpected = present.subtracting(needed).sorted()
+    guard missing.isEmpty, unexpected.isEmpty else {
+      throw AdapterError.keys(path: path, missing: missing, unexpected: unexpected)
+    }
+    for (key, parameter) in parameters {
+      guard let entry = file.weights[key] else { continue }
+      guard entry.shape == parameter.value.shape else {
+        throw AdapterError.wrongShape(
+          path: path, key: key, expected: parameter.value.shape, actual: entry.shape)
+      }
+      let trainable = parameter.isTrainable
+      let current = parameter.value
+      // A copy: the file may be replaced while the model lives.
+      parameter.value = try file.weights.tensor(entry).to(current.dtype)
+        .to(device: current.device).cloned()
+      parameter.isTrainable = trainable
+    }
+  }
+}
+
+/// The two files of an adapter directory.
+private struct AdapterFile {
+  let configuration: LoRAConfig
+  let weights: SafetensorsFile
+
+  init(_ directory: String) throws {
+    let path = directory + "/adapter_config.json"
+    configuration = try LoRAConfig(json: try JSON.read(path: path), path: path)
+    weights = try SafetensorsFile(path: directory + "/adapter_model.safetensors")
+  }
+}

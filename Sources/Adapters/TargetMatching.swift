@@ -1,0 +1,133 @@
+import Layers
+
+/// Finds the layers of a model that a configuration means, by PEFT's rules.
+struct TargetMatching {
+  /// Paths of the linear layers, in the order of the model.
+  let linearPaths: [String]
+  /// Path of the output head, which "all-linear" leaves out.
+  let headPath: String
+
+  init(_ model: any Module, headPath: String) {
+    linearPaths = model.modules().filter { $0.module is Linear }.map(\.path)
+    self.headPath = headPath
+  }
+
+  /// The layers that get an adapter.
+  ///
+  /// - Throws: ``AdapterError`` when nothing matches, or when some name of a list matches nothing
+  ///   (PEFT is silent about those).
+  func targets(of configuration: LoRAConfig) throws(AdapterError) -> [String] {
+    let excluded = try excludedPaths(configuration)
+    let chosen = configuration.targetModules ?? .names(["q_proj", "v_proj"])
+    let candidates = linearPaths.filter { !excluded.contains($0) }
+    var result: [String]
+    switch chosen {
+    case .allLinear:
+      result = candidates.filter { $0 != headPath }
+    case .pattern(let pattern):
+      let expression = try regularExpression(pattern, field: "target_modules")
+      result = candidates.filter { (try? expression.wholeMatch(in: $0)) != nil }
+    case .names(let names):
+      let unmatched = names.filter { name in !linearPaths.contains { Self.matches($0, name) } }
+      guard unmatched.isEmpty else { throw .noSuchModules(names: unmatched, known: suffixes) }
+      result = candidates.filter { path in names.contains { Self.matches(path, $0) } }
+    }
+    if let layers = configuration.layersToTransform {
+      result = result.filter { path in
+        Self.layerIndex(path, patterns: configuration.layersPattern).map(layers.contains) ?? false
+      }
+    }
+    guard !result.isEmpty else {
+      throw .noSuchModules(names: [describe(chosen)], known: suffixes)
+    }
+    return result
+  }
+
+  /// Whether a path is a name or ends with a dot and it.
+  static func matches(_ path: String, _ name: String) -> Bool {
+    path == name || path.hasSuffix("." + name)
+  }
+
+  /// The number of the block that a path lies in: the first numeric part that has a name before it,
+  /// or the one behind one of the patterns.
+  static func layerIndex(_ path: String, patterns: [String]) -> Int? {
+    let parts = path.split(separator: ".")
+    for (index, part) in parts.enumerated() {
+      guard let number = Int(part), index > 0 else { continue }
+      if patterns.isEmpty ? index > 1 : patterns.contains(String(parts[index - 1])) {
+        return number
+      }
+    }
+    return nil
+  }
+
+  /// The shortest names that stand for exactly these layers, sorted.
+  ///
+  /// As PEFT does for "all-linear": each path is cut to the shortest ending, at a dot, that no other
+  /// module shares.
+  func shortestNames(for targets: [String], among allPaths: [String]) -> [String] {
+    let chosen = Set(targets)
+    let others = allPaths.filter { !chosen.contains($0) }
+    var names: Set<String> = []
+    for path in targets {
+      let parts = path.split(separator: ".")
+      let cut = (1...parts.count).lazy.map { parts.suffix($0).joined(separator: ".") }
+        .first { name in !others.contains { Self.matches($0, name) } }
+      names.insert(cut ?? path)
+    }
+    return names.sorted()
+  }
+
+  /// The value that a pattern table gives a layer, else the default.
+  ///
+  /// Keys are expressions for the end of a path, the first match counts.
+  static func value<Value>(
+    for path: String, in table: [(pattern: String, value: Value)], default fallback: Value
+  ) throws(AdapterError) -> Value {
+    for (pattern, value) in table {
+      let expression = try regularExpression("(.*\\.)?(\(pattern))", field: "rank_pattern")
+      if (try? expression.wholeMatch(in: path)) != nil { return value }
+    }
+    return fallback
+  }
+
+  private func excludedPaths(_ configuration: LoRAConfig) throws(AdapterError) -> Set<String> {
+    var excluded: Set<String> = []
+    switch configuration.excludeModules {
+    case .names(let names):
+      excluded.formUnion(linearPaths.filter { path in names.contains { Self.matches(path, $0) } })
+    case .pattern(let pattern):
+      let expression = try regularExpression(pattern, field: "exclude_modules")
+      excluded.formUnion(linearPaths.filter { (try? expression.wholeMatch(in: $0)) != nil })
+    case .allLinear, nil: break
+    }
+    for name in configuration.modulesToSave {
+      excluded.formUnion(
+        linearPaths.filter { Self.matches($0, name) || ".\($0)".contains(".\(name).") })
+    }
+    return excluded
+  }
+
+  /// Last parts of the paths of linear layers, for messages.
+  private var suffixes: [String] {
+    Array(Set(linearPaths.map { String($0.split(separator: ".").last ?? "") })).sorted()
+  }
+
+  private func describe(_ targets: TargetModules) -> String {
+    switch targets {
+    case .names(let names): names.joined(separator: ", ")
+    case .pattern(let pattern): pattern
+    case .allLinear: "all-linear"
+    }
+  }
+}
+
+private func regularExpression(
+  _ pattern: String, field: String
+) throws(AdapterError) -> Regex<AnyRegexOutput> {
+  do {
+    return try Regex(pattern)
+  } catch {
+    throw .configuration(field: field, expected: "a regular expression", actual: pattern)
+  }
+}
