@@ -142,16 +142,16 @@ package struct GGUFHeader: Sendable {
     guard row % type.blockSize == 0 else {
       throw .rowLength(tensor: name, type: type, found: row, blockSize: type.blockSize)
     }
-    var count = row / type.blockSize
-    var elements = row
-    for factor in shape.dropLast() {
-      let (next, overflow) = count.multipliedReportingOverflow(by: factor)
-      let (all, elementOverflow) = elements.multipliedReportingOverflow(by: factor)
-      if overflow || elementOverflow { throw .shapeOverflow(tensor: name, extents: extents) }
-      count = next
-      elements = all
+    var elements = 1
+    for extent in shape {
+      // Zeros are left out: products over some of the axes must not overflow either.
+      let (product, overflow) = elements.multipliedReportingOverflow(by: max(extent, 1))
+      if overflow { throw .shapeOverflow(tensor: name, extents: extents) }
+      elements = product
     }
-    let (bytes, overflow) = count.multipliedReportingOverflow(by: type.blockByteCount)
+    if shape.contains(0) { return 0 }
+    let blocks = elements / type.blockSize
+    let (bytes, overflow) = blocks.multipliedReportingOverflow(by: type.blockByteCount)
     if overflow { throw .shapeOverflow(tensor: name, extents: extents) }
     return bytes
   }

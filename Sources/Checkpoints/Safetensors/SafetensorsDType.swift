@@ -80,7 +80,8 @@ public enum SafetensorsDType: String, Sendable, CaseIterable {
         throw .field(
           tensor: tensor, field: "shape", expected: "non-negative integers", found: "\(extent)")
       }
-      let (product, overflow) = count.multipliedReportingOverflow(by: extent)
+      // Zeros are left out: products over some of the axes (strides) must not overflow either.
+      let (product, overflow) = count.multipliedReportingOverflow(by: max(extent, 1))
       if overflow {
         throw .shapeOverflow(tensor: tensor, shape: shape)
       }
@@ -90,6 +91,7 @@ public enum SafetensorsDType: String, Sendable, CaseIterable {
     if overflow {
       throw .shapeOverflow(tensor: tensor, shape: shape)
     }
+    if shape.contains(0) { return 0 }
     if bits % 8 != 0 {
       throw .notWholeBytes(tensor: tensor, shape: shape, bitCount: bits)
     }
