@@ -10,6 +10,8 @@ struct AddedVocabulary: Sendable {
 
   private(set) var vocabulary = Vocabulary()
   private(set) var tokens: [Int: AddedToken] = [:]
+  /// What each id stands for: the content as it is searched.
+  private(set) var texts: [Int: [UInt8]] = [:]
   private var specialContents = ByteTable()
   private var rawTrie = TokenTrie()
   private var normalizedTrie = TokenTrie()
@@ -41,16 +43,12 @@ struct AddedVocabulary: Sendable {
       } else {
         rawTrie.insert(content, value: id)
       }
+      texts[id] = content
     }
   }
 
   /// Whether no token is searched in normalized text.
   var hasOnlyRawTokens: Bool { normalizedTrie.isEmpty }
-
-  func isSpecial(_ id: Int) -> Bool {
-    guard let token = tokens[id] else { return false }
-    return isSpecial(content: token.content)
-  }
 
   func isSpecial(content: String) -> Bool {
     content.withBytes { specialContents.entry(of: $0) != nil }

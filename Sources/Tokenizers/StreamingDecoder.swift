@@ -25,7 +25,7 @@ public struct StreamingDecoder: Sendable {
   public mutating func append(_ id: Int) -> String {
     guard tokenizer.isDecoded(id, skippingSpecialTokens: skipsSpecialTokens) else { return "" }
     if tokenizer.decodesBytes {
-      tokenizer.appendBytes(of: id, to: &bytes)
+      bytes.append(contentsOf: tokenizer.texts[id])
       return takeCompleteCharacters()
     }
     window.append(id)

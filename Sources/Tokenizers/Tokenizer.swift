@@ -32,6 +32,9 @@ public final class Tokenizer: Sendable {
   let model: any TokenModel
   let postProcessor: PostProcessor
   let decoders: [any TokenDecoder]?
+  /// Whether decoding is nothing but joining bytes.
+  let decodesBytes: Bool
+  let texts: TokenTexts
   let workspaces = WorkspacePool()
 
   /// Creates a tokenizer from parsed files.
@@ -76,6 +79,8 @@ public final class Tokenizer: Sendable {
     decoders = try root.optional("decoder").map { component throws(TokenizerError) in
       try TokenDecoders.make(component)
     }
+    decodesBytes = decoders?.count == 1 && decoders?.first is ByteLevelDecoder
+    texts = TokenTexts(model: model.vocabulary, added: added, asBytes: decodesBytes)
     let modelVocabulary = model.vocabulary
     vocabularySize =
       modelVocabulary.count
@@ -110,11 +115,11 @@ public final class Tokenizer: Sendable {
   /// The token of an id.
   ///
   /// - Parameter id: The id.
-  /// - Returns: The token as the vocabulary spells it, or nil when there is none.
+  /// - Returns: The token as the vocabulary spells it, an added token that is searched in normalized
+  ///   text in its normalized form, or nil when there is none.
   public func token(for id: Int) -> String? {
-    (added.vocabulary.bytes(of: id) ?? model.vocabulary.bytes(of: id)).map {
-      String(decoding: $0, as: UTF8.self)
-    }
+    if let text = added.texts[id] { return String(decoding: text, as: UTF8.self) }
+    return model.vocabulary.bytes(of: id).map { String(decoding: $0, as: UTF8.self) }
   }
 
   /// The added tokens by id, in ascending order of the ids.
