@@ -63,14 +63,14 @@ extension OptionDetails {
   package var placeholder: String { valueName ?? "" }
 
   /// The placeholder of the value in help: choices too long for a column are called CHOICE.
-  private var shortPlaceholder: String { hasLongChoices ? "CHOICE" : placeholder }
+  package var helpPlaceholder: String { hasLongChoices ? "CHOICE" : placeholder }
 
   private var hasLongChoices: Bool { !choices.isEmpty && placeholder.count > 16 }
 
   fileprivate var helpRow: HelpRow {
     var left = short.map { "-\($0), " } ?? ""
     left += isFlag && defaultText == "true" ? "--[no-]\(name)" : "--\(name)"
-    if !isFlag { left += impliedText == nil ? " \(shortPlaceholder)" : " [\(shortPlaceholder)]" }
+    if !isFlag { left += impliedText == nil ? " \(helpPlaceholder)" : " [\(helpPlaceholder)]" }
     var right = help
     if hasLongChoices { right += " One of \(choices.joined(separator: ", "))." }
     if isRepeated { right += " Can be repeated." }
