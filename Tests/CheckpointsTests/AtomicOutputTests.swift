@@ -114,6 +114,18 @@ struct AtomicOutputTests {
     #expect(try contents(file) == [1])
   }
 
+  @Test("Errors while a directory is written name its final path")
+  func finalPaths() throws {
+    let scratch = try Scratch()
+    let directory = try AtomicDirectory(path: scratch("model"))
+    let error = failure { () throws(CheckpointError) in
+      try directory.writing { () throws(CheckpointError) in
+        throw .diskFull(path: directory.path(of: "a"))
+      }
+    }
+    #expect(error == .diskFull(path: scratch("model/a")))
+  }
+
   @Test("A directory that appears while another is written is not overwritten unasked")
   func appearsMeanwhile() throws {
     let scratch = try Scratch()

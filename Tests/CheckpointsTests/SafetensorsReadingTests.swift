@@ -166,7 +166,8 @@ struct SafetensorsReadingTests {
     }
     let large = "[4611686018427387904, 4]"
     #expect(
-      sized("U8", large, 0, 8) == .shapeOverflow(tensor: "a", shape: [4_611_686_018_427_387_904, 4]))
+      sized("U8", large, 0, 8)
+        == .shapeOverflow(tensor: "a", shape: [4_611_686_018_427_387_904, 4]))
     let hidden = "[4611686018427387904, 4, 0]"
     #expect(
       sized("U8", hidden, 0, 0)

@@ -63,9 +63,10 @@ func mutated(_ original: [UInt8], header: Int, using generator: inout SeededGene
     case 3: bytes.insert(UInt8.random(in: 0...255, using: &generator), at: place)
     case 4: bytes.remove(at: place)
     case 5:  // an extreme integer
-      let number: UInt64 = [
-        .max, UInt64(Int64.max), 1 << 63, 1 << 32, 1 << 31, 0, 100_000_001, 0x7FFF_FFFF_FFFF_FFF0,
-      ].randomElement(using: &generator) ?? 0
+      let number: UInt64 =
+        [
+          .max, UInt64(Int64.max), 1 << 63, 1 << 32, 1 << 31, 0, 100_000_001, 0x7FFF_FFFF_FFFF_FFF0,
+        ].randomElement(using: &generator) ?? 0
       let size = [4, 8].randomElement(using: &generator) ?? 8
       for index in 0..<size where place + index < bytes.count {
         bytes[place + index] = UInt8(truncatingIfNeeded: number >> UInt64(8 * index))

@@ -31,6 +31,7 @@ public final class AtomicDirectory {
   private let temporary: TemporaryName
   private let existing: ExistingDirectory
   private var isCommitted = false
+  private var lock: Int32 = -1
   private var asidePath: String { "\(parentDirectory(of: path))/.\(lastComponent(of: path)).old" }
 
   /// Creates the temporary sibling, after removing those that dead processes left.
@@ -52,9 +53,16 @@ public final class AtomicDirectory {
     try checkDestination()
     guard mkdir(temporary.path, 0o777) == 0 else { throw .writing(path, code: errno) }
     isCommitted = false
+    lock = open(temporary.path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+    if lock >= 0 {
+      _ = flock(lock, LOCK_EX | LOCK_NB)  // tells others that it is no leftover
+    }
   }
 
   deinit {
+    if lock >= 0 {
+      close(lock)
+    }
     if !isCommitted {
       removeTree(temporary.path)
     }
@@ -65,6 +73,25 @@ public final class AtomicDirectory {
   /// - Parameter name: the name of the file in the directory.
   /// - Returns: the path to create the file at before ``commit()``.
   public func path(of name: String) -> String { "\(temporary.path)/\(name)" }
+
+  /// Runs a body that writes into the directory; errors name the final path, not the temporary one.
+  ///
+  /// - Parameter body: writes files at ``path(of:)``.
+  /// - Throws: what `body` throws.
+  public func writing(_ body: () throws(CheckpointError) -> Void) throws(CheckpointError) {
+    do throws(CheckpointError) {
+      try body()
+    } catch .diskFull(let place) {
+      throw .diskFull(path: final(place))
+    } catch .cannotWrite(let place, let reason) {
+      throw .cannotWrite(path: final(place), reason: reason)
+    }
+  }
+
+  private func final(_ place: String) -> String {
+    guard place.hasPrefix(temporaryPath) else { return place }
+    return path + place.dropFirst(temporaryPath.count)
+  }
 
   /// Flushes all files and gives the directory its final name.
   ///

@@ -49,6 +49,22 @@ public final class MappedFile: Sendable {
     self.path = path
   }
 
+  /// Holds a copy of bytes as if they were a file of that path.
+  package init(copying bytes: [UInt8], path: String) throws(CheckpointError) {
+    self.path = path
+    count = bytes.count
+    guard !bytes.isEmpty else {
+      base = nil
+      return
+    }
+    let flags = MAP_PRIVATE | MAP_ANON
+    guard let address = mmap(nil, bytes.count, PROT_READ | PROT_WRITE, flags, -1, 0),
+      address != MAP_FAILED
+    else { throw .reading(path, code: errno) }
+    UnsafeMutableRawBufferPointer(start: address, count: bytes.count).copyBytes(from: bytes)
+    base = address
+  }
+
   deinit {
     if let base {
       munmap(base, count)

@@ -17,6 +17,7 @@ package struct OutputFile: ~Copyable {
   package init(creating path: String, for reportedPath: String) throws(CheckpointError) {
     let descriptor = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o666)
     guard descriptor >= 0 else { throw .writing(reportedPath, code: errno) }
+    _ = flock(descriptor, LOCK_EX | LOCK_NB)  // tells others that it is no leftover
     self.descriptor = descriptor
     self.reportedPath = reportedPath
   }

@@ -11,7 +11,8 @@ import Synchronization
 /// `.<name>.tmp-<pid>-<n>` while this process already writes one for the same name.
 ///
 /// The names in use by this process are remembered, so that a leftover of an earlier process that
-/// happened to have the same process id (usual in containers) is recognised as such.
+/// happened to have the same process id (usual in containers) is recognised as such. Writers hold a
+/// lock (`flock`) on what they write, which goes away with them.
 final class TemporaryName: Sendable {
   let path: String
 
@@ -46,11 +47,21 @@ final class TemporaryName: Sendable {
       guard let process = Int32(String(Substring(digits))), process > 0 else { continue }
       let isMine = process == getpid()
       let isAlive = kill(process, 0) == 0 || errno == EPERM
-      if isMine ? !inUse.contains("\(parent)/\(name)") : !isAlive {
-        removeTree("\(parent)/\(name)")
+      let path = "\(parent)/\(name)"
+      if isMine ? !inUse.contains(path) : !isAlive, !isLocked(path) {
+        removeTree(path)
       }
     }
   }
+}
+
+/// Whether a writer holds a file or directory: one that is invisible here, in another container or
+/// on another machine that shares the disk, or one of this process under another spelling.
+private func isLocked(_ path: String) -> Bool {
+  let descriptor = open(path, O_RDONLY | O_NONBLOCK | O_NOFOLLOW | O_CLOEXEC)
+  guard descriptor >= 0 else { return false }
+  defer { close(descriptor) }
+  return flock(descriptor, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK
 }
 
 /// The names in a directory, without `.` and `..`.

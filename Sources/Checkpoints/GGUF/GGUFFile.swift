@@ -22,15 +22,20 @@ public final class GGUFFile: Sendable {
   /// - Parameter path: the file.
   /// - Throws: ``CheckpointError`` that names the defect, when the file cannot be read or is
   ///   malformed.
-  public init(path: String) throws(CheckpointError) {
-    mapping = try MappedFile(path: path)
+  public convenience init(path: String) throws(CheckpointError) {
+    try self.init(mapping: MappedFile(path: path))
+  }
+
+  /// Checks the header of a mapped file.
+  package init(mapping: MappedFile) throws(CheckpointError) {
+    self.mapping = mapping
     do throws(GGUFDefect) {
       let header = try GGUFHeader(parsing: mapping.bytes)
       version = Int(header.version)
       metadata = header.metadata
       tensors = header.tensors
     } catch {
-      throw .gguf(path: path, defect: error)
+      throw .gguf(path: mapping.path, defect: error)
     }
     metadataPositions = Dictionary(
       uniqueKeysWithValues: metadata.enumerated().map { (UTF8Key($1.key), $0) })

@@ -1,5 +1,3 @@
-import JSONValues
-
 /// Turns a GGUF file into a Hugging Face model directory.
 ///
 /// Weights are dequantised; rows that GGUF stores in interleaved order are put back; config,
@@ -70,28 +68,21 @@ public enum GGUFImporter {
     progress: (Progress) -> Void = { _ in }
   ) throws(CheckpointError) -> Summary {
     let file = try GGUFFile(path: source)
-    let shape = try GGUFModelShape(file)
-    let plans = try shape.tensorPlans(file)
-    let tokenizer = try GGUFTokenizer(file, vocabularySize: shape.vocabularySize)
+    let plan = try GGUFImportPlan(file, dtype: dtype)
+    let plans = plan.tensors
     let directory = try AtomicDirectory(path: destination, existing: existing)
-    try writeWeights(
-      plans, of: file, into: directory.temporaryPath, dtype: dtype, shardLimit: shardLimit,
-      progress: progress)
-    let texts: [(name: String, json: JSON)] = [
-      ("config.json", shape.configuration(dtype: dtype, tokens: tokenizer.specialTokens)),
-      ("generation_config.json", tokenizer.specialTokens.generationConfiguration),
-      ("tokenizer.json", try tokenizer.tokenizerJSON()),
-      ("tokenizer_config.json", try tokenizer.configuration(contextLength: shape.contextLength)),
-      ("special_tokens_map.json", tokenizer.specialTokensMap),
-    ]
-    for (name, json) in texts {
-      let text = json.serialized(indent: 2, escapeNonASCII: false) + "\n"
-      try AtomicFile.write(path: directory.path(of: name), text: text)
+    try directory.writing { () throws(CheckpointError) in
+      try writeWeights(
+        plans, of: file, into: directory.temporaryPath, dtype: dtype, shardLimit: shardLimit,
+        progress: progress)
+      for (name, text) in plan.texts {
+        try AtomicFile.write(path: directory.path(of: name), text: text)
+      }
     }
     let files = try directoryEntries(of: directory.temporaryPath).sorted()
     try directory.commit()
     return Summary(
-      architecture: shape.architecture.rawValue, tensorCount: plans.count,
+      architecture: plan.architecture, tensorCount: plans.count,
       parameterCount: plans.reduce(0) { $0 + $1.source.elementCount }, files: files)
   }
 

@@ -34,7 +34,7 @@ struct GGUFModelShape {
     feedForwardSize = try fields.size("\(prefix).feed_forward_length")
     headCount = try fields.size("\(prefix).attention.head_count")
     keyValueHeadCount =
-      try fields.optionalInteger("\(prefix).attention.head_count_kv") ?? headCount
+      try fields.optionalSize("\(prefix).attention.head_count_kv") ?? headCount
     contextLength = try fields.size("\(prefix).context_length")
     epsilon = try fields.number("\(prefix).attention.layer_norm_rms_epsilon")
     ropeBase = try fields.optionalNumber("\(prefix).rope.freq_base") ?? 10_000
@@ -79,9 +79,9 @@ struct GGUFModelShape {
   private static func headSize(
     _ fields: GGUFFields, _ prefix: String, hiddenSize: Int, headCount: Int
   ) throws(CheckpointError) -> Int {
-    let rotated = try fields.optionalInteger("\(prefix).rope.dimension_count")
-    let keys = try fields.optionalInteger("\(prefix).attention.key_length")
-    let values = try fields.optionalInteger("\(prefix).attention.value_length")
+    let rotated = try fields.optionalSize("\(prefix).rope.dimension_count")
+    let keys = try fields.optionalSize("\(prefix).attention.key_length")
+    let values = try fields.optionalSize("\(prefix).attention.value_length")
     let size = keys ?? rotated ?? hiddenSize / headCount
     for (name, other) in [
       ("rope.dimension_count", rotated), ("attention.value_length", values),
@@ -98,85 +98,5 @@ struct GGUFModelShape {
         actual: "\(size)")
     }
     return size
-  }
-}
-
-/// Typed access to the metadata of a GGUF file, with errors that name the key.
-struct GGUFFields {
-  let file: GGUFFile
-
-  init(_ file: GGUFFile) { self.file = file }
-
-  func optionalString(_ key: String) throws(CheckpointError) -> String? {
-    guard let value = file[key] else { return nil }
-    guard let text = value.stringValue else { throw mismatch(key, "a string", value) }
-    return text
-  }
-
-  func string(_ key: String) throws(CheckpointError) -> String {
-    guard let text = try optionalString(key) else { throw lacks(key) }
-    return text
-  }
-
-  func optionalInteger(_ key: String) throws(CheckpointError) -> Int? {
-    guard let value = file[key] else { return nil }
-    guard let integer = value.intValue else { throw mismatch(key, "one integer", value) }
-    return integer
-  }
-
-  /// A positive integer below 2^31, so that products of two do not overflow.
-  func size(_ key: String) throws(CheckpointError) -> Int {
-    guard let integer = try optionalInteger(key) else { throw lacks(key) }
-    guard (1..<1 << 31).contains(integer) else {
-      throw .mismatch(
-        path: file.path, what: key, expected: "an integer from 1 below 2^31", actual: "\(integer)")
-    }
-    return integer
-  }
-
-  func optionalNumber(_ key: String) throws(CheckpointError) -> Double? {
-    guard let value = file[key] else { return nil }
-    guard let number = value.doubleValue, number.isFinite else {
-      throw mismatch(key, "a finite number", value)
-    }
-    return number
-  }
-
-  func number(_ key: String) throws(CheckpointError) -> Double {
-    guard let number = try optionalNumber(key) else { throw lacks(key) }
-    return number
-  }
-
-  func optionalBool(_ key: String) throws(CheckpointError) -> Bool? {
-    guard let value = file[key] else { return nil }
-    guard let flag = value.boolValue else { throw mismatch(key, "a truth value", value) }
-    return flag
-  }
-
-  /// An array whose elements all convert, or nil when the key is absent.
-  func optionalArray<Element>(
-    _ key: String, of expected: String, _ convert: (GGUFValue) -> Element?
-  ) throws(CheckpointError) -> [Element]? {
-    guard let value = file[key] else { return nil }
-    guard let values = value.arrayValue else { throw mismatch(key, "an array", value) }
-    var result: [Element] = []
-    result.reserveCapacity(values.count)
-    for (index, value) in values.enumerated() {
-      guard let element = convert(value) else {
-        throw mismatch("\(key)[\(index)]", expected, value)
-      }
-      result.append(element)
-    }
-    return result
-  }
-
-  func lacks(_ key: String) -> CheckpointError {
-    .lacks(path: file.path, what: "metadata key \(quoted(key))")
-  }
-
-  private func mismatch(_ key: String, _ expected: String, _ value: GGUFValue) -> CheckpointError {
-    let found =
-      value.arrayValue.map { "an array of \($0.count)" } ?? String("\(value)".prefix(80))
-    return .mismatch(path: file.path, what: key, expected: expected, actual: found)
   }
 }

@@ -21,7 +21,7 @@ struct GGUFRopeScaling {
   ) throws(CheckpointError) {
     let type = try fields.optionalString("\(prefix).rope.scaling.type") ?? "none"
     let factor = try fields.optionalNumber("\(prefix).rope.scaling.factor")
-    let original = try fields.optionalInteger("\(prefix).rope.scaling.original_context_length")
+    let original = try fields.optionalSize("\(prefix).rope.scaling.original_context_length")
     switch type {
     case "none":
       if let legacy = try fields.optionalNumber("\(prefix).rope.scale_linear"), legacy != 1 {

@@ -43,7 +43,9 @@ extension GGUFTokenizer {
     }
   }
 
-  /// The merges that the scores imply. Ties: the longer left part first, then the longer right part,
+  /// The merges that the scores imply.
+  ///
+  /// Ties: the longer left part first, then the longer right part,
   /// then the smaller id, which is the order of the `tokenizers` package's converter.
   private func scoredMerges() throws(CheckpointError) -> [JSON] {
     let key = "tokenizer.ggml.scores"
@@ -90,8 +92,10 @@ extension GGUFTokenizer {
     return order.map { [.string(merges[$0].left), .string(merges[$0].right)] }
   }
 
-  /// Longer tokens are given no merges: the cuts of a hostile file's token of megabytes would take
-  /// quadratic time. SentencePiece itself limits pieces to 16 characters by default.
+  /// The longest token that is given merges, in characters.
+  ///
+  /// The cuts of a hostile file's token of megabytes would take quadratic time. SentencePiece itself
+  /// limits pieces to 16 characters by default.
   private static let longestToken = 512
 
   private func isNormal(_ token: String) -> Bool {

@@ -80,9 +80,11 @@ struct GGUFTokenizer {
   func tokenizerJSON() throws(CheckpointError) -> JSON {
     let parts = model == "gpt2" ? try byteLevelParts() : try sentencePieceParts()
     return [
-      "version": "1.0", "truncation": nil, "padding": nil, "added_tokens": .array(addedTokens),
+      "version": "1.0", "truncation": nil, "padding": nil,
+      "added_tokens": .array(
+        addedTokens.map { addedToken($0.id, isSpecial: $0.isSpecial, withID: true) }),
       "normalizer": parts.normalizer, "pre_tokenizer": parts.preTokenizer,
-      "post_processor": postProcessor(addsBeginByDefault: parts.addsBeginByDefault),
+      "post_processor": try postProcessor(addsBeginByDefault: parts.addsBeginByDefault),
       "decoder": parts.decoder, "model": parts.model,
     ]
   }
@@ -137,12 +139,11 @@ struct GGUFTokenizer {
 
   /// The tokens that are matched as a whole: control tokens and those with a role are special,
   /// user-defined ones are not.
-  private var addedTokens: [JSON] {
+  private var addedTokens: [(id: Int, isSpecial: Bool)] {
     let roles = specialTokens.ids
     return tokens.indices.compactMap { id in
       let isSpecial = types[id] == .control || types[id] == .unknown || roles.contains(id)
-      guard isSpecial || types[id] == .userDefined else { return nil }
-      return addedToken(id, isSpecial: isSpecial, withID: true)
+      return isSpecial || types[id] == .userDefined ? (id, isSpecial) : nil
     }
   }
 
@@ -156,25 +157,20 @@ struct GGUFTokenizer {
   }
 
   /// Puts the begin and end tokens around a text where the file says so.
-  private func postProcessor(addsBeginByDefault: Bool) -> JSON {
-    let addsBegin = file["tokenizer.ggml.add_bos_token"]?.boolValue ?? addsBeginByDefault
-    let addsEnd = file["tokenizer.ggml.add_eos_token"]?.boolValue ?? false
+  private func postProcessor(addsBeginByDefault: Bool) throws(CheckpointError) -> JSON {
+    let addsBegin = try fields.optionalBool("tokenizer.ggml.add_bos_token") ?? addsBeginByDefault
+    let addsEnd = try fields.optionalBool("tokenizer.ggml.add_eos_token") ?? false
     let begin = addsBegin ? specialTokens.begin : nil
     let end = addsEnd ? specialTokens.end : nil
     guard begin != nil || end != nil else { return nil }
-    func items(_ sequence: String, _ type: Int) -> [JSON] {
-      func special(_ id: Int) -> JSON {
-        ["SpecialToken": ["id": .string(tokens[id]), "type_id": .integer(type)]]
-      }
-      let text: JSON = ["Sequence": ["id": .string(sequence), "type_id": .integer(type)]]
-      return begin.map { [special($0)] }.map { $0 + [text] } ?? [text]
+    func special(_ id: Int?, _ type: Int) -> [JSON] {
+      guard let id else { return [] }
+      return [["SpecialToken": ["id": .string(tokens[id]), "type_id": .integer(type)]]]
     }
-    func closed(_ items: [JSON], _ type: Int) -> [JSON] {
-      guard let end else { return items }
-      return items + [["SpecialToken": ["id": .string(tokens[end]), "type_id": .integer(type)]]]
+    func around(_ name: String, _ type: Int) -> [JSON] {
+      let text: JSON = ["Sequence": ["id": .string(name), "type_id": .integer(type)]]
+      return special(begin, type) + [text] + special(end, type)
     }
-    let first = closed(items("A", 0), 0)
-    let second = closed(items("B", 1), 1)
     var specials = JSONObject()
     for id in [begin, end].compactMap({ $0 }) {
       specials[tokens[id]] = [
@@ -182,8 +178,8 @@ struct GGUFTokenizer {
       ]
     }
     return [
-      "type": "TemplateProcessing", "single": .array(first), "pair": .array(first + second),
-      "special_tokens": .object(specials),
+      "type": "TemplateProcessing", "single": .array(around("A", 0)),
+      "pair": .array(around("A", 0) + around("B", 1)), "special_tokens": .object(specials),
     ]
   }
 
@@ -196,11 +192,8 @@ struct GGUFTokenizer {
   /// The content of tokenizer_config.json.
   func configuration(contextLength: Int) throws(CheckpointError) -> JSON {
     var fields = JSONObject()
-    let roles = specialTokens.ids
-    let added = tokens.indices.compactMap { id -> (key: String, value: JSON)? in
-      let isSpecial = types[id] == .control || types[id] == .unknown || roles.contains(id)
-      guard isSpecial || types[id] == .userDefined else { return nil }
-      return ("\(id)", addedToken(id, isSpecial: isSpecial, withID: false))
+    let added = addedTokens.map { id, isSpecial in
+      (key: "\(id)", value: addedToken(id, isSpecial: isSpecial, withID: false))
     }
     fields["added_tokens_decoder"] = .object(JSONObject(added))
     if let template = try chatTemplate() { fields["chat_template"] = template }

@@ -69,7 +69,9 @@ public enum SafetensorsDType: String, Sendable, CaseIterable {
 
   /// The number of bytes that a tensor takes.
   ///
-  /// - Parameter shape: the extents, outermost first; empty for a scalar.
+  /// - Parameters:
+  ///   - shape: the extents, outermost first; empty for a scalar.
+  ///   - tensor: the name to use in errors.
   /// - Returns: the bytes.
   /// - Throws: ``SafetensorsDefect`` for a negative extent, an overflow, or a type narrower than a
   ///   byte whose data does not end at a byte.
