@@ -25,35 +25,73 @@ func module(_ name: String, _ dependencies: [Target.Dependency] = []) -> Target 
 }
 
 /// The tests of one target, in Tests/<name>Tests.
-func tests(of name: String, _ dependencies: [Target.Dependency] = []) -> Target {
+func tests(
+  of name: String, _ dependencies: [Target.Dependency] = [], exclude: [String] = []
+) -> Target {
   .testTarget(
     name: name + "Tests", dependencies: [.init(stringLiteral: name)] + dependencies,
-    swiftSettings: settings)
+    exclude: exclude, swiftSettings: settings)
 }
 
 let package = Package(
   name: "graft",
+  platforms: [.macOS(.v15)],
   products: [
-    .library(name: "Tensors", targets: ["Tensors"]),
+    .library(name: "Graft", targets: ["Graft"]),
+    .executable(name: "graft", targets: ["graft"]),
   ],
   targets: [
     // Libraries of the system.
     .systemLibrary(name: "CLibTorch", pkgConfig: libTorch),
 
 
+    .systemLibrary(name: "CPCRE2", pkgConfig: "libpcre2-8"),
+    .systemLibrary(name: "CYAML", pkgConfig: "yaml-0.1"),
+
     // Floor 0: what knows nothing of the rest.
     .target(name: "CTorch", dependencies: ["CLibTorch"]),
     .target(name: "CJSONParser", linkerSettings: [.linkedLibrary("simdjson")]),
     module("JSONValues", ["CJSONParser"]),
+    module("CommandLineParsing"),
+    module("Tokenizers", ["CPCRE2", "JSONValues"]),
     // Floor 1.
     module("Tensors", ["CTorch"]),
 
     // Floor 2.
     module("Layers", ["Tensors"]),
     module("Checkpoints", ["Tensors", "JSONValues"]),
+    module("Datasets", ["JSONValues", "Tokenizers"]),
     // Floor 3.
     module("Models", ["Checkpoints", "JSONValues", "Layers", "Tensors"]),
     module("Adapters", ["Checkpoints", "JSONValues", "Layers", "Models", "Tensors"]),
+
+    // Floor 4.
+    module("Optimizers", ["Layers", "Tensors"]),
+    // Floor 6.
+    module(
+      "Training",
+      [
+        "Adapters", "Checkpoints", "Datasets", "JSONValues", "Layers", "Models", "Optimizers",
+        "Tensors",
+      ]),
+    // Floors 7 and 8.
+    module(
+      "GraftCommands",
+      [
+        "CYAML", "Adapters", "Checkpoints", "CommandLineParsing", "Datasets", "JSONValues",
+        "Layers", "Models", "Optimizers", "Tensors", "Tokenizers", "Training",
+      ]),
+    .executableTarget(
+      name: "graft", dependencies: ["GraftCommands"], path: "Sources/GraftExecutable",
+      swiftSettings: settings),
+
+    // For users of the library.
+    module(
+      "Graft",
+      [
+        "Adapters", "Checkpoints", "Datasets", "Layers", "Models", "Optimizers", "Tensors",
+        "Tokenizers", "Training",
+      ]),
 
     // Tests, and what they share.
     .target(
@@ -61,6 +99,10 @@ let package = Package(
       swiftSettings: settings),
     tests(of: "Tensors", ["TestSupport"]),
     tests(of: "Layers", ["Tensors", "TestSupport"]),
+    tests(of: "JSONValues"),
+    tests(of: "CommandLineParsing"),
+    tests(of: "Checkpoints", ["JSONValues"], exclude: ["Fixtures"]),
+    tests(of: "Optimizers", ["Layers", "Tensors", "TestSupport"]),
   ],
   cxxLanguageStandard: .cxx20
 )

@@ -63,6 +63,14 @@ extension PeftModel {
     try load(file, into: name)
   }
 
+  /// Reads the active adapter's tensors again, as a resumed run does.
+  ///
+  /// - Parameter directory: An adapter directory with the same tensors.
+  /// - Throws: As ``fromPretrained(_:_:adapterName:trainable:seed:)``.
+  public func reload(_ directory: String) throws {
+    try load(try AdapterFile(directory), into: context.active.first ?? "default")
+  }
+
   private func load(_ file: AdapterFile, into name: String) throws {
     let parameters = adapterParameters(name)
     let path = file.weights.path

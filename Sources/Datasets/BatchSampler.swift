@@ -1,0 +1,120 @@
+/// How examples are put into batches.
+public struct BatchingOptions: Equatable, Sendable {
+  /// Rows of a batch.
+  public var batchSize: Int
+  /// Whether the order changes from epoch to epoch.
+  public var shuffles: Bool
+  /// Whether rows of similar length share a batch.
+  public var groupsByLength: Bool
+  /// Longest row when several examples are packed into one; nil for one example a row.
+  public var packingLength: Int?
+  /// Start of the random order.
+  public var seed: UInt64
+
+  /// Makes options.
+  ///
+  /// - Parameters:
+  ///   - batchSize: Rows of a batch, positive.
+  ///   - shuffles: Whether the order changes from epoch to epoch.
+  ///   - groupsByLength: Whether rows of similar length share a batch.
+  ///   - packingLength: Longest packed row in tokens, or nil.
+  ///   - seed: Start of the random order.
+  public init(
+    batchSize: Int, shuffles: Bool = true, groupsByLength: Bool = true, packingLength: Int? = nil,
+    seed: UInt64 = 0
+  ) {
+    self.batchSize = batchSize
+    self.shuffles = shuffles
+    self.groupsByLength = groupsByLength
+    self.packingLength = packingLength
+    self.seed = seed
+  }
+}
+
+/// Hands out batches in an order that depends on the seed and the epoch only, so that a run can be
+/// resumed anywhere by two numbers.
+public struct BatchSampler: Sendable {
+  private let examples: [TokenizedExample]
+  private let options: BatchingOptions
+  private let paddingID: Int32
+  /// Batches are formed among so many batches' worth of examples, so that grouping by length leaves
+  /// the order random.
+  private static let groupSpan = 50
+
+  /// Makes a sampler.
+  ///
+  /// - Parameters:
+  ///   - examples: The data in the order of the file.
+  ///   - options: How to batch.
+  ///   - paddingID: Fills rows up.
+  public init(_ examples: [TokenizedExample], options: BatchingOptions, paddingID: Int32) {
+    precondition(options.batchSize > 0, "BatchSampler: batch size \(options.batchSize)")
+    self.examples = examples
+    self.options = options
+    self.paddingID = paddingID
+  }
+
+  /// The batches of one epoch, each example once, the last batch possibly smaller.
+  ///
+  /// - Parameter epoch: Counted from 0.
+  /// - Returns: Rows of example numbers for each batch; ``batch(_:)`` makes tensors' content of one.
+  public func plan(epoch: Int) -> [[[Int]]] {
+    var generator = SeededGenerator(seed: options.seed, stream: UInt64(epoch))
+    var order = Array(examples.indices)
+    if options.shuffles { generator.shuffle(&order) }
+    var rows = options.packingLength.map { packed(order, $0) } ?? order.map { [$0] }
+    let size = options.batchSize
+    guard options.groupsByLength && options.packingLength == nil else {
+      return rows.chunks(of: size)
+    }
+    rows = rows.chunks(of: size * Self.groupSpan).flatMap { span in
+      span.enumerated().sorted { left, right in
+        let (a, b) = (examples[left.element[0]].ids.count, examples[right.element[0]].ids.count)
+        return a == b ? left.offset < right.offset : a > b
+      }.map(\.element)
+    }
+    var batches = rows.chunks(of: size)
+    if options.shuffles { generator.shuffle(&batches) }
+    return batches
+  }
+
+  /// One batch of a plan.
+  ///
+  /// - Parameter rows: Example numbers of each row.
+  /// - Returns: The padded rows.
+  public func batch(_ rows: [[Int]]) -> TokenBatch {
+    TokenBatch(rows: rows.map { $0.map { examples[$0] } }, paddingID: paddingID)
+  }
+
+  /// Best-fit decreasing: each example, longest first, goes to the fullest row that has room.
+  private func packed(_ order: [Int], _ length: Int) -> [[Int]] {
+    let byLength = order.enumerated().sorted { left, right in
+      let (a, b) = (examples[left.element].ids.count, examples[right.element].ids.count)
+      return a == b ? left.offset < right.offset : a > b
+    }.map(\.element)
+    var rows: [[Int]] = []
+    var rowsByRoom: [Int: [Int]] = [:]
+    for example in byLength {
+      let size = examples[example].ids.count
+      var row = -1
+      var room = size
+      while room <= length, row < 0 {
+        if let last = rowsByRoom[room]?.popLast() { row = last } else { room += 1 }
+      }
+      if row < 0 {
+        row = rows.count
+        rows.append([])
+        room = max(length, size)
+      }
+      rows[row].append(example)
+      rowsByRoom[room - size, default: []].append(row)
+    }
+    return rows
+  }
+}
+
+extension Array {
+  fileprivate func chunks(of size: Int) -> [[Element]] {
+    stride(from: 0, to: count, by: size).map { Array(self[$0..<Swift.min($0 + size, count)]) }
+  }
+}

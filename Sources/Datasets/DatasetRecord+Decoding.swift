@@ -1,0 +1,143 @@
+import JSONValues
+
+extension DatasetRecord {
+  /// Reads a record from the object of a line.
+  ///
+  /// - Parameters:
+  ///   - object: The line.
+  ///   - format: Its format, as `RecordFormat.detect` found it.
+  ///   - place: Where it stands.
+  /// - Throws: `DatasetError` for a value of a wrong type and for a text that says nothing.
+  init(
+    _ object: JSONObject, as format: RecordFormat, at place: RecordLocation
+  ) throws(DatasetError) {
+    let fields = Fields(object: object, place: place)
+    switch format {
+    case .text:
+      self = .text(try fields.text("text"))
+    case .promptCompletion:
+      self = .promptCompletion(
+        prompt: try fields.text("prompt"), completion: try fields.text("completion"))
+    case .prompt:
+      self = .prompt(try fields.text("prompt"))
+    case .messages:
+      self = .messages(try fields.messages(), tools: try fields.tools())
+    case .instruction:
+      self = .instruction(
+        try fields.text("instruction"), input: try fields.optionalText("input") ?? "",
+        output: try fields.text("output"))
+    case .textLabel:
+      self = .labeled(
+        text: try fields.text("text"), pair: try fields.optionalText("text_pair"),
+        label: try fields.label())
+    case .sourceTarget:
+      self = .sourceTarget(source: try fields.text("source"), target: try fields.text("target"))
+    }
+  }
+}
+
+/// The values of one object with errors that name the line.
+private struct Fields {
+  var object: JSONObject
+  var place: RecordLocation
+
+  func text(_ key: String) throws(DatasetError) -> String {
+    guard let value = object[key] else {
+      throw .missingKey(at: place, key: key, found: object.keys)
+    }
+    guard let text = value.stringValue else { throw wrongType(key, "a string", value) }
+    guard text.unicodeScalars.contains(where: { !$0.properties.isWhitespace }) else {
+      throw .emptyText(at: place, key: key)
+    }
+    return text
+  }
+
+  /// A string that may be absent, null or empty.
+  func optionalText(_ key: String) throws(DatasetError) -> String? {
+    guard let value = object[key], !value.isNull else { return nil }
+    guard let text = value.stringValue else { throw wrongType(key, "a string or null", value) }
+    return text
+  }
+
+  func label() throws(DatasetError) -> RecordLabel {
+    let value = object["label"] ?? .null
+    switch value {
+    case .integer(let index): return .index(index)
+    case .bool(let flag): return .index(flag ? 1 : 0)
+    case .number(let number) where number.isFinite: return .value(number)
+    case .string(let name) where !name.isEmpty: return .name(name)
+    case .string: throw .emptyText(at: place, key: "label")
+    default: throw wrongType("label", "a class name, a class number or a number", value)
+    }
+  }
+
+  func messages() throws(DatasetError) -> [JSON] {
+    let value = object["messages"] ?? .null
+    guard let messages = value.arrayValue else {
+      throw wrongType("messages", "an array of {\"role\", \"content\"}", value)
+    }
+    guard !messages.isEmpty else { throw .emptyText(at: place, key: "messages") }
+    for (index, message) in messages.enumerated() {
+      try check(message, named: "messages[\(index)]")
+    }
+    return messages
+  }
+
+  private func check(_ message: JSON, named name: String) throws(DatasetError) {
+    guard let fields = message.objectValue else { throw wrongType(name, "an object", message) }
+    guard let role = fields["role"] else {
+      if let slip = fields.keys.first(where: { nearestName(to: $0, among: ["role"]) != nil }) {
+        throw .misspelledKey(at: place, key: "\(name).\(slip)", suggestion: "role")
+      }
+      throw .missingKey(at: place, key: "\(name).role", found: fields.keys)
+    }
+    guard let roleName = role.stringValue else {
+      throw wrongType("\(name).role", "a string", role)
+    }
+    let known = ["system", "user", "assistant", "tool", "developer", "function"]
+    if roleName.isEmpty { throw .emptyText(at: place, key: "\(name).role") }
+    if !known.contains(roleName), let meant = nearestName(to: roleName, among: known) {
+      throw .wrongType(
+        at: place, key: "\(name).role", expected: "\"\(meant)\"", actual: "\"\(roleName)\"")
+    }
+    switch fields["content"] {
+    case .string, .array:
+      return
+    case nil, .null:
+      if fields["tool_calls"]?.arrayValue?.isEmpty == false { return }
+      if fields["content"] == nil {
+        if let slip = fields.keys.first(where: { nearestName(to: $0, among: ["content"]) != nil }) {
+          throw .misspelledKey(at: place, key: "\(name).\(slip)", suggestion: "content")
+        }
+        throw .missingKey(at: place, key: "\(name).content", found: fields.keys)
+      }
+      throw .wrongType(
+        at: place, key: "\(name).content", expected: "a string, or null beside tool_calls",
+        actual: "null")
+    case .some(let content):
+      throw wrongType("\(name).content", "a string or an array of parts", content)
+    }
+  }
+
+  func tools() throws(DatasetError) -> [JSON]? {
+    guard let value = object["tools"], !value.isNull else { return nil }
+    guard let tools = value.arrayValue else { throw wrongType("tools", "an array", value) }
+    return tools.isEmpty ? nil : tools
+  }
+
+  private func wrongType(_ key: String, _ expected: String, _ value: JSON) -> DatasetError {
+    .wrongType(at: place, key: key, expected: expected, actual: typeName(of: value))
+  }
+}
+
+/// What a JSON value is, in words.
+func typeName(of value: JSON) -> String {
+  switch value {
+  case .null: "null"
+  case .bool: "true or false"
+  case .integer, .number: "a number"
+  case .string: "a string"
+  case .array: "an array"
+  case .object: "an object"
+  }
+}

@@ -1,0 +1,69 @@
+public import JSONValues
+
+/// The label of a text as the file spells it.
+public enum RecordLabel: Equatable, Hashable, Sendable, CustomStringConvertible {
+  /// The number of a class, or a whole number to predict.
+  case index(Int)
+  /// The name of a class.
+  case name(String)
+  /// A number to predict.
+  case value(Double)
+
+  /// The label as it stands in the file.
+  public var description: String {
+    switch self {
+    case .index(let index): "\(index)"
+    case .name(let name): "\"\(name)\""
+    case .value(let value): "\(value)"
+    }
+  }
+}
+
+/// The content of one line of a data file.
+public enum DatasetRecord: Equatable, Sendable {
+  /// Plain text.
+  case text(String)
+  /// A question and its answer.
+  case promptCompletion(prompt: String, completion: String)
+  /// A question without an answer.
+  case prompt(String)
+  /// A conversation: objects with a role and a content, and the tools that it may use.
+  case messages([JSON], tools: [JSON]?)
+  /// A task, its material (may be empty) and the answer.
+  case instruction(String, input: String, output: String)
+  /// A text or a pair of texts and its label.
+  case labeled(text: String, pair: String?, label: RecordLabel)
+  /// A text and what is to be made of it.
+  case sourceTarget(source: String, target: String)
+
+  /// The layout that the record has in a file.
+  public var format: RecordFormat {
+    switch self {
+    case .text: .text
+    case .promptCompletion: .promptCompletion
+    case .prompt: .prompt
+    case .messages: .messages
+    case .instruction: .instruction
+    case .labeled: .textLabel
+    case .sourceTarget: .sourceTarget
+    }
+  }
+}
+
+/// A record and its place, which errors further down the way name.
+public struct LocatedRecord: Equatable, Sendable {
+  /// The content.
+  public var record: DatasetRecord
+  /// The file and line.
+  public var location: RecordLocation
+
+  /// A record at a place.
+  ///
+  /// - Parameters:
+  ///   - record: The content.
+  ///   - location: The file and line.
+  public init(_ record: DatasetRecord, at location: RecordLocation) {
+    self.record = record
+    self.location = location
+  }
+}

@@ -1,0 +1,52 @@
+/// Rows of token ids of one length, ready for a model.
+public struct TokenBatch: Equatable, Sendable {
+  /// Number of rows.
+  public let rowCount: Int
+  /// Tokens of each row, padding included.
+  public let length: Int
+  /// Ids, row after row.
+  public let ids: [Int32]
+  /// Labels, not shifted; -100 at padding and at the first position of each document.
+  public let labels: [Int32]
+  /// Position of each token in its document; nil when rows are not packed.
+  public let positions: [Int32]?
+  /// Document of each token, 1 and up, 0 for padding; nil when rows are not packed.
+  public let sequenceIDs: [Int32]?
+  /// Tokens that are not padding.
+  public let tokenCount: Int
+  /// Labels that count towards the loss.
+  public let targetCount: Int
+
+  /// Joins examples to rows, padded on the right.
+  ///
+  /// - Parameters:
+  ///   - rows: The examples of each row; more than one are packed, each its own document.
+  ///   - paddingID: Fills rows up.
+  public init(rows: [[TokenizedExample]], paddingID: Int32) {
+    let longest = rows.map { $0.reduce(0) { $0 + $1.ids.count } }.max() ?? 0
+    let isPacked = rows.contains { $0.count > 1 }
+    var (ids, labels, positions, documents) = ([Int32](), [Int32](), [Int32](), [Int32]())
+    for row in rows {
+      for (number, example) in row.enumerated() {
+        ids += example.ids
+        // What begins a document is not predicted from the one before.
+        labels += [ignoredLabelID] + example.labels.dropFirst()
+        positions += (0..<Int32(example.ids.count))
+        documents += Array(repeating: Int32(number + 1), count: example.ids.count)
+      }
+      let padding = longest - row.reduce(0) { $0 + $1.ids.count }
+      ids += Array(repeating: paddingID, count: padding)
+      labels += Array(repeating: ignoredLabelID, count: padding)
+      positions += Array(repeating: 0, count: padding)
+      documents += Array(repeating: 0, count: padding)
+    }
+    rowCount = rows.count
+    length = longest
+    self.ids = ids
+    self.labels = labels
+    self.positions = isPacked ? positions : nil
+    sequenceIDs = isPacked ? documents : nil
+    tokenCount = rows.joined().reduce(0) { $0 + $1.ids.count }
+    targetCount = rows.joined().reduce(0) { $0 + $1.targetCount }
+  }
+}

@@ -1,0 +1,120 @@
+import CommandLineParsing
+import Datasets
+import Foundation
+import JSONValues
+import Models
+import Tokenizers
+import Training
+
+/// `graft evaluate`.
+enum EvaluateCommand: Verb {
+  static let data = Option<String>("data", default: nil, help: "JSONL file.")
+  static let metrics = Option<String>(
+    "metrics", default: "loss,perplexity", help: "Of loss, perplexity, exact-match; with commas.")
+  static let promptStyle = Option<ExampleEncoder.PromptStyle>(
+    "prompt-style", default: .plain, help: "How prompts become text.")
+  static let maximumLength = Option<Int>(
+    "max-length", default: nil, help: "Most tokens of an example; default the model's limit.")
+  static let batchSize = Option<Int>("batch-size", default: 8, help: "Rows of a batch.")
+  static let trainOnPrompt = Flag("train-on-prompt", help: "Count prompts in the loss too.")
+  static let samples = Option<Int>(
+    "show", default: 0, help: "Answers to print with exact-match.")
+  static let json = Flag("json", help: "Print one JSON object.")
+  static let known = ["loss", "perplexity", "exact-match"]
+
+  static let specification = CommandSpecification(
+    name: "evaluate", summary: "Measure a model, with or without an adapter, on data",
+    options: [
+      data, metrics, promptStyle, maximumLength, batchSize, trainOnPrompt, samples, json,
+      SamplingOptions.maximumNewTokens,
+    ] + ModelOptions.all)
+
+  static func run(_ arguments: ParsedArguments, _ console: Console) throws -> ExitCode {
+    let wanted = (arguments[metrics] ?? "").split(separator: ",").map(String.init)
+    for name in wanted where !known.contains(name) {
+      let near = nearestName(name, among: known).map { "; did you mean '\($0)'?" } ?? ""
+      throw UsageError("unknown metric '\(name)'\(near) (\(known.joined(separator: ", ")))")
+    }
+    let path = try arguments.value(data)
+    let source = try ModelSource(arguments)
+    let tokenizer = try source.tokenizer()
+    var reader = try RecordReader(path: path)
+    let records = try reader.readAll()
+    let (model, _) = try source.model(adapter: arguments[ModelOptions.adapter])
+    let style = arguments[promptStyle] ?? .plain
+    let size = max(1, arguments[batchSize] ?? 8)
+    var result = JSONObject([("rows", .integer(records.count))])
+    if wanted.contains("loss") || wanted.contains("perplexity") {
+      let encoder = try ExampleEncoder(
+        tokenizer: tokenizer,
+        maximumLength: arguments[maximumLength] ?? model.configuration.maximumLength,
+        trainsOnPrompt: arguments[trainOnPrompt], promptStyle: style)
+      let (examples, _) = try encoder.encode(records, file: path)
+      let loss = Trainer.meanLoss(
+        model, examples, batchSize: size, paddingID: Int32(model.configuration.paddingID ?? 0))
+      if wanted.contains("loss") { result["loss"] = .number(loss) }
+      if wanted.contains("perplexity") { result["perplexity"] = .number(exp(loss)) }
+    }
+    if wanted.contains("exact-match") {
+      let answers = try answers(
+        model, records, tokenizer, style, size, arguments, source.endOfTextIDs(model.configuration))
+      let right = answers.count { $0.expected == $0.answer }
+      result["exact_match"] = .number(Double(right) / Double(max(answers.count, 1)))
+      if let count = arguments[samples], count > 0 {
+        result["samples"] = .array(
+          answers.prefix(count).map {
+            [
+              "prompt": .string($0.prompt), "expected": .string($0.expected),
+              "answer": .string($0.answer),
+            ]
+          })
+      }
+    }
+    if arguments[json] {
+      console.write(.object(result))
+    } else {
+      for (name, value) in result { console.write("\(name): \(value.serialized())\n") }
+    }
+    return .done
+  }
+
+  private struct Answer {
+    let prompt: String
+    let expected: String
+    let answer: String
+  }
+
+  /// Greedy answers beside the right ones, white space at the ends not counted.
+  private static func answers(
+    _ model: DecoderForCausalLM, _ records: [LocatedRecord], _ tokenizer: Tokenizer,
+    _ style: ExampleEncoder.PromptStyle, _ size: Int, _ arguments: ParsedArguments,
+    _ ends: Set<Int>
+  ) throws -> [Answer] {
+    var pairs: [(prompt: String, completion: String)] = []
+    for located in records {
+      guard case .promptCompletion(let prompt, let completion) = located.record else {
+        throw DatasetError.incompatibleFormat(
+          at: located.location, expected: "a prompt and a completion for exact-match",
+          actual: located.record.format.spelling)
+      }
+      pairs.append((prompt, completion))
+    }
+    var result: [Answer] = []
+    for start in stride(from: 0, to: pairs.count, by: size) {
+      let part = pairs[start..<min(start + size, pairs.count)]
+      let ids = try part.map { try PromptText.ids($0.prompt, style: style, tokenizer) }
+      let written = try model.generate(
+        prompts: ids, maximumNewTokens: arguments[SamplingOptions.maximumNewTokens] ?? 128,
+        endOfTextIDs: ends)
+      for (pair, answer) in zip(part, written) {
+        result.append(
+          Answer(
+            prompt: pair.prompt,
+            expected: pair.completion.trimmingCharacters(in: .whitespacesAndNewlines),
+            answer: tokenizer.decode(answer, skipSpecialTokens: true)
+              .trimmingCharacters(in: .whitespacesAndNewlines)))
+      }
+    }
+    return result
+  }
+}

@@ -1,0 +1,89 @@
+import Adapters
+import Checkpoints
+import CommandLineParsing
+import Layers
+import Models
+import Tensors
+
+/// `graft forward`: numbers to compare with other programs.
+enum ForwardCommand: Verb {
+  static let input = Option<String>(
+    "input", default: nil, help: "Safetensors file with input_ids and, where wanted, more.")
+  static let output = Option<String>("output", default: nil, help: "Safetensors file to write.")
+  static let gradients = Flag("gradients", help: "Write grad.<key> of every trainable tensor too.")
+
+  static let specification = CommandSpecification(
+    name: "forward", summary: "Compute logits, loss and gradients of given token ids",
+    options: [input, output, gradients] + ModelOptions.all)
+
+  static func run(_ arguments: ParsedArguments, _ console: Console) throws -> ExitCode {
+    let file = try SafetensorsFile(path: try arguments.value(input))
+    let target = try arguments.value(output)
+    let source = try ModelSource(arguments)
+    let adapter = arguments[ModelOptions.adapter]
+    let (model, peft) = try source.model(adapter: adapter, trainable: arguments[gradients])
+    let batch = try ForwardInput(file, model)
+    var results: [(name: String, tensor: Tensor)] = []
+    if let labels = batch.labels {
+      let count = Double(max(1, DecoderForCausalLM.targetCount(of: labels)))
+      let loss = model.summedLoss(batch.input, labels: labels) / count
+      if arguments[gradients], loss.requiresGradient { loss.backward() }
+      results.append(("loss", loss.to(.float32)))
+    } else if arguments[gradients] {
+      throw UsageError("--gradients needs labels in the input file")
+    }
+    if arguments[gradients] {
+      guard let peft else { throw UsageError("--gradients needs --adapter") }
+      for (key, parameter) in peft.trainableParameters {
+        let gradient = parameter.value.gradient ?? parameter.value.zerosLike()
+        results.append(("grad." + key, gradient.to(.float32)))
+      }
+    }
+    results.append(("logits", withoutGradients { model.logits(batch.input).to(.float32) }))
+    try SafetensorsWriter.save(target, tensors: results)
+    return .done
+  }
+}
+
+/// The tensors of an input file, checked against the model.
+private struct ForwardInput {
+  let input: DecoderInput
+  let labels: Tensor?
+
+  init(_ file: SafetensorsFile, _ model: DecoderForCausalLM) throws {
+    func tensor(_ name: String) throws -> Tensor? {
+      guard let entry = file[name] else { return nil }
+      return try file.tensor(entry).to(.int64).to(device: model.device)
+    }
+    guard let ids = try tensor("input_ids") else {
+      throw CheckpointError.lacks(path: file.path, what: "the tensor input_ids")
+    }
+    guard ids.rank == 2, ids.count > 0 else {
+      throw CheckpointError.mismatch(
+        path: file.path, what: "shape of input_ids", expected: "[batch, length]",
+        actual: "\(ids.shape)")
+    }
+    func sameShape(_ name: String) throws -> Tensor? {
+      guard let found = try tensor(name) else { return nil }
+      guard found.shape == ids.shape || (name == "position_ids" && found.shape == [1, ids.size(1)])
+      else {
+        throw CheckpointError.mismatch(
+          path: file.path, what: "shape of \(name)", expected: "\(ids.shape)",
+          actual: "\(found.shape)")
+      }
+      return found
+    }
+    for row in 0..<ids.size(0) { try model.check(ids.selected(0, row).array(of: Int.self)) }
+    labels = try sameShape("labels")
+    let vocabulary = model.configuration.vocabularySize
+    if let bad = labels?.array(of: Int.self).first(where: {
+      $0 != ignoredLabel && ($0 < 0 || $0 >= vocabulary)
+    }) {
+      throw ModelError.input("label \(bad) is outside the vocabulary of \(vocabulary)")
+    }
+    let mask = try sameShape("attention_mask")
+    let hasPadding = mask.map { ($0 .== 0).sum().item() > 0 } ?? false
+    input = DecoderInput(
+      ids: ids, mask: hasPadding ? mask : nil, positions: try sameShape("position_ids"))
+  }
+}

@@ -1,0 +1,99 @@
+import Checkpoints
+import CommandLineParsing
+import Foundation
+import JSONValues
+import Tensors
+
+/// `graft inspect`.
+enum InspectCommand: Verb {
+  static let path = Positional(
+    "PATH", help: "A model, an adapter or a checkpoint directory, or a safetensors file.")
+  static let spectrum = Flag("spectrum", help: "Singular values of each adapter update.")
+  static let json = Flag("json", help: "Print one JSON object.")
+
+  static let specification = CommandSpecification(
+    name: "inspect", summary: "Show what a model, an adapter or a checkpoint holds",
+    options: [spectrum, json], positionals: [path])
+
+  static func run(_ arguments: ParsedArguments, _ console: Console) throws -> ExitCode {
+    let path = arguments.positional(path) ?? ""
+    var isDirectory: ObjCBool = false
+    guard FileManager.default.fileExists(atPath: path, isDirectory: &isDirectory) else {
+      throw CheckpointError.missing(path: path)
+    }
+    let (kind, files, configuration) =
+      isDirectory.boolValue
+      ? try contents(ofDirectory: path) : ("safetensors", [try SafetensorsFile(path: path)], nil)
+    var rows: [JSON] = []
+    var (elements, bytes) = (0, 0)
+    for entry in files.flatMap(\.entries) {
+      elements += entry.elementCount
+      bytes += entry.byteRange.count
+      rows.append([
+        "name": .string(entry.name), "dtype": .string(entry.dtype.rawValue),
+        "shape": .array(entry.shape.map(JSON.integer)),
+      ])
+    }
+    let spectra = arguments[spectrum] ? try spectra(files) : []
+    if arguments[json] {
+      var object = JSONObject([
+        ("path", .string(path)), ("kind", .string(kind)), ("tensors", .array(rows)),
+        ("parameters", .integer(elements)), ("bytes", .integer(bytes)),
+      ])
+      if let configuration { object["config"] = configuration }
+      if arguments[spectrum] {
+        object["spectrum"] = .object(
+          JSONObject(spectra.map { ($0.name, .array($0.values.map(JSON.number))) }))
+      }
+      console.write(.object(object))
+      return .done
+    }
+    console.write("\(path): \(kind), \(rows.count) tensors, \(elements) parameters, \(bytes) bytes\n")
+    for row in rows {
+      console.write(
+        "  \(row["name"]?.stringValue ?? "") \(row["dtype"]?.stringValue ?? "") "
+          + "\(row["shape"]?.serialized() ?? "")\n")
+    }
+    for (name, values) in spectra {
+      console.write("  \(name): " + values.map { $0.fixed(4) }.joined(separator: " ") + "\n")
+    }
+    return .done
+  }
+
+  private static func contents(
+    ofDirectory path: String
+  ) throws -> (String, [SafetensorsFile], JSON?) {
+    let adapter = path + "/adapter_config.json"
+    if FileManager.default.fileExists(atPath: adapter) {
+      let isCheckpoint = FileManager.default.fileExists(atPath: path + "/state.json")
+      return (
+        isCheckpoint ? "checkpoint" : "adapter",
+        [try SafetensorsFile(path: path + "/adapter_model.safetensors")],
+        try JSON.read(path: adapter)
+      )
+    }
+    let configuration = try JSON.read(path: path + "/config.json")
+    return ("model", try SafetensorsCheckpoint(directory: path).files, configuration)
+  }
+
+  /// Singular values of B A for each pair, without the product: QR of both, then a small SVD.
+  private static func spectra(
+    _ files: [SafetensorsFile]
+  ) throws -> [(name: String, values: [Double])] {
+    var result: [(name: String, values: [Double])] = []
+    for file in files {
+      for entry in file.entries where entry.name.hasSuffix(".lora_A.weight") {
+        let stem = String(entry.name.dropLast(".lora_A.weight".count))
+        guard let other = file[stem + ".lora_B.weight"] else { continue }
+        let a = try file.tensor(entry).to(.float64)  // [rank, in]
+        let b = try file.tensor(other).to(.float64)  // [out, rank]
+        let left = b.qrDecomposition().r
+        let right = a.transposed().qrDecomposition().r
+        let values = left.matrixProduct(right.transposed()).singularValueDecomposition().s
+        result.append((stem, values.array(of: Double.self)))
+      }
+    }
+    return result
+  }
+}
+

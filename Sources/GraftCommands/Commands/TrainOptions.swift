@@ -1,0 +1,131 @@
+import Adapters
+import CommandLineParsing
+import Datasets
+import Optimizers
+import Training
+
+/// Options of `graft train`.
+enum TrainOptions {
+  static let data = Option<String>("data", default: nil, group: "Data", help: "JSONL file.")
+  static let evalData = Option<String>(
+    "eval-data", default: nil, group: "Data", help: "JSONL file to evaluate on.")
+  static let promptStyle = Option<ExampleEncoder.PromptStyle>(
+    "prompt-style", default: .plain, group: "Data", help: "How prompts become text.")
+  static let trainOnPrompt = Flag(
+    "train-on-prompt", group: "Data", help: "Count prompts in the loss too.")
+  static let maximumLength = Option<Int>(
+    "max-length", default: 1024, group: "Data", help: "Most tokens of a row.")
+  static let packing = Flag("packing", group: "Data", help: "Put several examples into a row.")
+  static let shuffle = Flag(
+    "shuffle", default: true, group: "Data", help: "Change the order from epoch to epoch.")
+  static let groupByLength = Flag(
+    "group-by-length", default: true, group: "Data",
+    help: "Put rows of similar length into a batch.")
+
+  static let output = Option<String>("output", default: nil, group: "Run", help: "The run's directory.")
+  static let overwrite = Flag(
+    "overwrite", group: "Run", help: "Replace another run's files in --output.")
+  static let resume = Option<String>(
+    "resume", default: nil, group: "Run", help: "Go on from the newest checkpoint of a run.",
+    optionalValue: "")
+  static let config = Option<String>(
+    "config", default: nil, group: "Run", help: "Recipe, YAML or JSON.")
+  static let set = Option<String>(
+    "set", default: nil, group: "Run", help: "key=value, as in a recipe.", isRepeated: true)
+  static let printRecipe = Flag(
+    "print-recipe", group: "Run", help: "Print every option as it would be used, and stop.")
+  static let saveEvery = Option<Int>(
+    "save-every", default: nil, group: "Run", help: "Steps between checkpoints; default an epoch.")
+  static let evalEvery = Option<Int>(
+    "eval-every", default: nil, group: "Run", help: "Steps between evaluations; default an epoch.")
+  static let logEvery = Option<Int>(
+    "log-every", default: 10, group: "Run", help: "Steps between logged rows.")
+  static let keep = Option<Int>("keep", default: 2, group: "Run", help: "Checkpoints to keep.")
+  static let quiet = Flag("quiet", group: "Run", help: "No progress.")
+  static let json = Flag("json", group: "Run", help: "Print one JSON object at the end.")
+
+  static let method = Option<String>(
+    "method", default: "lora", group: "Adapter", help: "The adapter's method.")
+  static let adapterConfig = Option<String>(
+    "adapter-config", default: nil, group: "Adapter", help: "PEFT's adapter_config.json.")
+  static let rank = Option<Int>("rank", default: 8, group: "Adapter", help: "Rank.")
+  static let alpha = Option<Double>(
+    "alpha", default: 16, group: "Adapter", help: "Scale times rank.")
+  static let dropout = Option<Double>(
+    "dropout", default: 0, group: "Adapter", help: "Share of dropped inputs.")
+  static let targetModules = Option<String>(
+    "target-modules", default: "all-linear", group: "Adapter",
+    help: "all-linear, names with commas, or an expression.")
+  static let modulesToSave = Option<String>(
+    "modules-to-save", default: nil, group: "Adapter", help: "Modules to train whole, with commas.")
+  static let bias = Option<BiasTraining>(
+    "bias", default: BiasTraining.none, group: "Adapter", help: "Biases to train.")
+  static let rsLoRA = Flag("rslora", group: "Adapter", help: "Scale by the root of the rank.")
+
+  static let learningRate = Option<Double>(
+    "learning-rate", default: 2e-4, group: "Optimiser", help: "Base learning rate.")
+  static let weightDecay = Option<Double>(
+    "weight-decay", default: 0, group: "Optimiser", help: "AdamW's weight decay.")
+  static let optimizer = Option<String>(
+    "optimizer", default: "adamw", group: "Optimiser", help: "adamw.")
+  static let schedule = Option<LearningRateSchedule>(
+    "schedule", default: .linear, group: "Optimiser", help: "How the learning rate changes.")
+  static let warmupSteps = Option<Int>(
+    "warmup-steps", default: nil, group: "Optimiser", help: "Steps over which it rises.")
+  static let warmupRatio = Option<Double>(
+    "warmup-ratio", default: 0, group: "Optimiser", help: "The same as a share of the run.")
+  static let maximumNorm = Option<Double>(
+    "max-gradient-norm", default: 1, group: "Optimiser", help: "Clip gradients; 0 does not.")
+  static let batchSize = Option<Int>(
+    "batch-size", default: 4, group: "Optimiser", help: "Rows of a micro-batch.")
+  static let accumulation = Option<Int>(
+    "gradient-accumulation", default: 1, group: "Optimiser", help: "Micro-batches of an update.")
+  static let epochs = Option<Double>(
+    "epochs", default: 3, group: "Optimiser", help: "Passes over the data.")
+  static let maximumSteps = Option<Int>(
+    "max-steps", default: nil, group: "Optimiser", help: "Updates of the run, instead of epochs.")
+  static let seed = Option<Int>(
+    "seed", default: 42, group: "Optimiser", help: "Start of all random numbers.")
+  static let activationCheckpointing = Flag(
+    "activation-checkpointing", group: "Optimiser",
+    help: "Compute activations again in the backward pass: less memory, more time.")
+
+  static let all: [any OptionDeclaration] =
+    [
+      data, evalData, promptStyle, trainOnPrompt, maximumLength, packing, shuffle, groupByLength,
+      output, overwrite, resume, config, set, printRecipe, saveEvery, evalEvery, logEvery, keep,
+      quiet, json,
+    ] + [
+      method, adapterConfig, rank, alpha, dropout, targetModules, modulesToSave, bias, rsLoRA,
+    ] + [
+      optimizer, learningRate, weightDecay, schedule, warmupSteps, warmupRatio, maximumNorm,
+      batchSize, accumulation, epochs, maximumSteps, seed, activationCheckpointing,
+    ]
+
+  static func training(_ arguments: ParsedArguments) throws -> TrainingOptions {
+    var options = TrainingOptions()
+    options.batchSize = try arguments.value(batchSize)
+    options.gradientAccumulation = try arguments.value(accumulation)
+    options.epochs = try arguments.value(epochs)
+    options.maximumSteps = arguments[maximumSteps]
+    options.learningRate = try arguments.value(learningRate)
+    options.weightDecay = try arguments.value(weightDecay)
+    options.schedule = try arguments.value(schedule)
+    options.warmupSteps = arguments[warmupSteps]
+    options.warmupRatio = try arguments.value(warmupRatio)
+    let norm = try arguments.value(maximumNorm)
+    options.maximumGradientNorm = norm > 0 ? norm : nil
+    options.packs = arguments[packing]
+    options.maximumLength = try arguments.value(maximumLength)
+    options.groupsByLength = arguments[groupByLength]
+    options.shuffles = arguments[shuffle]
+    options.seed = UInt64(bitPattern: Int64(try arguments.value(seed)))
+    options.checkpointsActivations = arguments[activationCheckpointing]
+    options.logEvery = try arguments.value(logEvery)
+    options.evaluateEvery = arguments[evalEvery]
+    options.saveEvery = arguments[saveEvery]
+    options.keptCheckpoints = try arguments.value(keep)
+    try options.validate()
+    return options
+  }
+}

@@ -1,0 +1,26 @@
+import Foundation
+import JSONValues
+
+/// Results go to standard output, everything else to standard error.
+struct Console {
+  /// Whether standard error is a terminal.
+  let isTerminal = isatty(2) != 0
+
+  func write(_ text: String) { try? FileHandle.standardOutput.write(contentsOf: Data(text.utf8)) }
+
+  func write(_ json: JSON) { write(json.serialized(escapeNonASCII: false) + "\n") }
+
+  func log(_ line: String) {
+    try? FileHandle.standardError.write(contentsOf: Data((line + "\n").utf8))
+  }
+
+  /// Draws a line over the one before, on a terminal.
+  func redraw(_ line: String) {
+    try? FileHandle.standardError.write(contentsOf: Data(("\r\u{1B}[K" + line).utf8))
+  }
+}
+
+extension Double {
+  /// With a fixed number of digits behind the point.
+  func fixed(_ digits: Int) -> String { String(format: "%.\(digits)f", self) }
+}

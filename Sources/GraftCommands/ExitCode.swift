@@ -1,0 +1,56 @@
+import Adapters
+import Checkpoints
+import CommandLineParsing
+import Datasets
+import JSONValues
+import Models
+import Optimizers
+import Tokenizers
+import Training
+
+/// Exit codes of the command.
+enum ExitCode: Int32 {
+  case done = 0
+  case usage = 64
+  case badData = 65
+  case missingInput = 66
+  case internalError = 70
+  case cannotWrite = 73
+  case stoppedWithCheckpoint = 75
+
+  /// The code for an error that ended a verb.
+  init(of error: any Error) {
+    switch error {
+    case is UsageError: self = .usage
+    case let error as CheckpointError:
+      switch error.kind {
+      case .inputMissing: self = .missingInput
+      case .badData: self = .badData
+      case .cannotWrite: self = .cannotWrite
+      case .misuse: self = .internalError
+      }
+    case let error as DatasetError:
+      switch error.kind {
+      case .missingFile: self = .missingInput
+      case .badData: self = .badData
+      case .usage: self = .usage
+      }
+    case let error as JSONError:
+      if case .missing = error { self = .missingInput } else { self = .badData }
+    case let error as AdapterError:
+      switch error {
+      case .configuration, .unsupported, .noSuchModules, .name: self = .usage
+      case .unknownMethod, .wrongShape, .keys, .notFinite: self = .badData
+      }
+    case let error as TrainingError:
+      switch error {
+      case .outputExists: self = .cannotWrite
+      case .option: self = .usage
+      case .resume: self = .missingInput
+      case .diverged: self = .internalError
+      }
+    case is ModelError, is TokenizerError, is ChatTemplateError, is OptimizerError: self = .badData
+    default: self = .internalError
+    }
+  }
+}

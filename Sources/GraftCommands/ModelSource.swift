@@ -1,0 +1,116 @@
+import Adapters
+import Checkpoints
+import CommandLineParsing
+import Foundation
+import JSONValues
+import Models
+import Tensors
+import Tokenizers
+
+/// Type that a model is computed in.
+enum Precision: String, CaseIterable, OptionValue {
+  case float32
+  case bfloat16
+  case float16
+
+  var dtype: DType {
+    switch self {
+    case .float32: .float32
+    case .bfloat16: .bfloat16
+    case .float16: .float16
+    }
+  }
+}
+
+/// Where a model is computed.
+enum DeviceName: String, CaseIterable, OptionValue {
+  case auto
+  case cpu
+  case cuda
+  case mps
+}
+
+/// Options that say which model and how it is opened, the same for every verb.
+enum ModelOptions {
+  static let model = Option<String>(
+    "model", default: nil, group: "Model", help: "Model directory or GGUF file.")
+  static let adapter = Option<String>(
+    "adapter", default: nil, group: "Model", help: "Adapter directory in PEFT's format.")
+  static let precision = Option<Precision>(
+    "precision", default: .float32, group: "Model", help: "Type to compute in.")
+  static let device = Option<DeviceName>(
+    "device", default: .auto, group: "Model", help: "Where to compute.")
+  static let threads = Option<Int>(
+    "threads", default: nil, group: "Model", help: "Threads of the processor; default all cores.")
+
+  static let all: [any OptionDeclaration] = [model, adapter, precision, device, threads]
+}
+
+/// A model on disk, as the options name it.
+struct ModelSource {
+  let directory: String
+  let device: Device
+  let dtype: DType
+
+  init(_ arguments: ParsedArguments) throws {
+    let path = try arguments.value(ModelOptions.model)
+    directory = path.lowercased().hasSuffix(".gguf") ? try Self.imported(path) : path
+    switch arguments[ModelOptions.device] ?? .auto {
+    case .auto: device = .best
+    case .cpu: device = .cpu
+    case .cuda: device = Device(.cuda, index: 0)
+    case .mps: device = Device(.mps, index: 0)
+    }
+    guard device.isAvailable else {
+      throw UsageError("--device \(device): this LibTorch finds no such hardware here")
+    }
+    dtype = (arguments[ModelOptions.precision] ?? .float32).dtype
+    if let threads = arguments[ModelOptions.threads] {
+      guard threads > 0 else { throw UsageError("--threads must be positive, not \(threads)") }
+      Runtime.threadCount = threads
+    }
+  }
+
+  func model() throws -> DecoderForCausalLM {
+    try AutoModelForCausalLM.fromPretrained(directory, dtype: dtype, device: device)
+  }
+
+  func tokenizer() throws -> Tokenizer { try Tokenizer(directory: directory) }
+
+  /// The model with the adapter that `--adapter` names, if any.
+  func model(
+    adapter: String?, trainable: Bool = false
+  ) throws -> (DecoderForCausalLM, PeftModel?) {
+    let base = try model()
+    guard let adapter else { return (base, nil) }
+    return (base, try PeftModel.fromPretrained(base, adapter, trainable: trainable))
+  }
+
+  /// Tokens that end a text: `generation_config.json` wins over `config.json`.
+  func endOfTextIDs(_ configuration: DecoderConfiguration) -> Set<Int> {
+    if let json = try? JSON.read(path: directory + "/generation_config.json"),
+      let value = json["eos_token_id"], !value.isNull
+    {
+      return Set(value.arrayValue?.compactMap(\.intValue) ?? [value.intValue].compactMap { $0 })
+    }
+    return Set(configuration.endOfTextIDs)
+  }
+
+  /// A GGUF file is imported once into a directory of the user's.
+  private static func imported(_ path: String) throws -> String {
+    guard let attributes = try? FileManager.default.attributesOfItem(atPath: path),
+      let size = attributes[.size] as? Int, let date = attributes[.modificationDate] as? Date
+    else { throw CheckpointError.missing(path: path) }
+    let environment = ProcessInfo.processInfo.environment
+    let data = environment["XDG_DATA_HOME"] ?? NSHomeDirectory() + "/.local/share"
+    let home = environment["GRAFT_HOME"] ?? data + "/graft"
+    let name = URL(fileURLWithPath: path).deletingPathExtension().lastPathComponent
+    let directory = "\(home)/imported/\(name)-\(size)-\(Int(date.timeIntervalSince1970))"
+    if !FileManager.default.fileExists(atPath: directory + "/config.json") {
+      try FileManager.default.createDirectory(
+        atPath: home + "/imported", withIntermediateDirectories: true)
+      _ = try GGUFImporter.importModel(from: path, to: directory)
+    }
+    return directory
+  }
+}

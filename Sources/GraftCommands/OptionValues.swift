@@ -1,0 +1,11 @@
+public import Adapters
+public import Checkpoints
+public import CommandLineParsing
+public import Datasets
+public import Optimizers
+
+// Enumerations of other modules that options take by their names.
+extension GGUFImporter.DType: OptionValue {}
+extension ExampleEncoder.PromptStyle: OptionValue {}
+extension LearningRateSchedule: OptionValue {}
+extension BiasTraining: OptionValue {}

@@ -1,0 +1,4 @@
+import Foundation
+import GraftCommands
+
+exit(GraftCommand.run(Array(CommandLine.arguments.dropFirst())))

@@ -1,0 +1,130 @@
+import Foundation
+public import Layers
+public import Tensors
+
+/// Settings of AdamW. Defaults are those of torch.optim.AdamW but for the weight decay.
+public struct AdamWConfiguration: Equatable, Sendable {
+  /// Decay of the mean gradient.
+  public var beta1 = 0.9
+  /// Decay of the mean squared gradient.
+  public var beta2 = 0.999
+  /// Added to the root of the mean squared gradient.
+  public var epsilon = 1e-8
+  /// Share of each weight taken off at each step, times the learning rate.
+  public var weightDecay = 0.0
+
+  /// Makes the default settings.
+  ///
+  /// - Parameter weightDecay: Share of each weight taken off at each step, times the learning rate.
+  public init(weightDecay: Double = 0) { self.weightDecay = weightDecay }
+}
+
+/// What can be wrong with a saved optimiser.
+public enum OptimizerError: Error, Equatable, Sendable, CustomStringConvertible {
+  /// The state is not of these parameters.
+  case state(name: String, reason: String)
+
+  /// What is wrong.
+  public var description: String {
+    switch self {
+    case .state(let name, let reason): "optimiser state \(name): \(reason)"
+    }
+  }
+}
+
+/// Adam with decoupled weight decay.
+///
+/// m = b1 m + (1 - b1) g, v = b2 v + (1 - b2) g^2, at step t:
+/// w = w (1 - lr d) - lr / (1 - b1^t) * m / (sqrt(v) / sqrt(1 - b2^t) + eps).
+///
+/// - Note: Source: Loshchilov and Hutter 2017, arXiv 1711.05101, in the order of operations of
+///   torch.optim.AdamW 2.13.
+public final class AdamW {
+  private let parameters: [(name: String, parameter: Parameter)]
+  private let configuration: AdamWConfiguration
+  private let decays: [Bool]
+  private var means: [Tensor]
+  private var squares: [Tensor]
+  /// Steps taken.
+  public private(set) var stepCount = 0
+
+  /// Makes an optimiser with a state of zeros.
+  ///
+  /// - Parameters:
+  ///   - parameters: What to train, with names for the saved state.
+  ///   - configuration: Settings.
+  ///   - decays: Whether a parameter's weights decay; the default spares biases and norms, which
+  ///     have one dimension.
+  public init(
+    _ parameters: [(name: String, parameter: Parameter)], _ configuration: AdamWConfiguration,
+    decays: (Parameter) -> Bool = { $0.value.rank > 1 }
+  ) {
+    self.parameters = parameters
+    self.configuration = configuration
+    self.decays = parameters.map { decays($0.parameter) }
+    means = parameters.map { $0.parameter.value.detached().zerosLike() }
+    squares = parameters.map { $0.parameter.value.detached().zerosLike() }
+  }
+
+  /// Changes every parameter that has a gradient.
+  ///
+  /// - Parameter learningRate: Size of the step.
+  public func step(learningRate: Double) {
+    stepCount += 1
+    let c = configuration
+    let meanCorrection = 1 - pow(c.beta1, Double(stepCount))
+    let rootCorrection = (1 - pow(c.beta2, Double(stepCount))).squareRoot()
+    withoutGradients {
+      for (index, (_, parameter)) in parameters.enumerated() {
+        guard let gradient = parameter.value.gradient else { continue }
+        let (weight, mean, square) = (parameter.value, means[index], squares[index])
+        if decays[index] && c.weightDecay != 0 {
+          weight.multiplyInPlace(1 - learningRate * c.weightDecay)
+        }
+        mean.interpolateInPlace(towards: gradient, weight: 1 - c.beta1)
+        square.multiplyInPlace(c.beta2)
+          .addProductInPlace(gradient, gradient, scale: 1 - c.beta2)
+        let root = (square.squareRoot() / rootCorrection).addInPlace(c.epsilon)
+        weight.addQuotientInPlace(mean, root, scale: -learningRate / meanCorrection)
+      }
+    }
+  }
+
+  /// Forgets all gradients.
+  public func zeroGradients() {
+    for (_, parameter) in parameters { parameter.value.gradient = nil }
+  }
+
+  /// Everything that the next step depends on besides parameters and gradients.
+  ///
+  /// Names are "<parameter>.exp_avg", "<parameter>.exp_avg_sq" and "step".
+  public var state: [(name: String, tensor: Tensor)] {
+    var result: [(name: String, tensor: Tensor)] = []
+    for (index, (name, _)) in parameters.enumerated() {
+      result.append((name + ".exp_avg", means[index]))
+      result.append((name + ".exp_avg_sq", squares[index]))
+    }
+    result.append(("step", Tensor([stepCount])))
+    return result
+  }
+
+  /// Takes over a saved state.
+  ///
+  /// - Parameter saved: Tensors by the names of ``state``.
+  /// - Throws: ``OptimizerError`` when one is missing or has another shape; nothing is changed then.
+  public func load(_ saved: [String: Tensor]) throws(OptimizerError) {
+    var found: [Tensor] = []
+    for (name, tensor) in state {
+      guard let value = saved[name] else { throw .state(name: name, reason: "is missing") }
+      guard value.shape == tensor.shape else {
+        throw .state(name: name, reason: "has shape \(value.shape), expected \(tensor.shape)")
+      }
+      found.append(value)
+    }
+    for index in parameters.indices {
+      means[index].copyInPlace(from: found[2 * index])
+      squares[index].copyInPlace(from: found[2 * index + 1])
+    }
+    stepCount = Int(found[found.count - 1].item())
+  }
+}

@@ -1,0 +1,49 @@
+import Checkpoints
+import Foundation
+public import JSONValues
+
+/// `metrics.jsonl`: one object a logged step.
+public final class MetricsLog {
+  private let handle: FileHandle
+  /// The file.
+  public let path: String
+
+  /// Opens the file of a new or a resumed run.
+  ///
+  /// - Parameters:
+  ///   - path: The file.
+  ///   - lastStep: Rows of later steps are taken out, and a last line that a kill cut short.
+  /// - Throws: `CheckpointError` when it cannot be written.
+  public init(path: String, keepingStepsTo lastStep: Int) throws {
+    self.path = path
+    let old = FileManager.default.contents(atPath: path) ?? Data()
+    var kept = Data()
+    for line in old.split(separator: UInt8(ascii: "\n")) {
+      guard let row = try? JSON.parse(Data(line)), let step = row["step"]?.intValue,
+        step <= lastStep
+      else { continue }
+      kept.append(line)
+      kept.append(UInt8(ascii: "\n"))
+    }
+    try AtomicFile.write(path: path, bytes: Array(kept))
+    guard let handle = FileHandle(forWritingAtPath: path) else {
+      throw CheckpointError.cannotWrite(path: path, reason: "it cannot be opened")
+    }
+    self.handle = handle
+    try handle.seekToEnd()
+  }
+
+  deinit { try? handle.close() }
+
+  /// Appends a row.
+  ///
+  /// - Parameter row: An object with a `step`.
+  /// - Throws: `CheckpointError` when the disk is full or gone.
+  public func append(_ row: JSON) throws {
+    do {
+      try handle.write(contentsOf: Data((row.serialized() + "\n").utf8))
+    } catch {
+      throw CheckpointError.cannotWrite(path: path, reason: error.localizedDescription)
+    }
+  }
+}

@@ -1,0 +1,29 @@
+/// What can stop a training run.
+public enum TrainingError: Error, Equatable, Sendable {
+  /// The output directory holds another run.
+  case outputExists(path: String)
+  /// There is nothing to resume, or what there is does not fit.
+  case resume(path: String, reason: String)
+  /// The loss is infinite or not a number.
+  case diverged(step: Int, loss: Double)
+  /// An option has a value that it cannot have.
+  case option(name: String, expected: String, actual: String)
+}
+
+extension TrainingError: CustomStringConvertible {
+  /// What is wrong and what to do.
+  public var description: String {
+    switch self {
+    case .outputExists(let path):
+      """
+      \(path) holds the files of another run; continue it with --resume, choose another directory, \
+      or allow replacing it with --overwrite
+      """
+    case .resume(let path, let reason): "\(path): cannot resume: \(reason)"
+    case .diverged(let step, let loss):
+      "the loss is \(loss) at step \(step); try a lower learning rate"
+    case .option(let name, let expected, let actual):
+      "--\(name) is \(actual), expected \(expected)"
+    }
+  }
+}

@@ -1,0 +1,71 @@
+public import Optimizers
+
+/// How a run goes, apart from model, adapter and data.
+public struct TrainingOptions: Equatable, Sendable {
+  /// Rows of a micro-batch.
+  public var batchSize = 4
+  /// Micro-batches of one update.
+  public var gradientAccumulation = 1
+  /// Passes over the data.
+  public var epochs = 3.0
+  /// Updates of the whole run; nil for what the epochs give.
+  public var maximumSteps: Int?
+  /// Base learning rate.
+  public var learningRate = 2e-4
+  /// AdamW's weight decay.
+  public var weightDecay = 0.0
+  /// How the learning rate changes.
+  public var schedule = LearningRateSchedule.linear
+  /// Updates over which the learning rate rises; nil for `warmupRatio`.
+  public var warmupSteps: Int?
+  /// The same as a share of the run.
+  public var warmupRatio = 0.0
+  /// Longest joint length of gradients; nil for no limit.
+  public var maximumGradientNorm: Double? = 1
+  /// Whether several examples share a row.
+  public var packs = false
+  /// Longest packed row, in tokens.
+  public var maximumLength = 1024
+  /// Whether rows of similar length share a batch.
+  public var groupsByLength = true
+  /// Whether the order of the data changes from epoch to epoch.
+  public var shuffles = true
+  /// Start of the random numbers of order and dropout.
+  public var seed: UInt64 = 42
+  /// Whether activations are computed again in the backward pass.
+  public var checkpointsActivations = false
+  /// Updates between two logged rows.
+  public var logEvery = 10
+  /// Updates between two evaluations; nil for one at the end of each epoch.
+  public var evaluateEvery: Int?
+  /// Updates between two checkpoints; nil for one at the end of each epoch.
+  public var saveEvery: Int?
+  /// Checkpoints that are kept, newest first.
+  public var keptCheckpoints = 2
+
+  /// Makes the default options.
+  public init() {}
+
+  /// Checks every value.
+  ///
+  /// - Throws: ``TrainingError/option(name:expected:actual:)``.
+  public func validate() throws(TrainingError) {
+    let positive: [(String, Int?)] = [
+      ("batch-size", batchSize), ("gradient-accumulation", gradientAccumulation),
+      ("max-steps", maximumSteps), ("log-every", logEvery), ("eval-every", evaluateEvery),
+      ("save-every", saveEvery), ("keep", keptCheckpoints), ("max-length", maximumLength - 1),
+    ]
+    for (name, value) in positive {
+      if let value, value <= 0 {
+        throw .option(name: name, expected: "a positive number", actual: "\(value)")
+      }
+    }
+    let numbers: [(String, Double, ClosedRange<Double>)] = [
+      ("epochs", epochs, 1e-9...1e9), ("learning-rate", learningRate, 0...1e6),
+      ("weight-decay", weightDecay, 0...1e6), ("warmup-ratio", warmupRatio, 0...1),
+    ]
+    for (name, value, range) in numbers where !range.contains(value) {
+      throw .option(name: name, expected: "a number in \(range)", actual: "\(value)")
+    }
+  }
+}
