@@ -69,6 +69,10 @@ extension Jinja.Interpreter {
       return try execute(body, in: Scope(parent: scope))
     case .generation(let body):
       try recordSpan(body, in: Scope(parent: scope))
+    case .hide(let ids):
+      for id in ids {
+        scope.set(id, to: .undefined(.name(program.names[id])))
+      }
     case .breakLoop:
       return .breakLoop
     case .continueLoop:

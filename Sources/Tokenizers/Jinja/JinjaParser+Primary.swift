@@ -282,10 +282,3 @@ extension Jinja.Parser {
     return name
   }
 }
-
-extension Jinja.CallArguments {
-  /// All expressions among the arguments.
-  fileprivate var expressions: [Jinja.Expression?] {
-    positional + keywords.map(\.value) + [variadic, variadicKeywords]
-  }
-}

@@ -31,7 +31,8 @@ extension Jinja {
         throw error
       }
       return Program(
-        body: body, names: parser.names, hasGenerationBlocks: parser.hasGenerationBlocks)
+        body: NameResolution.resolve(body), names: parser.names,
+        hasGenerationBlocks: parser.hasGenerationBlocks)
     }
 
     // MARK: Tokens

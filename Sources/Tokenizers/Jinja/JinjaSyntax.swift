@@ -55,6 +55,11 @@ extension Jinja {
     var isEmpty: Bool {
       positional.isEmpty && keywords.isEmpty && variadic == nil && variadicKeywords == nil
     }
+
+    /// All expressions among the arguments.
+    var expressions: [Expression] {
+      positional + keywords.map(\.value) + [variadic, variadicKeywords].compactMap { $0 }
+    }
   }
 
   enum BinaryOperator: String, Sendable {
@@ -140,6 +145,8 @@ extension Jinja {
       case breakLoop
       case continueLoop
       case unsupported(String)
+      /// Names that have no value in this scope until it assigns them.
+      case hide([Int])
     }
   }
 }

@@ -67,9 +67,7 @@ extension Jinja.Value {
     }
   }
 
-  /// Python's order: negative, zero or positive, or nil when the types have no order.
-  ///
-  /// Not-a-number is neither less nor greater: `isUnordered` tells callers.
+  /// How two values compare, or nil when their types have no order.
   static func order(_ left: Jinja.Value, _ right: Jinja.Value, depth: Int = 0) -> Order? {
     guard depth < 400 else { return nil }
     switch (left, right) {
@@ -95,7 +93,7 @@ extension Jinja.Value {
     }
   }
 
-  /// How two values compare.
+  /// The outcome of a comparison; not-a-number compares as unordered.
   enum Order {
     case less, same, greater, unordered
 
