@@ -5,7 +5,7 @@ extension Tokenizer {
   /// Reads the tokenizer of a model directory.
   ///
   /// `tokenizer.json` must be there. `tokenizer_config.json`, `special_tokens_map.json` and
-  /// `chat_template.jinja`, which wins over the template of the configuration, are read if they are.
+  /// `chat_template.jinja`, which wins over the configuration's template, are read if they are.
   ///
   /// - Parameter directory: The path of the directory.
   /// - Throws: `TokenizerError` naming the file and the component that cannot be used.

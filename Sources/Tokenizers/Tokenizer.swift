@@ -3,9 +3,9 @@ public import JSONValues
 
 /// A Hugging Face tokenizer: text to ids and back, as `tokenizer.json` says.
 ///
-/// The file is followed literally, as `tokenizers.Tokenizer.from_file` does. Its members `truncation`
-/// and `padding` are ignored: cutting and filling batches is the caller's business. A tokenizer may
-/// be used from several threads at once.
+/// The file is followed literally, as `tokenizers.Tokenizer.from_file` does. Its members
+/// `truncation` and `padding` are ignored: cutting and filling batches is the caller's business. A
+/// tokenizer may be used from several threads at once.
 public final class Tokenizer: Sendable {
   /// The id that begins a text, if the configuration names one.
   public let beginningOfTextID: Int?
@@ -115,8 +115,8 @@ public final class Tokenizer: Sendable {
   /// The token of an id.
   ///
   /// - Parameter id: The id.
-  /// - Returns: The token as the vocabulary spells it, an added token that is searched in normalized
-  ///   text in its normalized form, or nil when there is none.
+  /// - Returns: The token as the vocabulary spells it, but an added token that is searched in
+  ///   normalized text in its normalized form; nil when there is none.
   public func token(for id: Int) -> String? {
     if let text = added.texts[id] { return String(decoding: text, as: UTF8.self) }
     return model.vocabulary.bytes(of: id).map { String(decoding: $0, as: UTF8.self) }

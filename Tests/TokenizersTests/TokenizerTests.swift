@@ -84,6 +84,28 @@ struct TokenizerTests {
     #expect(tokenizer.id(of: "\u{E9}") == 0)
   }
 
+  /// Expected ids: 0 is what the reference's tables (Unicode 9) make of the text, 1 is not.
+  @Test(
+    "Normalization forms are those of the reference",
+    arguments: [
+      // A final jamo composes with a Hangul syllable.
+      ("NFC", "\u{AD18}\u{11AA}", "\u{AD1B}", "\u{AD18}"),
+      // Marks are put in order, also those that a decomposition brings.
+      ("NFC", "\u{F73}\u{F73}", "\u{F71}\u{F71}\u{F72}\u{F72}", "\u{F73}"),
+      ("NFD", "\u{C5}\u{323}", "A\u{323}\u{30A}", "A\u{30A}\u{323}"),
+      ("NFKD", "\u{1FED}\u{334}", " \u{334}\u{308}\u{300}", " \u{308}\u{334}\u{300}"),
+      ("NFKC", "\u{FB01}\u{2460}\u{FF71}", "fi1\u{30A2}", "\u{FB01}"),
+      // U+32FF is of Unicode 12.1.
+      ("NFKC", "\u{32FF}", "\u{32FF}", "\u{4EE4}\u{548C}"),
+    ])
+  func normalization(form: String, text: String, right: String, wrong: String) throws {
+    let vocabulary = JSON.object(JSONObject([(right, 0), (wrong, 1)]))
+    let model: [String: JSON] = ["vocab": vocabulary, "merges": [], "ignore_merges": true]
+    let tokenizer = try Tokenizer(
+      tokenizerJSON: document(model: model, members: ["normalizer": ["type": .string(form)]]))
+    #expect(tokenizer.encode(text) == [0])
+  }
+
   @Test("Bytes that are no UTF-8 become replacement characters")
   func invalidBytes() throws {
     let tokenizer = try Tokenizer(

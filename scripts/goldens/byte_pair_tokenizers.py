@@ -12,6 +12,7 @@ scripts/interop/tokenizer.py --model DIR/<recipe>.
 import argparse
 import json
 import random
+from collections import Counter
 from pathlib import Path
 
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
@@ -53,7 +54,15 @@ ADDED = [
 BOS = dict(single="<s> $A", pair="<s> $A $B", special_tokens=[("<s>", 1)])
 
 
-def recipe(normalizer=None, pre=None, decoder=None, post=None, size=400, model=None, **training):
+def with_few_characters(limit):
+    """The sentences without their rarest characters; the trainer's own limit breaks ties at random."""
+    counts = Counter("".join(SENTENCES))
+    kept = sorted(counts, key=lambda c: (-counts[c], c))[:limit]
+    return ["".join(c for c in sentence if c in kept) for sentence in SENTENCES]
+
+
+def recipe(normalizer=None, pre=None, decoder=None, post=None, size=400, model=None, characters=None,
+           train=True, **training):
     tokenizer = Tokenizer(models.BPE(**(model or {})))
     if normalizer:
         tokenizer.normalizer = normalizer
@@ -64,11 +73,35 @@ def recipe(normalizer=None, pre=None, decoder=None, post=None, size=400, model=N
     if (model or {}).get("unk_token"):
         training.setdefault("special_tokens", [model["unk_token"]])
     trainer = trainers.BpeTrainer(vocab_size=size, show_progress=False, **training)
-    tokenizer.train_from_iterator(SENTENCES, trainer)
+    if train:
+        tokenizer.train_from_iterator(with_few_characters(characters), trainer)
     if post:
         tokenizer.post_processor = post
     tokenizer.add_tokens(ADDED)
     return tokenizer
+
+
+def affix_model():
+    """A model with a prefix and a suffix, made by hand: training one is not reproducible."""
+    words = sorted({word for sentence in SENTENCES for word in sentence.split() if word.isalpha()})[:60]
+    pieces = {}
+    for word in words:
+        pieces[word] = [("##" if i else "") + c + ("</w>" if i == len(word) - 1 else "")
+                        for i, c in enumerate(word)]
+    vocabulary, merges = ["<unk>"], []
+    letters = sorted(set("".join(words)) - set("zq"))
+    vocabulary += [a + c + b for c in letters for a in ("", "##") for b in ("", "</w>")]
+    for parts in pieces.values():
+        left = parts[0]
+        for right in parts[1:]:
+            joined = left + right[2:]
+            if left in vocabulary and right in vocabulary and (left, right) not in merges:
+                merges.append((left, right))
+                if joined not in vocabulary:
+                    vocabulary.append(joined)
+            left = joined
+    return dict(vocab={token: i for i, token in enumerate(vocabulary)}, merges=merges, unk_token="<unk>",
+                continuing_subword_prefix="##", end_of_word_suffix="</w>")
 
 
 def byte_level(pre, **rest):
@@ -111,31 +144,31 @@ def recipes():
     yield "llama2", recipe(
         normalizer=normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")]),
         decoder=llama2, model=spm, special_tokens=["<unk>", "<s>", "</s>"] + byte_tokens(),
-        post=processors.TemplateProcessing(**BOS), size=600, limit_alphabet=60)
+        post=processors.TemplateProcessing(**BOS), size=600, characters=60)
     yield "gemma", recipe(
         normalizer=normalizers.Replace(" ", "▁"), pre=pre_tokenizers.Split(" ", "merged_with_previous"),
         decoder=decoders.Sequence([decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()]),
-        model=spm, special_tokens=["<unk>"] + byte_tokens()[:200], size=500, limit_alphabet=80)
+        model=spm, special_tokens=["<unk>"] + byte_tokens()[:200], size=500, characters=80)
     for scheme in ["always", "first", "never"]:
         yield f"metaspace-{scheme}", recipe(
             pre=pre_tokenizers.Metaspace(prepend_scheme=scheme), model=dict(unk_token="<unk>", fuse_unk=scheme == "first"),
-            decoder=decoders.Metaspace(prepend_scheme=scheme), size=300, limit_alphabet=80)
+            decoder=decoders.Metaspace(prepend_scheme=scheme), size=300, characters=80)
     yield "metaspace-whole", recipe(
-        pre=pre_tokenizers.Metaspace(prepend_scheme="first", split=False), size=250, limit_alphabet=50)
+        pre=pre_tokenizers.Metaspace(prepend_scheme="first", split=False), size=250, characters=50)
     yield "words", recipe(
         normalizer=normalizers.Sequence([
             normalizers.NFKC(), normalizers.Lowercase(), normalizers.Strip(), normalizers.Replace(Regex(r"\s+"), " ")]),
         pre=sequence([pre_tokenizers.Whitespace(), pre_tokenizers.Punctuation("contiguous")]),
-        model=dict(unk_token="<unk>"), size=300, limit_alphabet=60,
+        model=dict(unk_token="<unk>"), size=300, characters=60,
         decoder=decoders.Sequence([decoders.Fuse(), decoders.Strip("t", 1, 0)]))
-    yield "affixes", recipe(
+    affixes = recipe(
         normalizer=normalizers.NFD(), pre=sequence([pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Digits()]),
-        model=dict(unk_token="<unk>", continuing_subword_prefix="##", end_of_word_suffix="</w>"),
-        continuing_subword_prefix="##", end_of_word_suffix="</w>", size=400, limit_alphabet=70)
+        model=affix_model(), train=False)
+    yield "affixes", affixes
     for behavior in ["removed", "isolated", "merged_with_previous", "merged_with_next", "contiguous"]:
         yield f"split-{behavior.replace('_', '-')}", recipe(
             normalizer=normalizers.NFKD(),
-            pre=sequence([split(r"[\s,]|x?", behavior), split(r"\w+", behavior, True)]), size=200, limit_alphabet=50)
+            pre=sequence([split(r"[\s,]|x?", behavior), split(r"\w+", behavior, True)]), size=200, characters=50)
 
 
 def texts(count, random_count):

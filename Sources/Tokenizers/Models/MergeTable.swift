@@ -1,4 +1,4 @@
-/// The merges of a byte-pair model: for two adjacent symbols the rank of their merge and its result.
+/// The merges of a byte-pair model: a rank and a result for two adjacent symbols.
 struct MergeTable: Sendable {
   /// The rank of a pair that does not merge.
   static let noRank = Int32.max

@@ -8,7 +8,7 @@ struct DigitsPreTokenizer: PreTokenizer {
   }
 
   func apply(to text: inout PreTokenizedText) {
-    behavior.split(&text) { classes, _ in classes.contains(.number) }
+    behavior.split(&text) { classes, _ in classes.contains(.numeric) }
   }
 }
 

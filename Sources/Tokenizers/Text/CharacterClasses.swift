@@ -1,8 +1,9 @@
 /// The classes of Unicode scalars that tokenizers ask for, in the version of the reference.
 ///
-/// Letters, numbers, marks and word characters follow Unicode 16, as Oniguruma and Rust's standard
-/// library in the reference do; punctuation is frozen at Unicode 8. Scalars that are newer count as
-/// unassigned. White space is Unicode's property White_Space: 25 scalars, without U+180E.
+/// Letters, numbers, marks and word characters follow Unicode 16, as Oniguruma and Rust's regex
+/// crate in the reference do; punctuation is frozen at Unicode 8. Scalars that are newer count as
+/// unassigned, but for `numeric`. White space is Unicode's property White_Space: 25 scalars,
+/// without U+180E.
 struct CharacterClasses: OptionSet, Sendable {
   let rawValue: UInt8
 
@@ -18,6 +19,8 @@ struct CharacterClasses: OptionSet, Sendable {
   static let word = CharacterClasses(rawValue: 8)
   /// ASCII symbols and general category P of Unicode 8.
   static let punctuation = CharacterClasses(rawValue: 16)
+  /// General category N of Unicode 17, by which Rust's `is_numeric` goes.
+  static let numeric = CharacterClasses(rawValue: 64)
   /// General category M.
   static let mark = CharacterClasses(rawValue: 32)
 
@@ -25,8 +28,12 @@ struct CharacterClasses: OptionSet, Sendable {
   static func computed(of value: UInt32) -> CharacterClasses {
     guard let scalar = Unicode.Scalar(value) else { return [] }
     let properties = scalar.properties
-    guard let age = properties.age, age.major <= 16 else { return [] }
     var classes: CharacterClasses = []
+    switch properties.generalCategory {
+    case .decimalNumber, .letterNumber, .otherNumber: classes.insert(.numeric)
+    default: break
+    }
+    guard let age = properties.age, age.major <= 16 else { return classes }
     if properties.isWhitespace { classes.insert(.space) }
     if properties.isAlphabetic || properties.isJoinControl { classes.insert(.word) }
     switch properties.generalCategory {
