@@ -1,0 +1,39 @@
+# Every target sets up what it needs; repeats are quick and need no network.
+SWIFT_BUILD = swift build -c release -Xswiftc -warnings-as-errors
+SWIFT_TEST = swift test -c release -Xswiftc -warnings-as-errors --disable-xctest
+SWIFT_PATHS = Package.swift Sources Tests Examples
+
+.PHONY: help bootstrap build test check lint format demo interop clean
+
+help:            ## This list
+	@sed -n 's/^\([a-z]*\): .*## /\1\t/p;s/^\([a-z]*\):  *## /\1\t/p' Makefile | expand -t 12
+
+bootstrap:       ## Libraries, LibTorch and the file through which SwiftPM finds it
+	@scripts/bootstrap
+
+build: bootstrap ## The library and the command, at .build/release/graft
+	$(SWIFT_BUILD)
+
+test: bootstrap  ## All tests
+	$(SWIFT_TEST)
+
+lint:            ## Format, layers of imports, size of files
+	swift format lint --strict -r $(SWIFT_PATHS)
+	scripts/check-layers
+	scripts/check-size
+
+format:          ## Put the sources into shape
+	swift format -i -r $(SWIFT_PATHS)
+
+check: lint test ## What has to hold before a commit
+	scripts/check-readme
+
+demo: build      ## Fine-tune SmolLM2-135M-Instruct on dates in words
+	@scripts/demo
+
+interop: build   ## Compare with transformers and PEFT (installs them into .peers)
+	@scripts/peers
+	@scripts/interop/run
+
+clean:
+	rm -rf .build demo-output
