@@ -44,7 +44,6 @@ let package = Package(
     // Libraries of the system.
     .systemLibrary(name: "CLibTorch", pkgConfig: libTorch),
 
-
     .systemLibrary(name: "CPCRE2", pkgConfig: "libpcre2-8"),
     .systemLibrary(name: "CYAML", pkgConfig: "yaml-0.1"),
 
@@ -100,6 +99,7 @@ let package = Package(
     tests(of: "Tensors", ["TestSupport"]),
     tests(of: "Layers", ["Tensors", "TestSupport"]),
     tests(of: "JSONValues"),
+    tests(of: "Tokenizers", ["JSONValues"], exclude: ["Fixtures"]),
     tests(of: "CommandLineParsing"),
     tests(of: "Checkpoints", ["JSONValues"], exclude: ["Fixtures"]),
     tests(of: "Optimizers", ["Layers", "Tensors", "TestSupport"]),

@@ -35,7 +35,9 @@ public struct LoRAConfig: Equatable, Sendable {
   public var excludeModules: TargetModules?
   /// Biases that are trained too.
   public var bias = BiasTraining.none
-  /// rsLoRA: s = alpha / sqrt(rank). Source: Kalajdzievski 2023, arXiv 2312.03732.
+  /// rsLoRA: s = alpha / sqrt(rank).
+  ///
+  /// Source: Kalajdzievski 2023, arXiv 2312.03732.
   public var usesRankStabilization = false
   /// Numbers of the blocks that get an adapter; nil for all.
   public var layersToTransform: [Int]?
@@ -95,7 +97,8 @@ public struct LoRAConfig: Equatable, Sendable {
   ///
   /// - Throws: ``AdapterError/configuration(field:expected:actual:)``.
   public func validate() throws(AdapterError) {
-    for (name, value) in [("r", rank)] + rankPattern.map({ ("rank_pattern.\($0.pattern)", $0.value) })
+    for (name, value) in [("r", rank)]
+      + rankPattern.map({ ("rank_pattern.\($0.pattern)", $0.value) })
     where value <= 0 {
       throw .configuration(field: name, expected: "a positive number", actual: "\(value)")
     }

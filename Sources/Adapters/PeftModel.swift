@@ -110,8 +110,9 @@ public final class PeftModel {
     var result: [(key: String, parameter: Parameter)] = []
     let saved = savedModules[name] ?? []
     for (path, parameter) in base.parameters() {
-      if let cut = path.range(of: ".\(name).weight") , path.contains(".lora_") {
-        result.append((PeftModel.prefix + path.replacingCharacters(in: cut, with: ".weight"), parameter))
+      if let cut = path.range(of: ".\(name).weight"), path.contains(".lora_") {
+        result.append(
+          (PeftModel.prefix + path.replacingCharacters(in: cut, with: ".weight"), parameter))
       } else if path.hasSuffix(".bias"), let bias = configuration?.bias, bias != .none,
         bias == .all || path.hasSuffix(".base_layer.bias")
       {

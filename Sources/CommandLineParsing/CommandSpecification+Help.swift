@@ -51,7 +51,8 @@ private struct HelpRow {
   /// The lines of this entry, with the right part beside the left one if that fits its column.
   func lines(leftWidth: Int, columns: Int) -> [String] {
     let indent = leftWidth + 4
-    let text = wrapped(String(repeating: " ", count: indent) + right, columns: columns, indent: indent)
+    let text = wrapped(
+      String(repeating: " ", count: indent) + right, columns: columns, indent: indent)
     guard left.count <= leftWidth, let first = text.first else { return ["  " + left] + text }
     let padding = String(repeating: " ", count: leftWidth - left.count + 2)
     return ["  " + left + padding + first.dropFirst(indent)] + text.dropFirst()

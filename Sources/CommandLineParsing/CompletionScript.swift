@@ -49,8 +49,10 @@ private func functionName(_ program: String) -> String {
   "_" + program.map { $0.isASCII && ($0.isLetter || $0.isNumber) ? String($0) : "_" }.joined()
 }
 
-/// Names and choices hold no spaces, so that `compgen -W` can split lists of them at spaces. The
-/// word before the cursor decides on choices, also when bash has split `--name=value` at "=".
+/// The completion script of bash.
+///
+/// Names and choices hold no spaces, so that lists of them can be split at spaces. The word before
+/// the cursor decides on choices, also when bash has split `--name=value` at "=".
 private func bashScript(_ program: String, _ commands: [CommandSpecification]) -> String {
   let name = functionName(program)
   let verbs = commands.map(\.name).filter { !$0.isEmpty }

@@ -104,8 +104,10 @@ public struct ExampleEncoder {
     case .promptCompletion(let prompt, let completion):
       if promptStyle == .chat {
         return try conversation(
-          [["role": "user", "content": .string(prompt)],
-            ["role": "assistant", "content": .string(completion)]],
+          [
+            ["role": "user", "content": .string(prompt)],
+            ["role": "assistant", "content": .string(completion)],
+          ],
           tools: nil, at: located.location)
       }
       return pair(prompt, completion, &report)

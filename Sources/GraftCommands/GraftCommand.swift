@@ -12,7 +12,9 @@ public enum GraftCommand {
   /// This package's version.
   public static let version = "0.1.0"
 
-  /// Verbs in the order of the help. A new one is one file and one line here.
+  /// Verbs in the order of the help.
+  ///
+  /// A new one is one file and one line here.
   static let verbs: [any Verb.Type] = [
     ImportCommand.self, TrainCommand.self, GenerateCommand.self, EvaluateCommand.self,
     ForwardCommand.self, MergeCommand.self, InspectCommand.self, TokenizeCommand.self,
@@ -57,7 +59,8 @@ public enum GraftCommand {
   private static func help() -> String {
     let rows = verbs.map { verb in
       let name = verb.specification.name
-      return "  \(name)\(String(repeating: " ", count: 12 - name.count))\(verb.specification.summary)"
+      return
+        "  \(name)\(String(repeating: " ", count: 12 - name.count))\(verb.specification.summary)"
     }
     return """
       Fine-tuning of Hugging Face models, without Python.

@@ -39,7 +39,8 @@ enum RecipeFile {
   }
 
   /// One flat mapping of scalars and lists of scalars, by libyaml's events.
-  private static func yaml(_ bytes: [UInt8], path: String) throws -> [(name: String, value: String)] {
+  private static func yaml(_ bytes: [UInt8], path: String) throws -> [(name: String, value: String)]
+  {
     var parser = yaml_parser_t()
     guard yaml_parser_initialize(&parser) == 1 else { throw UsageError("\(path): out of memory") }
     defer { yaml_parser_delete(&parser) }

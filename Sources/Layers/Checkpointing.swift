@@ -5,9 +5,9 @@ public import Tensors
 /// - Parameters:
 ///   - x: Input of the part.
 ///   - parameters: Parameters inside the part; trainable ones get their gradients accumulated.
+///   - generator: The generator that `body` draws from, or nil.
 ///   - body: The part. It is run twice and must give the same numbers both times: random draws in
 ///     it come from generators whose state is restored.
-///   - generator: The generator that `body` draws from, or nil.
 /// - Returns: What `body` returns.
 /// - Note: Source: Chen et al. 2016, arXiv 1604.06174.
 public func checkpointed(

@@ -27,7 +27,9 @@ extension Module {
       + children.flatMap { $0.module.modules(path: joined(path, $0.name)) }
   }
 
-  /// Every parameter below this module with its path. A tied one appears under each of its paths.
+  /// Every parameter below this module with its path.
+  ///
+  /// A tied one appears under each of its paths.
   ///
   /// - Parameter path: Path of this module.
   /// - Returns: Names as checkpoints spell them, in the order of the model.

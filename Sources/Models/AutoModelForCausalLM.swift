@@ -4,7 +4,9 @@ public import Tensors
 
 /// Opens a model directory as whatever its `config.json` says it is.
 public enum AutoModelForCausalLM {
-  /// Families by `model_type`. A new one is one line here.
+  /// Families by `model_type`.
+  ///
+  /// A new one is one line here.
   static let families: [DecoderFamily] = [.llama, .mistral, .qwen2, .qwen3]
 
   /// Values of `model_type` that can be opened.

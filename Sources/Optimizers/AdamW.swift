@@ -2,7 +2,9 @@ import Foundation
 public import Layers
 public import Tensors
 
-/// Settings of AdamW. Defaults are those of torch.optim.AdamW but for the weight decay.
+/// Settings of AdamW.
+///
+/// Defaults are those of torch.optim.AdamW but for the weight decay.
 public struct AdamWConfiguration: Equatable, Sendable {
   /// Decay of the mean gradient.
   public var beta1 = 0.9

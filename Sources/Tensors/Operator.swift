@@ -91,7 +91,9 @@ func check(_ status: ctorch_status, _ what: @autoclosure () -> String) {
 }
 
 extension StaticString {
-  var characters: UnsafePointer<CChar> { UnsafeRawPointer(utf8Start).assumingMemoryBound(to: CChar.self) }
+  var characters: UnsafePointer<CChar> {
+    UnsafeRawPointer(utf8Start).assumingMemoryBound(to: CChar.self)
+  }
 }
 
 extension Argument {
@@ -105,7 +107,8 @@ extension Argument {
     case .string(let value): "\"\(value)\""
     case .ints(let values): "\(values)"
     case .doubles(let values): "\(values)"
-    case .tensors(let tensors): "[" + tensors.map { "\($0.dtype)\($0.shape)" }.joined(separator: ", ") + "]"
+    case .tensors(let tensors):
+      "[" + tensors.map { "\($0.dtype)\($0.shape)" }.joined(separator: ", ") + "]"
     case .optionalTensors(let tensors): "[\(tensors.count) indices]"
     case .device(let device): "\(device)"
     case .dtype(let dtype): "\(dtype)"

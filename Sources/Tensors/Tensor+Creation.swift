@@ -68,7 +68,7 @@ extension Tensor {
     Operators.full(.ints(shape), .double(value), .dtype(dtype), .none, .device(device))
   }
 
-  /// The numbers start, start + step, ... below end.
+  /// Numbers from a start up to an end in equal steps.
   ///
   /// - Parameters:
   ///   - start: First number.

@@ -162,7 +162,8 @@ extension Tensor {
   ///   - scale: Factor of the product.
   /// - Returns: This tensor.
   @discardableResult
-  public func addMatrixProductInPlace(_ left: Tensor, _ right: Tensor, scale: Double = 1) -> Tensor {
+  public func addMatrixProductInPlace(_ left: Tensor, _ right: Tensor, scale: Double = 1) -> Tensor
+  {
     Operators.addmm(.tensor(self), .tensor(left), .tensor(right), .double(1), .double(scale))
     return self
   }

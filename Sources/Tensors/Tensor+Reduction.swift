@@ -131,7 +131,9 @@ extension Tensor {
   }
 
   /// Whether no element is infinite or NaN.
-  public var isAllFinite: Bool { Operators.all(.tensor(Operators.isFinite(.tensor(self)))).item() != 0 }
+  public var isAllFinite: Bool {
+    Operators.all(.tensor(Operators.isFinite(.tensor(self)))).item() != 0
+  }
 
   /// Elements in order along a dimension; equal ones keep theirs.
   ///

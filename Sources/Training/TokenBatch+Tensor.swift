@@ -3,7 +3,9 @@ import Models
 import Tensors
 
 extension TokenBatch {
-  /// The batch as a decoder's input. Padding is on the right, where a causal model's other outputs
+  /// The batch as a decoder's input.
+  ///
+  /// Padding is on the right, where a causal model's other outputs
   /// do not see it, so that no mask is needed.
   func input(on device: Device) -> DecoderInput {
     func tensor(_ values: [Int32]) -> Tensor {

@@ -207,7 +207,9 @@ public final class Trainer {
     return sum / Double(max(count, 1))
   }
 
-  /// One update. Each target counts the same, in whichever micro-batch it stands.
+  /// One update.
+  ///
+  /// Each target counts the same, in whichever micro-batch it stands.
   private func update(
     _ batches: [TokenBatch], learningRate: Double, step: Int
   ) throws -> (loss: Double, gradientNorm: Double) {

@@ -33,7 +33,8 @@ struct TrainingCheckpoint {
     } catch {
       throw CheckpointError.cannotWrite(path: directory, reason: error.localizedDescription)
     }
-    let name = "step-" + String(repeating: "0", count: max(0, 8 - "\(position.step)".count))
+    let name =
+      "step-" + String(repeating: "0", count: max(0, 8 - "\(position.step)".count))
       + "\(position.step)"
     let output = try AtomicDirectory(path: "\(directory)/\(name)", existing: .replace)
     try model.savePretrained(output.temporaryPath)

@@ -21,7 +21,9 @@ private let command = CommandSpecification(
     #expect(parsed.isGiven("learning-rate"))
   }
 
-  @Test func `later pairs and later calls win, and repeated values of one call stay together`() throws {
+  @Test func `later pairs and later calls win, and repeated values of one call stay together`()
+    throws
+  {
     var parsed = try command.parse([])
     #expect(parsed.values(adapter) == ["none"])
     try parsed.merge(
@@ -33,7 +35,8 @@ private let command = CommandSpecification(
     #expect(parsed.values(adapter) == ["c"])
   }
 
-  @Test func `an unknown key or a value of the wrong type is an error and changes nothing`() throws {
+  @Test func `an unknown key or a value of the wrong type is an error and changes nothing`() throws
+  {
     var parsed = try command.parse([])
     #expect(throws: UsageError("recipe.yaml: unknown key 'rnak'; did you mean 'rank'?")) {
       try parsed.merge([("packing", "true"), ("rnak", "2")], source: "recipe.yaml")

@@ -53,7 +53,9 @@ private func error(_ arguments: String..., in command: CommandSpecification = co
     #expect(try command.parse(["--precision", "bfloat16"])[precision] == .bfloat16)
   }
 
-  @Test func `an attached value may be empty, hold equals signs or begin with any character`() throws {
+  @Test func `an attached value may be empty, hold equals signs or begin with any character`()
+    throws
+  {
     for text in ["", "a=b", "=x", "--rank", "\u{301}e", "a\r\nb"] {
       let parsed = try command.parse(["--output=" + text])
       #expect(parsed[output].map { Array($0.utf8) } == Array(text.utf8))
@@ -126,7 +128,8 @@ private func error(_ arguments: String..., in command: CommandSpecification = co
   @Test func `a value of the wrong type is named, with what was expected`() {
     #expect(error("--rank", "x") == "invalid value 'x' for --rank, expected INTEGER")
     #expect(error("-r", "1.5") == "invalid value '1.5' for -r, expected INTEGER")
-    #expect(error("--learning-rate=nan") == "invalid value 'nan' for --learning-rate, expected NUMBER")
+    #expect(
+      error("--learning-rate=nan") == "invalid value 'nan' for --learning-rate, expected NUMBER")
     #expect(
       error("--precision", "float23")
         == "invalid value 'float23' for --precision, expected float32|bfloat16|float16; "

@@ -71,7 +71,12 @@ import Testing
         let y: Tensor = differentiable("token", [x]) { inputs in
           let output = inputs[0] * 2
           // Captures its own output: a cycle unless outputs are new handles.
-          return (output, { gradient in _ = (token, output); return [gradient * 2] })
+          return (
+            output,
+            { gradient in
+              _ = (token, output); return [gradient * 2]
+            }
+          )
         }
         if backward { y.sum().backward() }
       }
@@ -103,7 +108,8 @@ import Testing
 
   /// Resident set size of this process in bytes, from /proc.
   private func residentBytes() throws -> Int {
-    let fields = try String(contentsOfFile: "/proc/self/statm", encoding: .utf8).split(separator: " ")
+    let fields = try String(contentsOfFile: "/proc/self/statm", encoding: .utf8).split(
+      separator: " ")
     return (Int(fields[1]) ?? 0) * Int(sysconf(Int32(_SC_PAGESIZE)))
   }
 }

@@ -7,7 +7,9 @@ import Testing
     Tensor.randomNormal([rows, columns], dtype: .float64, generator: Generator(seed: 11))
   }
 
-  static func diagonal(_ values: Tensor) -> Tensor { values.unsqueezed(-1) * Tensor.identity(values.count, dtype: values.dtype) }
+  static func diagonal(_ values: Tensor) -> Tensor {
+    values.unsqueezed(-1) * Tensor.identity(values.count, dtype: values.dtype)
+  }
 
   @Test(arguments: [(5, 5), (7, 3), (3, 7)])
   func `singular value decomposition rebuilds the matrix`(rows: Int, columns: Int) {

@@ -48,7 +48,8 @@ enum InspectCommand: Verb {
       console.write(.object(object))
       return .done
     }
-    console.write("\(path): \(kind), \(rows.count) tensors, \(elements) parameters, \(bytes) bytes\n")
+    console.write(
+      "\(path): \(kind), \(rows.count) tensors, \(elements) parameters, \(bytes) bytes\n")
     for row in rows {
       console.write(
         "  \(row["name"]?.stringValue ?? "") \(row["dtype"]?.stringValue ?? "") "
@@ -96,4 +97,3 @@ enum InspectCommand: Verb {
     return result
   }
 }
-

@@ -15,7 +15,8 @@ enum MergeCommand: Verb {
   static let output = Option<String>("output", default: nil, help: "Directory to write.")
   static let dtype = Option<Precision>(
     "dtype", default: nil, help: "Type of the written weights; default the base's own.")
-  static let safe = Flag("safe", default: true, help: "Refuse to write weights that are not finite.")
+  static let safe = Flag(
+    "safe", default: true, help: "Refuse to write weights that are not finite.")
 
   static let specification = CommandSpecification(
     name: "merge", summary: "Write a model with adapters added to its weights",
@@ -33,8 +34,9 @@ enum MergeCommand: Verb {
     }
     let target = try AtomicDirectory(path: directory)
     try copyCompanions(from: source.directory, to: target.temporaryPath)
-    let untied = model.head.projection.denseWeight().isEqual(
-      to: model.model.embedding.weight.value) == false
+    let untied =
+      model.head.projection.denseWeight().isEqual(
+        to: model.model.embedding.weight.value) == false
     let chosen = arguments[dtype]?.dtype
     var tensors: [(name: String, tensor: Tensor)] = []
     for (path, parameter) in model.parameters() {

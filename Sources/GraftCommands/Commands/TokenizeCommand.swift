@@ -8,9 +8,11 @@ import Tokenizers
 enum TokenizeCommand: Verb {
   static let model = Option<String>("model", default: nil, help: "Directory with tokenizer.json.")
   static let text = Option<String>("text", default: nil, help: "Text, or ids with --decode.")
-  static let file = Option<String>("file", default: nil, help: "File, one text or row of ids a line.")
+  static let file = Option<String>(
+    "file", default: nil, help: "File, one text or row of ids a line.")
   static let decode = Flag("decode", help: "Turn ids into text.")
-  static let special = Flag("special-tokens", default: true, help: "Add the post-processor's tokens.")
+  static let special = Flag(
+    "special-tokens", default: true, help: "Add the post-processor's tokens.")
   static let json = Flag("json", help: "Print one JSON object.")
 
   static let specification = CommandSpecification(

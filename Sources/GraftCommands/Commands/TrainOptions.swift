@@ -22,7 +22,8 @@ enum TrainOptions {
     "group-by-length", default: true, group: "Data",
     help: "Put rows of similar length into a batch.")
 
-  static let output = Option<String>("output", default: nil, group: "Run", help: "The run's directory.")
+  static let output = Option<String>(
+    "output", default: nil, group: "Run", help: "The run's directory.")
   static let overwrite = Flag(
     "overwrite", group: "Run", help: "Replace another run's files in --output.")
   static let resume = Option<String>(

@@ -73,7 +73,7 @@ public struct DecoderInput {
   /// int64 `[batch, keyLength]`, zero where a key is padding; nil when none is or when rows are
   /// padded on the right and nobody looks at the padding's outputs.
   public var mask: Tensor?
-  /// int64 `[batch or 1, length]`; nil for 0, 1, 2 ... after what is cached.
+  /// int64 `[batch or 1, length]`; nil to count on from what is cached.
   public var positions: Tensor?
   /// int64 `[batch, length]`, documents of packed rows; nil when rows are not packed.
   public var sequenceIDs: Tensor?

@@ -6,7 +6,9 @@ public struct SamplingConfiguration: Equatable, Sendable {
   public var samples: Bool
   /// Scores are divided by it before drawing; positive.
   public var temperature: Double
-  /// Only so many best tokens can be drawn; 0 for all. Ties with the last one stay.
+  /// Only so many best tokens can be drawn; 0 for all.
+  ///
+  /// Ties with the last one stay.
   public var topK: Int
   /// Only the smallest set of best tokens with at least this probability can be drawn.
   public var topP: Double

@@ -14,7 +14,7 @@ extension DecoderFamily {
   /// Layers from `max_window_layers` on slide, if `use_sliding_window` is on at all.
   private static let qwenWindow: @Sendable (ConfigurationReader, Int) throws(ModelError) -> Int? = {
     (reader, layer) throws(ModelError) in
-    guard try reader.flag("use_sliding_window", default: false), 
+    guard try reader.flag("use_sliding_window", default: false),
       reader.json["sliding_window"] == nil || reader.has("sliding_window")
     else { return nil }
     let window = try reader.positive("sliding_window", default: 4096)
