@@ -20,7 +20,10 @@ enum MergeCommand: Verb {
 
   static let specification = CommandSpecification(
     name: "merge", summary: "Write a model with adapters added to its weights",
-    options: [adapters, output, dtype, safe, ModelOptions.model])
+    options: [
+      adapters, output, dtype, safe, ModelOptions.model, ModelOptions.precision,
+      ModelOptions.device, ModelOptions.threads,
+    ])
 
   static func run(_ arguments: ParsedArguments, _ console: Console) throws -> ExitCode {
     let paths = arguments.values(adapters)
