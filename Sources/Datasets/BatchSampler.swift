@@ -34,8 +34,8 @@ public struct BatchingOptions: Equatable, Sendable {
 /// Hands out batches in an order that depends on the seed and the epoch only, so that a run can be
 /// resumed anywhere by two numbers.
 public struct BatchSampler: Sendable {
-  private let examples: [TokenizedExample]
-  private let options: BatchingOptions
+  let examples: [TokenizedExample]
+  let options: BatchingOptions
   private let paddingID: Int32
   /// Batches are formed among so many batches' worth of examples, so that grouping by length leaves
   /// the order random.
@@ -56,17 +56,25 @@ public struct BatchSampler: Sendable {
 
   /// The batches of one epoch, each example once, the last batch possibly smaller.
   ///
+  /// The examples are shuffled with a generator made of seed and epoch (``SeededGenerator``). With
+  /// grouping, spans of 50 batches are sorted by length, longest first, and the batches that come of
+  /// it are shuffled; with packing, the rows. The number of batches is the same in all epochs.
+  ///
   /// - Parameter epoch: Counted from 0.
   /// - Returns: Rows of example numbers for each batch; ``batch(_:)`` makes tensors' content of one.
   public func plan(epoch: Int) -> [[[Int]]] {
     var generator = SeededGenerator(seed: options.seed, stream: UInt64(epoch))
     var order = Array(examples.indices)
     if options.shuffles { generator.shuffle(&order) }
-    var rows = options.packingLength.map { packed(order, $0) } ?? order.map { [$0] }
     let size = options.batchSize
-    guard options.groupsByLength && options.packingLength == nil else {
+    if let length = options.packingLength {
+      var rows = packed(order, length)
+      // Packing puts long examples first; what the model sees first must not depend on length.
+      if options.shuffles { generator.shuffle(&rows) }
       return rows.chunks(of: size)
     }
+    var rows = order.map { [$0] }
+    guard options.groupsByLength else { return rows.chunks(of: size) }
     rows = rows.chunks(of: size * Self.groupSpan).flatMap { span in
       span.enumerated().sorted { left, right in
         let (a, b) = (examples[left.element[0]].ids.count, examples[right.element[0]].ids.count)
@@ -86,30 +94,14 @@ public struct BatchSampler: Sendable {
     TokenBatch(rows: rows.map { $0.map { examples[$0] } }, paddingID: paddingID)
   }
 
-  /// Best-fit decreasing: each example, longest first, goes to the fullest row that has room.
+  /// Packs examples, longest first, those of one length in their random order.
   private func packed(_ order: [Int], _ length: Int) -> [[Int]] {
     let byLength = order.enumerated().sorted { left, right in
       let (a, b) = (examples[left.element].ids.count, examples[right.element].ids.count)
       return a == b ? left.offset < right.offset : a > b
     }.map(\.element)
-    var rows: [[Int]] = []
-    var rowsByRoom: [Int: [Int]] = [:]
-    for example in byLength {
-      let size = examples[example].ids.count
-      var row = -1
-      var room = size
-      while room <= length, row < 0 {
-        if let last = rowsByRoom[room]?.popLast() { row = last } else { room += 1 }
-      }
-      if row < 0 {
-        row = rows.count
-        rows.append([])
-        room = max(length, size)
-      }
-      rows[row].append(example)
-      rowsByRoom[room - size, default: []].append(row)
-    }
-    return rows
+    return packBestFit(byLength.map { examples[$0].ids.count }, into: length)
+      .map { $0.map { byLength[$0] } }
   }
 }
 

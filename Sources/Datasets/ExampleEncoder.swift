@@ -1,30 +1,24 @@
 import JSONValues
 public import Tokenizers
 
-/// What encoding did to the data.
-public struct EncodingReport: Equatable, Sendable {
-  /// Records that were read.
-  public var recordCount = 0
-  /// Examples that were shortened to the longest length.
-  public var truncatedCount = 0
-  /// Examples left out because nothing in them is asked.
-  public var droppedCount = 0
-  /// Prompts whose tokens are not the first tokens of prompt and completion together; they were
-  /// encoded apart.
-  public var boundaryCount = 0
-  /// Tokens of all examples.
-  public var tokenCount = 0
-  /// Tokens that count towards the loss.
-  public var targetCount = 0
-  /// Tokens of the longest example, after truncation.
-  public var longest = 0
-}
-
 /// Turns records into token ids and labels.
 ///
 /// The loss counts completions or an assistant's tokens only, unless `trainsOnPrompt` is set; of
-/// plain text it counts everything. A text that does not end with the end-of-text token gets one.
-public struct ExampleEncoder {
+/// plain text it counts everything.
+///
+/// - Text, prompt with completion, instruction: the tokenizer's own beginning-of-text token comes
+///   first if it has one, and an end-of-text token last, unless the text spells them itself.
+///   Without the end a model does not learn to stop.
+/// - An instruction is a prompt of the form below, without the middle part if there is no input,
+///   and its output the completion:
+///   `### Instruction:\n{instruction}\n\n### Input:\n{input}\n\n### Response:\n`.
+/// - Messages are written by the model's chat template, and nothing is added to it. The assistant's
+///   parts are what the template marks with `{% generation %}`, else what it writes for each of the
+///   assistant's messages after a generation prompt, up to and with the end-of-text token.
+/// - An example that is too long keeps its answer: the prompt loses tokens from the left (never a
+///   beginning-of-text token) until an eighth of the longest length is left of it, then the answer
+///   loses its end, with the end-of-text token.
+public struct ExampleEncoder: Sendable {
   /// How a prompt and its completion become text.
   public enum PromptStyle: String, Sendable, CaseIterable {
     /// One after the other.
@@ -33,29 +27,35 @@ public struct ExampleEncoder {
     case chat
   }
 
-  private let tokenizer: Tokenizer
-  private let chat: ChatTemplate?
-  private let maximumLength: Int
-  private let trainsOnPrompt: Bool
-  private let promptStyle: PromptStyle
+  let tokenizer: Tokenizer
+  let chat: ChatTemplate?
+  let maximumLength: Int
+  let trainsOnPrompt: Bool
+  let promptStyle: PromptStyle
+  let frame: SpecialTokenFrame
 
   /// Makes an encoder.
   ///
   /// - Parameters:
   ///   - tokenizer: The model's.
-  ///   - maximumLength: Most tokens of an example.
+  ///   - maximumLength: Most tokens of an example, at least 2.
   ///   - trainsOnPrompt: Whether the loss counts prompts too.
   ///   - promptStyle: How a prompt and its completion become text.
-  /// - Throws: ``DatasetError`` or `ChatTemplateError` when the style needs a chat template and the
-  ///   model has none that works.
+  /// - Throws: ``DatasetError`` or `ChatTemplateError` when the length is too small, or the style
+  ///   needs a chat template and the model has none that works.
   public init(
     tokenizer: Tokenizer, maximumLength: Int, trainsOnPrompt: Bool = false,
     promptStyle: PromptStyle = .plain
   ) throws {
+    guard maximumLength >= 2 else {
+      throw DatasetError.invalidOption(
+        name: "max-length", expected: "at least 2", actual: "\(maximumLength)")
+    }
     self.tokenizer = tokenizer
     self.maximumLength = maximumLength
     self.trainsOnPrompt = trainsOnPrompt
     self.promptStyle = promptStyle
+    frame = SpecialTokenFrame(of: tokenizer)
     chat = try tokenizer.chatTemplateSource.map { try ChatTemplate(source: $0) }
     if promptStyle == .chat && chat == nil {
       throw DatasetError.invalidOption(
@@ -76,128 +76,117 @@ public struct ExampleEncoder {
   ) throws -> (examples: [TokenizedExample], report: EncodingReport) {
     var examples: [TokenizedExample] = []
     var report = EncodingReport()
-    for record in records {
-      report.recordCount += 1
-      let example = truncated(try encode(record, &report), &report)
-      guard example.targetCount > 0 else {
-        report.droppedCount += 1
-        continue
-      }
-      report.tokenCount += example.ids.count
-      report.targetCount += example.targetCount
-      report.longest = max(report.longest, example.ids.count)
-      examples.append(example)
-    }
-    guard !examples.isEmpty else {
-      throw DatasetError.nothingToTrain(
-        file: file, reason: "no example has a token that the loss counts")
-    }
+    for record in records { try append(record, to: &examples, &report) }
+    try checkSomethingIsLeft(examples, file, report)
     return (examples, report)
   }
 
-  private func encode(
-    _ located: LocatedRecord, _ report: inout EncodingReport
-  ) throws -> TokenizedExample {
-    switch located.record {
-    case .text(let text):
-      return labelled(prompt: [], completion: ended(tokenizer.encode(text)))
-    case .promptCompletion(let prompt, let completion):
-      if promptStyle == .chat {
-        return try conversation(
-          [
-            ["role": "user", "content": .string(prompt)],
-            ["role": "assistant", "content": .string(completion)],
-          ],
-          tools: nil, at: located.location)
-      }
-      return pair(prompt, completion, &report)
-    case .instruction(let task, let input, let output):
-      let material = input.isEmpty ? "" : "### Input:\n\(input)\n\n"
-      return pair("### Instruction:\n\(task)\n\n\(material)### Response:\n", output, &report)
-    case .messages(let messages, let tools):
+  /// Encodes a file record by record, without holding its text.
+  ///
+  /// - Parameter path: A JSONL file for language model training.
+  /// - Returns: The examples, in the order of the file, and what was done to them.
+  /// - Throws: ``DatasetError`` naming the first line that cannot be read or encoded, or the file
+  ///   when no example is left.
+  public func encode(
+    path: String
+  ) throws -> (examples: [TokenizedExample], report: EncodingReport) {
+    var reader = try RecordReader(path: path, family: .languageModel)
+    var examples: [TokenizedExample] = []
+    var report = EncodingReport()
+    while let record = try reader.next() { try append(record, to: &examples, &report) }
+    report.ignoredKeys = reader.ignoredKeys
+    try checkSomethingIsLeft(examples, path, report)
+    return (examples, report)
+  }
+
+  private func checkSomethingIsLeft(
+    _ examples: [TokenizedExample], _ file: String, _ report: EncodingReport
+  ) throws(DatasetError) {
+    guard examples.isEmpty else { return }
+    throw .nothingToTrain(
+      file: file,
+      reason: "none of \(report.recordCount) examples has a token that the loss counts")
+  }
+
+  private func append(
+    _ record: LocatedRecord, to examples: inout [TokenizedExample], _ report: inout EncodingReport
+  ) throws {
+    report.recordCount += 1
+    var draft = try draft(of: record)
+    if draft.mergesAcross { report.boundaryCount += 1 }
+    if draft.truncate(to: maximumLength) {
+      report.truncatedCount += 1
+      report.firstTruncated = report.firstTruncated ?? record.location
+    }
+    let example = draft.example(trainsOnPrompt: trainsOnPrompt)
+    guard example.targetCount > 0 else {
+      report.droppedCount += 1
+      report.firstDropped = report.firstDropped ?? record.location
+      return
+    }
+    report.tokenCount += example.ids.count
+    report.targetCount += example.targetCount
+    report.longest = max(report.longest, example.ids.count)
+    examples.append(example)
+  }
+
+  private func draft(of located: LocatedRecord) throws(DatasetError) -> ExampleDraft {
+    switch try script(of: located) {
+    case .plain(let prompt, let answer):
+      return framed(TextSegments(given: prompt, asked: answer ?? ""))
+    case .conversation(let messages, let tools):
       return try conversation(messages, tools: tools, at: located.location)
-    case .prompt, .labeled, .sourceTarget:
-      throw DatasetError.incompatibleFormat(
-        at: located.location, expected: "text, prompt and completion, messages or instruction",
-        actual: located.record.format.spelling)
     }
   }
 
-  /// Prompt and completion together, so that tokens merge across their border as they will when the
-  /// model writes; apart where the prompt's tokens would change by it.
-  private func pair(
-    _ prompt: String, _ completion: String, _ report: inout EncodingReport
-  ) -> TokenizedExample {
-    let head = tokenizer.encode(prompt)
-    let whole = tokenizer.encode(prompt + completion)
-    if whole.starts(with: head) {
-      return labelled(prompt: head, completion: ended(Array(whole.dropFirst(head.count))))
+  /// Plain text between the tokens that begin and end a text.
+  private func framed(_ text: TextSegments) -> ExampleDraft {
+    let (ids, asked, mergesAcross) = text.encoded(with: tokenizer)
+    let before = frame.missing(before: ids)
+    var draft = ExampleDraft(ids: before + ids, asked: asked, mergesAcross: mergesAcross)
+    draft.asked = asked.map { $0.lowerBound + before.count..<$0.upperBound + before.count }
+    draft.frameCount = ids.starts(with: frame.before) ? frame.before.count : before.count
+    let end = tokenizer.endOfTextID.map { [$0] } ?? frame.after
+    if !end.isEmpty, !draft.ids.ends(with: end) {
+      draft.ids += end
+      if let last = draft.asked.popLast() {
+        draft.asked.append(last.lowerBound..<draft.ids.count)
+      }
     }
-    report.boundaryCount += 1
-    return labelled(
-      prompt: head, completion: ended(tokenizer.encode(completion, addSpecialTokens: false)))
+    return draft
   }
 
   /// A conversation by the chat template, cut at the borders of the assistant's parts.
   private func conversation(
     _ messages: [JSON], tools: [JSON]?, at place: RecordLocation
-  ) throws -> TokenizedExample {
-    guard let chat else {
-      throw DatasetError.conversation(at: place, reason: "the model has no chat template")
-    }
-    let names = tokenizer.specialTokens.map { (name: $0.name, value: $0.token) }
+  ) throws(DatasetError) -> ExampleDraft {
+    let chat = try template(at: place)
     let rendered: RenderedChat
     do {
       rendered =
         chat.hasGenerationBlocks
         ? try chat.renderWithAssistantSpans(
-          messages: messages, tools: tools.map(JSON.array), specialTokens: names)
+          messages: messages, tools: tools.map(JSON.array), specialTokens: specialTokens)
         : try chat.assistantSpans(
-          messages: messages, tools: tools.map(JSON.array), specialTokens: names)
+          messages: messages, tools: tools.map(JSON.array), specialTokens: specialTokens)
     } catch {
-      throw DatasetError.conversation(at: place, reason: "\(error)")
+      throw .conversation(at: place, reason: "\(error)")
     }
-    let bytes = Array(rendered.text.utf8)
-    var example = TokenizedExample(ids: [], labels: [])
-    var position = 0
-    func append(_ range: Range<Int>, counts: Bool) {
-      guard !range.isEmpty else { return }
-      let ids = tokenizer.encode(utf8: bytes[range], addSpecialTokens: false).map { Int32($0) }
-      example.ids += ids
-      example.labels +=
-        counts || trainsOnPrompt ? ids : Array(repeating: ignoredLabelID, count: ids.count)
+    let text = TextSegments(rendered.text, asked: rendered.assistantSpans)
+    var (ids, asked, mergesAcross) = text.encoded(with: tokenizer)
+    if !chat.hasGenerationBlocks, let end = tokenizer.endOfTextID {
+      // What follows the end of a turn is written by the template, never by the model.
+      asked = asked.map { range in
+        ids[range].lastIndex(of: end).map { range.lowerBound..<$0 + 1 } ?? range
+      }
     }
-    for span in rendered.assistantSpans {
-      append(position..<span.lowerBound, counts: false)
-      append(span, counts: true)
-      position = span.upperBound
-    }
-    append(position..<bytes.count, counts: false)
-    return example
+    var draft = ExampleDraft(ids: ids, asked: asked, mergesAcross: mergesAcross)
+    if let begin = tokenizer.beginningOfTextID, ids.first == begin { draft.frameCount = 1 }
+    return draft
   }
+}
 
-  private func ended(_ ids: [Int]) -> [Int] {
-    guard let end = tokenizer.endOfTextID, ids.last != end else { return ids }
-    return ids + [end]
-  }
-
-  private func labelled(prompt: [Int], completion: [Int]) -> TokenizedExample {
-    let (head, tail) = (prompt.map { Int32($0) }, completion.map { Int32($0) })
-    let headLabels = trainsOnPrompt ? head : Array(repeating: ignoredLabelID, count: head.count)
-    return TokenizedExample(ids: head + tail, labels: headLabels + tail)
-  }
-
-  /// Keeps the answer: what nothing asks for goes first, from the left; then the end.
-  private func truncated(
-    _ example: TokenizedExample, _ report: inout EncodingReport
-  ) -> TokenizedExample {
-    let excess = example.ids.count - maximumLength
-    guard excess > 0 else { return example }
-    report.truncatedCount += 1
-    let unasked = example.labels.prefix { $0 == ignoredLabelID }.count
-    // One unasked token stays, for the first answer token to be predicted from.
-    let cut = min(excess, max(unasked - 1, 0))
-    let range = cut..<cut + maximumLength
-    return TokenizedExample(ids: Array(example.ids[range]), labels: Array(example.labels[range]))
-  }
+extension Array where Element: Equatable {
+  /// Whether the last elements are these.
+  fileprivate func ends(with other: [Element]) -> Bool { suffix(other.count).elementsEqual(other) }
 }

@@ -12,10 +12,15 @@ public struct TokenBatch: Equatable, Sendable {
   public let positions: [Int32]?
   /// Document of each token, 1 and up, 0 for padding; nil when rows are not packed.
   public let sequenceIDs: [Int32]?
+  /// Tokens of each row without padding.
+  public let rowLengths: [Int]
   /// Tokens that are not padding.
   public let tokenCount: Int
   /// Labels that count towards the loss.
   public let targetCount: Int
+
+  /// Whether a row holds more than one document.
+  public var isPacked: Bool { sequenceIDs != nil }
 
   /// Joins examples to rows, padded on the right.
   ///
@@ -23,18 +28,19 @@ public struct TokenBatch: Equatable, Sendable {
   ///   - rows: The examples of each row; more than one are packed, each its own document.
   ///   - paddingID: Fills rows up.
   public init(rows: [[TokenizedExample]], paddingID: Int32) {
-    let longest = rows.map { $0.reduce(0) { $0 + $1.ids.count } }.max() ?? 0
+    rowLengths = rows.map { $0.reduce(0) { $0 + $1.ids.count } }
+    let longest = rowLengths.max() ?? 0
     let isPacked = rows.contains { $0.count > 1 }
     var (ids, labels, positions, documents) = ([Int32](), [Int32](), [Int32](), [Int32]())
-    for row in rows {
+    for (row, used) in zip(rows, rowLengths) {
       for (number, example) in row.enumerated() {
         ids += example.ids
         // What begins a document is not predicted from the one before.
-        labels += [ignoredLabelID] + example.labels.dropFirst()
+        labels += example.labels.prefix(1).map { _ in ignoredLabelID } + example.labels.dropFirst()
         positions += (0..<Int32(example.ids.count))
         documents += Array(repeating: Int32(number + 1), count: example.ids.count)
       }
-      let padding = longest - row.reduce(0) { $0 + $1.ids.count }
+      let padding = longest - used
       ids += Array(repeating: paddingID, count: padding)
       labels += Array(repeating: ignoredLabelID, count: padding)
       positions += Array(repeating: 0, count: padding)
@@ -46,7 +52,7 @@ public struct TokenBatch: Equatable, Sendable {
     self.labels = labels
     self.positions = isPacked ? positions : nil
     sequenceIDs = isPacked ? documents : nil
-    tokenCount = rows.joined().reduce(0) { $0 + $1.ids.count }
+    tokenCount = rowLengths.reduce(0, +)
     targetCount = rows.joined().reduce(0) { $0 + $1.targetCount }
   }
 }

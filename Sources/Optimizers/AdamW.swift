@@ -21,19 +21,6 @@ public struct AdamWConfiguration: Equatable, Sendable {
   public init(weightDecay: Double = 0) { self.weightDecay = weightDecay }
 }
 
-/// What can be wrong with a saved optimiser.
-public enum OptimizerError: Error, Equatable, Sendable, CustomStringConvertible {
-  /// The state is not of these parameters.
-  case state(name: String, reason: String)
-
-  /// What is wrong.
-  public var description: String {
-    switch self {
-    case .state(let name, let reason): "optimiser state \(name): \(reason)"
-    }
-  }
-}
-
 /// Adam with decoupled weight decay.
 ///
 /// m = b1 m + (1 - b1) g, v = b2 v + (1 - b2) g^2, at step t:
@@ -41,7 +28,7 @@ public enum OptimizerError: Error, Equatable, Sendable, CustomStringConvertible 
 ///
 /// - Note: Source: Loshchilov and Hutter 2017, arXiv 1711.05101, in the order of operations of
 ///   torch.optim.AdamW 2.13.
-public final class AdamW {
+public final class AdamW: Optimizer {
   private let parameters: [(name: String, parameter: Parameter)]
   private let configuration: AdamWConfiguration
   private let decays: [Bool]
@@ -55,27 +42,35 @@ public final class AdamW {
   /// - Parameters:
   ///   - parameters: What to train, with names for the saved state.
   ///   - configuration: Settings.
-  ///   - decays: Whether a parameter's weights decay; the default spares biases and norms, which
-  ///     have one dimension.
+  ///   - decays: Whether the weights of a parameter, given with its name, decay; the default
+  ///     spares biases and norms, which have one dimension.
   public init(
     _ parameters: [(name: String, parameter: Parameter)], _ configuration: AdamWConfiguration,
-    decays: (Parameter) -> Bool = { $0.value.rank > 1 }
+    decays: (String, Parameter) -> Bool = { $1.value.rank > 1 }
   ) {
+    precondition(
+      (0..<1).contains(configuration.beta1) && (0..<1).contains(configuration.beta2)
+        && configuration.epsilon >= 0 && configuration.weightDecay >= 0,
+      "AdamW: \(configuration)")
     self.parameters = parameters
     self.configuration = configuration
-    self.decays = parameters.map { decays($0.parameter) }
+    self.decays = parameters.map { decays($0.name, $0.parameter) }
     means = parameters.map { $0.parameter.value.detached().zerosLike() }
     squares = parameters.map { $0.parameter.value.detached().zerosLike() }
   }
 
   /// Changes every parameter that has a gradient.
   ///
+  /// All parameters share the count of steps; besides the state, one tensor of the size of the
+  /// largest parameter is needed.
+  ///
   /// - Parameter learningRate: Size of the step.
   public func step(learningRate: Double) {
     stepCount += 1
     let c = configuration
     let meanCorrection = 1 - pow(c.beta1, Double(stepCount))
-    let rootCorrection = (1 - pow(c.beta2, Double(stepCount))).squareRoot()
+    let rootCorrection = Tensor.full(
+      [], (1 - pow(c.beta2, Double(stepCount))).squareRoot(), dtype: .float64)
     withoutGradients {
       for (index, (_, parameter)) in parameters.enumerated() {
         guard let gradient = parameter.value.gradient else { continue }
@@ -86,7 +81,7 @@ public final class AdamW {
         mean.interpolateInPlace(towards: gradient, weight: 1 - c.beta1)
         square.multiplyInPlace(c.beta2)
           .addProductInPlace(gradient, gradient, scale: 1 - c.beta2)
-        let root = (square.squareRoot() / rootCorrection).addInPlace(c.epsilon)
+        let root = square.squareRoot().divideInPlace(rootCorrection).addInPlace(c.epsilon)
         weight.addQuotientInPlace(mean, root, scale: -learningRate / meanCorrection)
       }
     }
@@ -113,20 +108,17 @@ public final class AdamW {
   /// Takes over a saved state.
   ///
   /// - Parameter saved: Tensors by the names of ``state``.
-  /// - Throws: ``OptimizerError`` when one is missing or has another shape; nothing is changed then.
+  /// - Throws: ``OptimizerError`` when one is missing or does not fit; nothing is changed then.
   public func load(_ saved: [String: Tensor]) throws(OptimizerError) {
-    var found: [Tensor] = []
-    for (name, tensor) in state {
-      guard let value = saved[name] else { throw .state(name: name, reason: "is missing") }
-      guard value.shape == tensor.shape else {
-        throw .state(name: name, reason: "has shape \(value.shape), expected \(tensor.shape)")
-      }
-      found.append(value)
+    let found = try matching(saved)
+    let steps = found[found.count - 1].item()
+    guard let steps = Int(exactly: steps), steps >= 0 else {
+      throw .state(name: "step", reason: "is \(steps), expected a count")
     }
     for index in parameters.indices {
       means[index].copyInPlace(from: found[2 * index])
       squares[index].copyInPlace(from: found[2 * index + 1])
     }
-    stepCount = Int(found[found.count - 1].item())
+    stepCount = steps
   }
 }

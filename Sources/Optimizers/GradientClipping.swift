@@ -3,21 +3,31 @@ import Tensors
 
 /// Scales all gradients down together so that their joint length is at most a bound.
 ///
-/// The factor is min(1, maximum / (norm + 1e-6)), as in torch.nn.utils.clip_grad_norm_.
+/// The factor is min(1, maximum / (norm + 1e-6)), in the arithmetic of
+/// torch.nn.utils.clip_grad_norm_. Gradients of half precision are measured in float32.
 ///
 /// - Parameters:
 ///   - parameters: Whose gradients; those without one are skipped.
 ///   - maximumNorm: The bound; nil only measures.
-/// - Returns: The joint Euclidean length before, which may be infinite or NaN.
+/// - Returns: The joint Euclidean length before. When it is infinite or NaN the gradients are left
+///   as they are, and the caller should not make a step with them.
 public func clipGradients(_ parameters: [Parameter], maximumNorm: Double?) -> Double {
   let gradients = parameters.compactMap(\.value.gradient)
-  guard !gradients.isEmpty else { return 0 }
+  guard let device = gradients.first?.device else { return 0 }
   return withoutGradients {
-    let norm = Tensor.stacked(gradients.map { $0.norm() }).norm().item()
-    if let maximumNorm {
-      let factor = maximumNorm / (norm + 1e-6)
-      if factor < 1 { for gradient in gradients { gradient.multiplyInPlace(factor) } }
+    let norms = gradients.map { gradient in
+      let norm = gradient.norm().to(device: device)
+      return norm.dtype == .float64 ? norm : norm.to(.float32)
     }
-    return norm
+    let norm = Tensor.stacked(norms).norm()
+    let length = norm.item()
+    guard let maximumNorm, length.isFinite else { return length }
+    let factor = (norm + 1e-6).reciprocal() * maximumNorm
+    if factor.item() < 1 {
+      for gradient in gradients {
+        gradient.multiplyInPlace(factor.to(device: gradient.device))
+      }
+    }
+    return length
   }
 }

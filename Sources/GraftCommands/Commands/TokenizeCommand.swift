@@ -21,20 +21,19 @@ enum TokenizeCommand: Verb {
 
   static func run(_ arguments: ParsedArguments, _ console: Console) throws -> ExitCode {
     let tokenizer = try Tokenizer(directory: try arguments.value(model))
-    let lines: [[UInt8]]
+    let document = TokenizationDocument(tokenizer)
+    let data: Data
     switch (arguments[text], arguments[file]) {
-    case (let text?, nil): lines = [Array(text.utf8)]
+    case (let text?, nil): data = Data(text.utf8)
     case (nil, let path?):
-      guard let data = FileManager.default.contents(atPath: path) else {
+      guard let found = FileManager.default.contents(atPath: path) else {
         throw CheckpointError.missing(path: path)
       }
-      var parts = data.split(separator: UInt8(ascii: "\n"), omittingEmptySubsequences: false)
-      if parts.last?.isEmpty ?? false { parts.removeLast() }
-      lines = parts.map(Array.init)
+      data = found
     default: throw UsageError("give one of --text and --file")
     }
     if arguments[decode] {
-      let texts = try lines.map { tokenizer.decode(try ids(in: $0)) }
+      let texts = try document.texts(of: data, file: arguments[file] ?? "--text")
       if arguments[json] {
         console.write(["texts": .array(texts.map(JSON.string))])
       } else {
@@ -42,27 +41,17 @@ enum TokenizeCommand: Verb {
       }
       return .done
     }
-    let encoded = lines.map { tokenizer.encode(utf8: $0, addSpecialTokens: arguments[special]) }
-    if !arguments[json] {
-      for ids in encoded { console.write(ids.map(String.init).joined(separator: " ") + "\n") }
-    } else if arguments[file] != nil {
-      console.write(["ids": .array(encoded.map { .array($0.map(JSON.integer)) })])
+    if let text = arguments[text] {
+      let encoding = document.encoding(of: text, addSpecialTokens: arguments[special])
+      console.write(arguments[json] ? encoding : encoding["ids"] ?? [])
+      return .done
+    }
+    let rows = document.encodings(ofLines: data, addSpecialTokens: arguments[special])
+    if arguments[json] {
+      console.write(["ids": .array(rows.map { .array($0.map(JSON.integer)) })])
     } else {
-      console.write([
-        "ids": .array(encoded[0].map(JSON.integer)),
-        "tokens": .array(encoded[0].map { .string(tokenizer.token(for: $0) ?? "") }),
-      ])
+      for ids in rows { console.write(ids.map(String.init).joined(separator: " ") + "\n") }
     }
     return .done
-  }
-
-  /// Ids separated by white space or commas, also as a JSON list.
-  private static func ids(in line: [UInt8]) throws -> [Int] {
-    try String(decoding: line, as: UTF8.self)
-      .split { " ,[]\t\r".contains($0) }
-      .map { word in
-        guard let id = Int(word) else { throw UsageError("'\(word)' is not a token id") }
-        return id
-      }
   }
 }
