@@ -3,6 +3,9 @@ import Foundation
 public import JSONValues
 
 /// `metrics.jsonl`: one object a logged step.
+///
+/// A row is in the file when `append` returns, and survives a kill of the process. Every line is
+/// valid JSON: numbers that are not finite become null.
 public final class MetricsLog {
   private let handle: FileHandle
   /// The file.
@@ -13,10 +16,10 @@ public final class MetricsLog {
   /// - Parameters:
   ///   - path: The file.
   ///   - lastStep: Rows of later steps are taken out, and a last line that a kill cut short.
-  /// - Throws: `CheckpointError` when it cannot be written.
+  /// - Throws: `CheckpointError` when it cannot be read or written; an old file is then untouched.
   public init(path: String, keepingStepsTo lastStep: Int) throws {
     self.path = path
-    let old = FileManager.default.contents(atPath: path) ?? Data()
+    let old = try MetricsLog.contents(path)
     var kept = Data()
     for line in old.split(separator: UInt8(ascii: "\n")) {
       guard let row = try? JSON.parse(Data(line)), let step = row["step"]?.intValue,
@@ -35,15 +38,34 @@ public final class MetricsLog {
 
   deinit { try? handle.close() }
 
+  private static func contents(_ path: String) throws(CheckpointError) -> Data {
+    guard FileManager.default.fileExists(atPath: path) else { return Data() }
+    do {
+      return try Data(contentsOf: URL(fileURLWithPath: path))
+    } catch {
+      throw .unreadable(path: path, reason: error.localizedDescription)
+    }
+  }
+
   /// Appends a row.
   ///
   /// - Parameter row: An object with a `step`.
   /// - Throws: `CheckpointError` when the disk is full or gone.
   public func append(_ row: JSON) throws {
     do {
-      try handle.write(contentsOf: Data((row.serialized() + "\n").utf8))
+      try handle.write(contentsOf: Data((finite(row).serialized() + "\n").utf8))
     } catch {
       throw CheckpointError.cannotWrite(path: path, reason: error.localizedDescription)
     }
+  }
+}
+
+/// The value with null for numbers that JSON cannot spell.
+private func finite(_ value: JSON) -> JSON {
+  switch value {
+  case .number(let number): number.isFinite ? value : .null
+  case .array(let elements): .array(elements.map(finite))
+  case .object(let object): .object(JSONObject(object.map { ($0.key, finite($0.value)) }))
+  default: value
   }
 }
