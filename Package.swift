@@ -102,7 +102,9 @@ let package = Package(
     tests(of: "Tokenizers", ["JSONValues"], exclude: ["Fixtures"]),
     tests(of: "CommandLineParsing"),
     tests(of: "Checkpoints", ["JSONValues"], exclude: ["Fixtures"]),
+    tests(of: "Datasets", ["JSONValues", "Tokenizers"]),
     tests(of: "Optimizers", ["Layers", "Tensors", "TestSupport"]),
+    tests(of: "Training", ["Checkpoints", "JSONValues", "TestSupport"]),
   ],
   cxxLanguageStandard: .cxx20
 )
