@@ -84,6 +84,11 @@ let package = Package(
       name: "graft", dependencies: ["GraftCommands"], path: "Sources/GraftExecutable",
       swiftSettings: settings),
 
+    // The example of README.md, run by the tests.
+    .executableTarget(
+      name: "LibraryExample", dependencies: ["Graft"], path: "Examples/library",
+      swiftSettings: settings),
+
     // For users of the library.
     module(
       "Graft",
@@ -94,7 +99,8 @@ let package = Package(
 
     // Tests, and what they share.
     .target(
-      name: "TestSupport", dependencies: ["Tensors"], path: "Tests/TestSupport",
+      name: "TestSupport", dependencies: ["Checkpoints", "JSONValues", "Tensors"],
+      path: "Tests/TestSupport",
       swiftSettings: settings),
     tests(of: "Tensors", ["TestSupport"]),
     tests(of: "Layers", ["Tensors", "TestSupport"]),
@@ -104,7 +110,22 @@ let package = Package(
     tests(of: "Checkpoints", ["JSONValues"], exclude: ["Fixtures"]),
     tests(of: "Datasets", ["JSONValues", "Tokenizers"]),
     tests(of: "Optimizers", ["Layers", "Tensors", "TestSupport"]),
-    tests(of: "Training", ["Checkpoints", "JSONValues", "TestSupport"]),
+    tests(of: "Models", ["Layers", "Tensors", "TestSupport"], exclude: ["Fixtures"]),
+    tests(
+      of: "Adapters", ["JSONValues", "Layers", "Models", "Tensors", "TestSupport"],
+      exclude: ["Fixtures"]),
+    tests(
+      of: "Training",
+      [
+        "Adapters", "Checkpoints", "Datasets", "JSONValues", "Models", "TestSupport", "Tokenizers",
+      ]),
+    // These run the built programs.
+    .testTarget(
+      name: "GraftCommandsTests",
+      dependencies: [
+        "Checkpoints", "JSONValues", "LibraryExample", "Tensors", "TestSupport", "graft",
+      ],
+      swiftSettings: settings),
   ],
   cxxLanguageStandard: .cxx20
 )

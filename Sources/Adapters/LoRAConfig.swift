@@ -97,7 +97,7 @@ public struct LoRAConfig: Equatable, Sendable {
   ///
   /// - Throws: ``AdapterError/configuration(field:expected:actual:)``.
   public func validate() throws(AdapterError) {
-    for (name, value) in [("r", rank)]
+    for (name, value) in [("rank (r)", rank)]
       + rankPattern.map({ ("rank_pattern.\($0.pattern)", $0.value) })
     where value <= 0 {
       throw .configuration(field: name, expected: "a positive number", actual: "\(value)")
@@ -120,7 +120,12 @@ public struct LoRAConfig: Equatable, Sendable {
   }
 
   /// Scale of the update of one layer.
-  func scale(rank: Int, alpha: Double) -> Double {
+  ///
+  /// - Parameters:
+  ///   - rank: The layer's rank.
+  ///   - alpha: The layer's alpha.
+  /// - Returns: alpha / rank, or alpha / sqrt(rank) with `usesRankStabilization`.
+  public func scale(rank: Int, alpha: Double) -> Double {
     alpha / (usesRankStabilization ? Double(rank).squareRoot() : Double(rank))
   }
 }

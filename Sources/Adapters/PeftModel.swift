@@ -149,6 +149,9 @@ public final class PeftModel {
       + "|| trainable%: \(share.fixed(4))"
   }
 
+  /// Prints ``trainableParametersDescription()`` to standard output, as PEFT's method of this name.
+  public func printTrainableParameters() { print(trainableParametersDescription()) }
+
   /// What precedes a module's path in an adapter file.
   static let prefix = "base_model.model."
 

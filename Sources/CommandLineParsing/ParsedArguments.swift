@@ -38,6 +38,17 @@ public struct ParsedArguments: Sendable {
     return value
   }
 
+  /// Checks that options which must be given have a value, so that a message can name all at once.
+  /// - Parameter options: The options.
+  /// - Throws: `UsageError` naming every one without a value or a default.
+  public func require(_ options: any OptionDeclaration...) throws(UsageError) {
+    let missing = options.map(\.details).filter { texts($0.name).isEmpty && $0.defaultText == nil }
+    guard !missing.isEmpty else { return }
+    throw UsageError(
+      "missing required " + missing.map { "--\($0.name) \($0.placeholder)" }.joined(separator: ", ")
+    )
+  }
+
   /// Returns all values of a repeated option.
   /// - Parameter option: The option.
   /// - Returns: The values in their order; if none is given, the default, if there is one.

@@ -45,6 +45,10 @@ public struct BatchPosition: Codable, Equatable, Sendable {
 public struct BatchStream: IteratorProtocol, Sendable {
   /// The position after the last group.
   public private(set) var position: BatchPosition
+  /// Passes over the data after the last group, with a fraction.
+  public var epoch: Double {
+    Double(position.epoch) + Double(position.batchIndex) / Double(max(plan.count, 1))
+  }
   /// Groups of an epoch, the same in all epochs.
   public var groupsPerEpoch: Int { (plan.count + accumulation - 1) / accumulation }
 

@@ -17,6 +17,7 @@ enum ExitCode: Int32 {
   case internalError = 70
   case cannotWrite = 73
   case stoppedWithCheckpoint = 75
+  case stoppedWithoutCheckpoint = 130
 
   /// The code for an error that ended a verb.
   init(of error: any Error) {
@@ -49,7 +50,9 @@ enum ExitCode: Int32 {
       case .resume: self = .missingInput
       case .diverged: self = .internalError
       }
-    case is ModelError, is TokenizerError, is ChatTemplateError, is OptimizerError: self = .badData
+    case let error as TokenizerError:
+      if case .missingFile = error { self = .missingInput } else { self = .badData }
+    case is ModelError, is ChatTemplateError, is OptimizerError: self = .badData
     default: self = .internalError
     }
   }

@@ -2,19 +2,24 @@ import Foundation
 
 /// SIGINT and SIGTERM as a wish to save and stop.
 enum StopSignal {
-  /// Written by the signal handler only.
+  // Written by the signal handler, or before it is installed.
   nonisolated(unsafe) private static var caught: sig_atomic_t = 0
+  nonisolated(unsafe) private static var canSave: sig_atomic_t = 0
 
   /// Whether one came.
   static var wasCaught: Bool { caught != 0 }
 
-  /// From now on they set a flag instead of ending the process; a second one ends it.
+  /// From now on a signal ends the process with 130: there is nothing to save yet.
   static func catchSignals() {
     for number in [SIGINT, SIGTERM] {
       signal(number) { number in
+        if StopSignal.canSave == 0 { _exit(ExitCode.stoppedWithoutCheckpoint.rawValue) }
         StopSignal.caught = 1
         signal(number, SIG_DFL)
       }
     }
   }
+
+  /// From now on a signal sets a flag, and a second one ends the process.
+  static func saveWhenCaught() { canSave = 1 }
 }

@@ -1,51 +1,46 @@
 import Adapters
 import Datasets
-import Foundation
 import Training
 
-/// Progress of a run on standard error: a bar on a terminal, lines in a pipe.
+/// Progress of a run on standard error: a bar on a terminal, lines in a pipe, a curve at the end.
 final class TrainingProgress {
-  private let console: Console
-  private let isQuiet: Bool
+  private let display: ProgressDisplay
+  private var losses: [(step: Int, loss: Double)] = []
 
-  init(_ console: Console, isQuiet: Bool) {
-    self.console = console
-    self.isQuiet = isQuiet
+  init(totalSteps: Int, isQuiet: Bool) {
+    display = ProgressDisplay(kind: isQuiet ? .quiet : nil, totalSteps: totalSteps)
   }
 
-  func begin(_ report: EncodingReport, _ model: PeftModel, _ steps: Int) {
-    guard !isQuiet else { return }
-    console.log(model.trainableParametersDescription())
-    console.log(
-      """
-      \(report.recordCount) rows, \(report.tokenCount) tokens, \(report.targetCount) count towards \
-      the loss, longest \(report.longest); \(report.truncatedCount) shortened, \
-      \(report.droppedCount) left out; \(steps) steps
-      """)
+  func begin(_ report: EncodingReport, _ model: PeftModel, _ trainer: Trainer) {
+    display.message(model.trainableParametersDescription())
+    display.message("\(report)")
+    display.message(
+      "\(trainer.totalSteps) steps"
+        + (trainer.warmupSteps > 0 ? ", \(trainer.warmupSteps) of them to warm up" : ""))
+  }
+
+  func start(_ step: Int, isResumed: Bool) {
+    guard isResumed else { return }
+    display.message(
+      step > 0
+        ? "going on after step \(step)" : "no checkpoint was written yet: starting over")
   }
 
   func step(_ report: StepReport) {
-    guard !isQuiet else { return }
-    let rate = Double(report.step) / max(report.seconds, 1e-9)
-    let left = Int(Double(report.totalSteps - report.step) / max(rate, 1e-9))
-    let time = "\(left / 60):" + String(format: "%02d", left % 60)
-    let text =
-      "step \(report.step)/\(report.totalSteps)  loss \(report.loss.fixed(4))  "
-      + "\(Int(report.tokensPerSecond)) tokens/s  \(time) left"
-    guard console.isTerminal else { return console.log(text) }
-    let width = 24
-    let done = width * report.step / max(report.totalSteps, 1)
-    let bar = String(repeating: "#", count: done) + String(repeating: ".", count: width - done)
-    console.redraw("[\(bar)] \(text)")
+    losses.append((report.step, report.loss))
+    display.update(
+      step: report.step, loss: report.loss, tokensPerSecond: report.tokensPerSecond,
+      seconds: report.seconds, startStep: report.startStep)
   }
 
   func evaluation(_ step: Int, _ loss: Double) {
-    guard !isQuiet else { return }
-    if console.isTerminal { console.redraw("") }
-    console.log("evaluation after step \(step): loss \(loss.fixed(4))")
+    display.message("evaluation after step \(step): loss \(loss.fixed(4))")
   }
 
+  /// Draws the loss curve of this process's part of the run, where there is one to see.
   func end() {
-    if !isQuiet && console.isTerminal { console.redraw("") }
+    display.finish()
+    guard display.kind == .live, losses.count > 2 else { return }
+    display.message("\n" + LossChart().text(of: losses) + "\n")
   }
 }

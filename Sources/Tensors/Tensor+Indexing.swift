@@ -2,6 +2,7 @@ private enum Operators {
   static let indexSelect = Operator("aten::index_select")
   static let gather = Operator("aten::gather")
   static let scatter = Operator("aten::scatter", "src")
+  static let index = Operator("aten::index", "Tensor")
   static let embedding = Operator("aten::embedding")
   static let whereTensor = Operator("aten::where", "self")
   static let maskedFill = Operator("aten::masked_fill", "Scalar")
@@ -18,9 +19,9 @@ private enum Operators {
   static let lt = Operator("aten::lt", "Tensor")
   static let le = Operator("aten::le", "Tensor")
   static let ge = Operator("aten::ge", "Tensor")
-  static let and = Operator("aten::logical_and")
+  static let and = Operator("aten::bitwise_and", "Tensor")
   static let or = Operator("aten::logical_or")
-  static let not = Operator("aten::logical_not")
+  static let not = Operator("aten::bitwise_not")
   static let equal = Operator("aten::equal")
   static let multinomial = Operator("aten::multinomial")
 }
@@ -65,7 +66,9 @@ extension Tensor {
   /// - Parameter indices: Row numbers.
   /// - Returns: A new tensor.
   public func embedding(_ indices: Tensor) -> Tensor {
-    Operators.embedding(.tensor(self), .tensor(indices))
+    // LibTorch's own embedding has no kernel that computes shapes alone.
+    if device.kind == .meta { return Operators.index(.tensor(self), .optionalTensors([indices])) }
+    return Operators.embedding(.tensor(self), .tensor(indices))
   }
 
   /// Elements of one tensor or another.

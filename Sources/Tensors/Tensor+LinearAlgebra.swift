@@ -70,7 +70,12 @@ extension Tensor {
     query: Tensor, key: Tensor, value: Tensor, mask: Tensor? = nil, causal: Bool = false,
     scale: Double? = nil
   ) -> Tensor {
-    Operators.attention(
+    // LibTorch's own has no kernel that computes shapes alone.
+    if query.device.kind == .meta {
+      return .empty(
+        query.shape.dropLast() + [value.size(-1)], dtype: query.dtype, device: query.device)
+    }
+    return Operators.attention(
       .tensor(query), .tensor(key), .tensor(value), .optional(mask), .double(0), .bool(causal),
       .optional(scale), .bool(query.size(1) != key.size(1)))
   }

@@ -1,5 +1,6 @@
 import Adapters
 import Checkpoints
+import Datasets
 import Foundation
 import JSONValues
 import Optimizers
@@ -9,21 +10,23 @@ import Tensors
 struct TrainingCheckpoint {
   /// Where in the run it was taken.
   struct Position: Equatable {
+    /// Updates made.
     var step = 0
-    var epoch = 0
-    /// Micro-batches of the epoch that are done.
-    var batch = 0
+    /// The place in the data; nil at the start.
+    var data: BatchPosition?
     /// Tokens since the start.
     var tokens = 0
     /// Losses of the updates since the last logged row.
     var pendingLosses: [Double] = []
+    /// Loss of the last logged row.
+    var lastLoss = 0.0
   }
 
   let path: String
 
   /// Writes a checkpoint beside the others; it has its name only when it is whole.
   static func save(
-    run: String, position: Position, model: PeftModel, optimizer: AdamW, dataFingerprint: String,
+    run: String, position: Position, model: PeftModel, optimizer: any Optimizer,
     recipe: JSON, keep: Int
   ) throws {
     let directory = "\(run)/checkpoints"
@@ -43,14 +46,8 @@ struct TrainingCheckpoint {
       tensors: optimizer.state + [("generator", model.context.generator.state)])
     try AtomicFile.write(
       path: output.path(of: "recipe.json"), text: recipe.serialized(indent: 2) + "\n")
-    let state: JSON = [
-      "step": .integer(position.step), "epoch": .integer(position.epoch),
-      "batch": .integer(position.batch), "data": .string(dataFingerprint),
-      "tokens": .integer(position.tokens),
-      "pending_losses": .array(position.pendingLosses.map(JSON.number)),
-    ]
     try AtomicFile.write(
-      path: output.path(of: "state.json"), text: state.serialized(indent: 2) + "\n")
+      path: output.path(of: "state.json"), text: position.json.serialized(indent: 2) + "\n")
     try output.commit()
     for old in all(run: run).dropLast(keep) { try? FileManager.default.removeItem(atPath: old) }
   }
@@ -70,16 +67,9 @@ struct TrainingCheckpoint {
   }
 
   /// Puts everything back and tells where to go on.
-  func restore(
-    model: PeftModel, optimizer: AdamW, dataFingerprint: String
-  ) throws -> Position {
-    let state = try JSON.read(path: "\(path)/state.json")
-    guard let step = state["step"]?.intValue, let epoch = state["epoch"]?.intValue,
-      let batch = state["batch"]?.intValue
-    else { throw TrainingError.resume(path: path, reason: "state.json is not complete") }
-    guard state["data"]?.stringValue == dataFingerprint else {
-      throw TrainingError.resume(
-        path: path, reason: "the data, or how it is encoded, is not what the run began with")
+  func restore(model: PeftModel, optimizer: any Optimizer) throws -> Position {
+    guard let position = Position(json: try JSON.read(path: "\(path)/state.json")) else {
+      throw TrainingError.resume(path: path, reason: "state.json is not complete")
     }
     try model.reload(path)
     let file = try SafetensorsFile(path: "\(path)/optimizer.safetensors")
@@ -89,8 +79,30 @@ struct TrainingCheckpoint {
     if let generator = tensors["generator"] {
       model.context.generator.state = generator.cloned()
     }
-    return Position(
-      step: step, epoch: epoch, batch: batch, tokens: state["tokens"]?.intValue ?? 0,
-      pendingLosses: (state["pending_losses"]?.arrayValue ?? []).compactMap(\.doubleValue))
+    return position
+  }
+}
+
+extension TrainingCheckpoint.Position {
+  /// The content of `state.json`.
+  var json: JSON {
+    [
+      "step": .integer(step), "epoch": .integer(data?.epoch ?? 0),
+      "batch": .integer(data?.batchIndex ?? 0), "order": .string(data?.order ?? ""),
+      "tokens": .integer(tokens), "pending_losses": .array(pendingLosses.map(JSON.number)),
+      "last_loss": .number(lastLoss),
+    ]
+  }
+
+  /// Reads `state.json`; nil when something is missing.
+  init?(json: JSON) {
+    guard let step = json["step"]?.intValue, let epoch = json["epoch"]?.intValue,
+      let batch = json["batch"]?.intValue, let order = json["order"]?.stringValue,
+      let tokens = json["tokens"]?.intValue, let losses = json["pending_losses"]?.arrayValue,
+      let lastLoss = json["last_loss"]?.doubleValue
+    else { return nil }
+    self.init(
+      step: step, data: BatchPosition(epoch: epoch, batchIndex: batch, order: order),
+      tokens: tokens, pendingLosses: losses.compactMap(\.doubleValue), lastLoss: lastLoss)
   }
 }

@@ -30,6 +30,7 @@ enum EvaluateCommand: Verb {
     ] + ModelOptions.all)
 
   static func run(_ arguments: ParsedArguments, _ console: Console) throws -> ExitCode {
+    try arguments.require(ModelOptions.model, data)
     let wanted = (arguments[metrics] ?? "").split(separator: ",").map(String.init)
     for name in wanted where !known.contains(name) {
       let near = nearestName(name, among: known).map { "; did you mean '\($0)'?" } ?? ""
@@ -50,8 +51,7 @@ enum EvaluateCommand: Verb {
         maximumLength: arguments[maximumLength] ?? model.configuration.maximumLength,
         trainsOnPrompt: arguments[trainOnPrompt], promptStyle: style)
       let (examples, _) = try encoder.encode(records, file: path)
-      let loss = Trainer.meanLoss(
-        model, examples, batchSize: size, paddingID: Int32(model.configuration.paddingID ?? 0))
+      let loss = meanLoss(model, examples, batchSize: size)
       if wanted.contains("loss") { result["loss"] = .number(loss) }
       if wanted.contains("perplexity") { result["perplexity"] = .number(exp(loss)) }
     }
@@ -90,27 +90,28 @@ enum EvaluateCommand: Verb {
     _ style: ExampleEncoder.PromptStyle, _ size: Int, _ arguments: ParsedArguments,
     _ ends: Set<Int>
   ) throws -> [Answer] {
-    var pairs: [(prompt: String, completion: String)] = []
-    for located in records {
-      guard case .promptCompletion(let prompt, let completion) = located.record else {
+    let encoder = try ExampleEncoder(
+      tokenizer: tokenizer, maximumLength: model.configuration.maximumLength, promptStyle: style)
+    let pairs = try records.map { located in
+      guard let answer = ExampleEncoder.answer(of: located.record) else {
         throw DatasetError.incompatibleFormat(
-          at: located.location, expected: "a prompt and a completion for exact-match",
+          at: located.location, expected: "a row with an answer, for exact-match",
           actual: located.record.format.spelling)
       }
-      pairs.append((prompt, completion))
+      return (ids: try encoder.promptIDs(of: located), expected: answer)
     }
     var result: [Answer] = []
     for start in stride(from: 0, to: pairs.count, by: size) {
       let part = pairs[start..<min(start + size, pairs.count)]
-      let ids = try part.map { try PromptText.ids($0.prompt, style: style, tokenizer) }
+      let ids = part.map(\.ids)
       let written = try model.generate(
         prompts: ids, maximumNewTokens: arguments[SamplingOptions.maximumNewTokens] ?? 128,
         endOfTextIDs: ends)
       for (pair, answer) in zip(part, written) {
         result.append(
           Answer(
-            prompt: pair.prompt,
-            expected: pair.completion.trimmingCharacters(in: .whitespacesAndNewlines),
+            prompt: tokenizer.decode(pair.ids, skipSpecialTokens: true),
+            expected: pair.expected.trimmingCharacters(in: .whitespacesAndNewlines),
             answer: tokenizer.decode(answer, skipSpecialTokens: true)
               .trimmingCharacters(in: .whitespacesAndNewlines)))
       }

@@ -17,6 +17,7 @@ enum ForwardCommand: Verb {
     options: [input, output, gradients] + ModelOptions.all)
 
   static func run(_ arguments: ParsedArguments, _ console: Console) throws -> ExitCode {
+    try arguments.require(ModelOptions.model, input, output)
     let file = try SafetensorsFile(path: try arguments.value(input))
     let target = try arguments.value(output)
     let source = try ModelSource(arguments)
@@ -53,7 +54,13 @@ private struct ForwardInput {
   init(_ file: SafetensorsFile, _ model: DecoderForCausalLM) throws {
     func tensor(_ name: String) throws -> Tensor? {
       guard let entry = file[name] else { return nil }
-      return try file.tensor(entry).to(.int64).to(device: model.device)
+      let found = try file.tensor(entry)
+      guard !found.dtype.isFloatingPoint, found.dtype != .bool else {
+        throw CheckpointError.mismatch(
+          path: file.path, what: "type of \(name)", expected: "whole numbers (I64)",
+          actual: entry.dtype.rawValue)
+      }
+      return found.to(.int64).to(device: model.device)
     }
     guard let ids = try tensor("input_ids") else {
       throw CheckpointError.lacks(path: file.path, what: "the tensor input_ids")
@@ -73,13 +80,19 @@ private struct ForwardInput {
       }
       return found
     }
-    for row in 0..<ids.size(0) { try model.check(ids.selected(0, row).array(of: Int.self)) }
+    do {
+      for row in 0..<ids.size(0) { try model.check(ids.selected(0, row).array(of: Int.self)) }
+    } catch {
+      throw ModelError.input("\(file.path): input_ids: \(error)")
+    }
     labels = try sameShape("labels")
     let vocabulary = model.configuration.vocabularySize
     if let bad = labels?.array(of: Int.self).first(where: {
       $0 != ignoredLabel && ($0 < 0 || $0 >= vocabulary)
     }) {
-      throw ModelError.input("label \(bad) is outside the vocabulary of \(vocabulary)")
+      throw ModelError.input(
+        "\(file.path): labels: \(bad) is outside the vocabulary of \(vocabulary)"
+          + " and not \(ignoredLabel)")
     }
     let mask = try sameShape("attention_mask")
     let hasPadding = mask.map { ($0 .== 0).sum().item() > 0 } ?? false

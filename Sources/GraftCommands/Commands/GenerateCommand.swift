@@ -62,6 +62,7 @@ enum GenerateCommand: Verb {
     guard given.count == 1 else {
       throw UsageError("give one of --prompt, --chat and --prompts")
     }
+    try arguments.require(ModelOptions.model)
     let sampling = try SamplingOptions.configuration(arguments)
     let source = try ModelSource(arguments)
     let tokenizer = try source.tokenizer()

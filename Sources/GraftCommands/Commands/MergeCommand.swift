@@ -26,8 +26,8 @@ enum MergeCommand: Verb {
     ])
 
   static func run(_ arguments: ParsedArguments, _ console: Console) throws -> ExitCode {
+    try arguments.require(ModelOptions.model, adapters, output)
     let paths = arguments.values(adapters)
-    guard !paths.isEmpty else { throw UsageError("missing required --adapter") }
     let directory = try arguments.value(output)
     let source = try ModelSource(arguments)
     let model = try AutoModelForCausalLM.fromPretrained(source.directory, dtype: nil)

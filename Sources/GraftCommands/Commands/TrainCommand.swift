@@ -2,10 +2,8 @@ import Adapters
 import Checkpoints
 import CommandLineParsing
 import Datasets
-import Foundation
 import JSONValues
 import Models
-import Tensors
 import Tokenizers
 import Training
 
@@ -18,49 +16,57 @@ enum TrainCommand: Verb {
     ])
 
   static func run(_ given: ParsedArguments, _ console: Console) throws -> ExitCode {
-    let arguments = try resolved(given)
-    if arguments[TrainOptions.printRecipe] {
-      console.write(recipe(arguments).serialized(indent: 2) + "\n")
+    StopSignal.catchSignals()
+    var recipe = try TrainRecipe(given)
+    if given[TrainOptions.printRecipe] {
+      console.write(recipe.json.serialized(indent: 2) + "\n")
       return .done
     }
-    try checkChoices(arguments)
-    let options = try TrainOptions.training(arguments)
-    let (directory, resuming) = try runDirectory(arguments)
-    let source = try ModelSource(arguments)
-    let shape = try AutoModelForCausalLM.configuration(of: source.directory)
-    guard options.maximumLength <= shape.maximumLength else {
-      throw ModelError.input(
-        "--max-length \(options.maximumLength) is more than the model's limit of "
-          + "\(shape.maximumLength) tokens")
+    try checkChoices(recipe.arguments)
+    var options = try TrainOptions.training(recipe.arguments)
+    let isQuiet = given[TrainOptions.quiet]
+    for change in recipe.changes where !isQuiet {
+      console.log("changed since the start: \(change)")
     }
-    let tokenizer = try source.tokenizer()
-    let encoder = try ExampleEncoder(
-      tokenizer: tokenizer, maximumLength: options.maximumLength,
-      trainsOnPrompt: arguments[TrainOptions.trainOnPrompt],
-      promptStyle: try arguments.value(TrainOptions.promptStyle))
-    let (examples, report) = try encoded(try arguments.value(TrainOptions.data), encoder)
-    let evaluation = try arguments[TrainOptions.evalData].map { try encoded($0, encoder).0 } ?? []
-    let peft = try adapted(source, arguments, options.seed)
 
-    try FileManager.default.makeDirectory(directory)
+    let source = try ModelSource(recipe.arguments)
+    options.maximumLength = try maximumLength(recipe.arguments, source)
+    try recipe.settle("max-length", "\(options.maximumLength)")
+    let encoder = try ExampleEncoder(
+      tokenizer: try source.tokenizer(), maximumLength: options.maximumLength,
+      trainsOnPrompt: recipe.arguments[TrainOptions.trainOnPrompt],
+      promptStyle: try recipe.arguments.value(TrainOptions.promptStyle))
+    let (examples, report) = try encoder.encode(path: recipe.arguments.value(TrainOptions.data))
+    let evaluation =
+      try recipe.arguments[TrainOptions.evalData].map { try encoder.encode(path: $0).examples }
+    let model = try adapted(source, recipe.arguments, options.seed)
+
+    try recipe.prepareDirectory()
+    try recipe.save()
     let trainer = try Trainer(
-      model: peft, examples: examples, evaluation: evaluation, options: options,
-      directory: directory, recipe: recipe(arguments))
-    try AtomicFile.write(
-      path: directory + "/recipe.json", text: recipe(arguments).serialized(indent: 2) + "\n")
-    let progress = TrainingProgress(console, isQuiet: arguments[TrainOptions.quiet])
-    progress.begin(report, peft, trainer.totalSteps)
+      model: model, examples: examples, evaluation: evaluation ?? [], options: options,
+      directory: recipe.directory, recipe: recipe.json)
+    let progress = TrainingProgress(totalSteps: trainer.totalSteps, isQuiet: isQuiet)
+    progress.begin(report, model, trainer)
+    trainer.onStart = { progress.start($0, isResumed: recipe.isResumed) }
     trainer.onStep = progress.step
     trainer.onEvaluation = progress.evaluation
-    StopSignal.catchSignals()
     trainer.shouldStop = { StopSignal.wasCaught }
-    switch try trainer.run(resuming: resuming) {
+    StopSignal.saveWhenCaught()
+    let outcome = try trainer.run(resuming: recipe.isResumed)
+    progress.end()
+    return finish(outcome, recipe.directory, given[TrainOptions.json], console)
+  }
+
+  private static func finish(
+    _ outcome: TrainingOutcome, _ directory: String, _ asJSON: Bool, _ console: Console
+  ) -> ExitCode {
+    switch outcome {
     case .stopped(let step):
-      console.log("stopped after step \(step); go on with --resume")
+      console.log("stopped after step \(step); go on with: graft train --resume \(directory)")
       return .stoppedWithCheckpoint
     case .finished(let steps, let loss):
-      progress.end()
-      if arguments[TrainOptions.json] {
+      if asJSON {
         console.write([
           "output": .string(directory), "steps": .integer(steps), "loss": .number(loss),
           "peak_memory_bytes": .integer(PeakMemory.bytes),
@@ -70,34 +76,6 @@ enum TrainCommand: Verb {
       }
       return .done
     }
-  }
-
-  /// The command line over --set over the recipe over the defaults.
-  private static func resolved(_ given: ParsedArguments) throws -> ParsedArguments {
-    var arguments = given
-    var pairs: [(name: String, value: String)] = []
-    for setting in given.values(TrainOptions.set) {
-      guard let equals = setting.firstIndex(of: "=") else {
-        throw UsageError("--set \(setting): expected key=value")
-      }
-      pairs.append((String(setting[..<equals]), String(setting[setting.index(after: equals)...])))
-    }
-    if let path = given[TrainOptions.config] {
-      let set = Set(pairs.map(\.name))
-      try arguments.merge(
-        try RecipeFile.read(path).filter { !set.contains($0.name) }, source: path)
-    }
-    try arguments.merge(pairs, source: "--set")
-    return arguments
-  }
-
-  private static func recipe(_ arguments: ParsedArguments) -> JSON {
-    let transient: Set = ["config", "set", "resume", "print-recipe", "overwrite", "quiet", "json"]
-    return .object(
-      JSONObject(
-        arguments.resolved().filter { !transient.contains($0.name) }.map {
-          ($0.name, $0.value.map(JSON.string) ?? nil)
-        }))
   }
 
   private static func checkChoices(_ arguments: ParsedArguments) throws {
@@ -110,29 +88,16 @@ enum TrainCommand: Verb {
     }
   }
 
-  /// The run's directory, checked not to hold another run unless that is wanted.
-  private static func runDirectory(_ arguments: ParsedArguments) throws -> (String, Bool) {
-    if let run = arguments[TrainOptions.resume] {
-      let directory = run.isEmpty ? try arguments.value(TrainOptions.output) : run
-      return (directory, true)
+  /// What was asked for, else 1024, and never more than the model can take.
+  private static func maximumLength(
+    _ arguments: ParsedArguments, _ source: ModelSource
+  ) throws -> Int {
+    let limit = try AutoModelForCausalLM.configuration(of: source.directory).maximumLength
+    let wanted = arguments[TrainOptions.maximumLength] ?? min(1024, limit)
+    guard wanted <= limit else {
+      throw UsageError("--max-length \(wanted) is more than the model's limit of \(limit) tokens")
     }
-    let directory = try arguments.value(TrainOptions.output)
-    let names = (try? FileManager.default.contentsOfDirectory(atPath: directory)) ?? []
-    let ours: Set = ["metrics.jsonl", "checkpoints", "adapter_model.safetensors", "recipe.json"]
-    let found = names.filter(ours.contains)
-    guard !found.isEmpty else { return (directory, false) }
-    guard arguments[TrainOptions.overwrite] else {
-      throw TrainingError.outputExists(path: directory)
-    }
-    for name in found { try FileManager.default.removeItem(atPath: "\(directory)/\(name)") }
-    return (directory, false)
-  }
-
-  private static func encoded(
-    _ path: String, _ encoder: ExampleEncoder
-  ) throws -> ([TokenizedExample], EncodingReport) {
-    var reader = try RecordReader(path: path)
-    return try encoder.encode(try reader.readAll(), file: path)
+    return wanted
   }
 
   private static func adapted(
@@ -165,16 +130,5 @@ enum TrainCommand: Verb {
     config.baseModel = try arguments.value(ModelOptions.model)
     try config.validate()
     return config
-  }
-}
-
-extension FileManager {
-  /// Makes a directory and those above it.
-  func makeDirectory(_ path: String) throws(CheckpointError) {
-    do {
-      try createDirectory(atPath: path, withIntermediateDirectories: true)
-    } catch {
-      throw .cannotWrite(path: path, reason: error.localizedDescription)
-    }
   }
 }

@@ -14,7 +14,8 @@ enum TrainOptions {
   static let trainOnPrompt = Flag(
     "train-on-prompt", group: "Data", help: "Count prompts in the loss too.")
   static let maximumLength = Option<Int>(
-    "max-length", default: 1024, group: "Data", help: "Most tokens of a row.")
+    "max-length", default: nil, group: "Data",
+    help: "Most tokens of a row; default 1024, or the model's limit if that is lower.")
   static let packing = Flag("packing", group: "Data", help: "Put several examples into a row.")
   static let shuffle = Flag(
     "shuffle", default: true, group: "Data", help: "Change the order from epoch to epoch.")
@@ -117,7 +118,7 @@ enum TrainOptions {
     let norm = try arguments.value(maximumNorm)
     options.maximumGradientNorm = norm > 0 ? norm : nil
     options.packs = arguments[packing]
-    options.maximumLength = try arguments.value(maximumLength)
+    options.maximumLength = arguments[maximumLength] ?? options.maximumLength
     options.groupsByLength = arguments[groupByLength]
     options.shuffles = arguments[shuffle]
     options.seed = UInt64(bitPattern: Int64(try arguments.value(seed)))
