@@ -16,8 +16,16 @@ libtorch_version() {
     "$1/include/torch/headeronly/version.h" 2>/dev/null | head -n 1
 }
 
-# choose_libtorch HOME MODE: prints the directory to use and makes sure that it is complete.
 # Without LIBTORCH an earlier choice is kept, whatever it was.
+keeps_libtorch() { [[ $2 == keep && -L $1/link/libtorch ]] && has_libtorch "$1/link/libtorch"; }
+
+# needs_wheel HOME MODE: whether choose_libtorch will fetch the wheel.
+needs_wheel() {
+  [[ -z ${LIBTORCH:-} ]] && ! keeps_libtorch "$1" "$2" &&
+    { [[ $2 == reinstall ]] || ! has_libtorch "$1/libtorch-$torch_version"; }
+}
+
+# choose_libtorch HOME MODE: prints the directory to use and makes sure that it is complete.
 choose_libtorch() {
   local home=$1 mode=$2 installed=$1/libtorch-$torch_version chosen=""
   if [[ -n ${LIBTORCH:-} ]]; then
@@ -27,11 +35,13 @@ choose_libtorch() {
       stop "LIBTORCH=$LIBTORCH has no lib/libtorch_cpu.$(library_suffix) and include/ATen/ATen.h"
     [[ $(libtorch_version "$chosen") == "$torch_version"* ]] ||
       say "warning: $chosen is LibTorch $(libtorch_version "$chosen"); Graft is tested with $torch_version"
-  elif [[ $mode == keep && -L $home/link/libtorch ]] && has_libtorch "$home/link/libtorch"; then
+  elif keeps_libtorch "$home" "$mode"; then
     chosen=$(readlink "$home/link/libtorch")
   else
-    [[ $mode == reinstall ]] && rm -rf "$installed"
-    has_libtorch "$installed" || install_wheel "$installed"
+    if needs_wheel "$home" "$mode"; then
+      rm -rf "$installed"
+      install_wheel "$installed"
+    fi
     chosen=$installed
   fi
   [[ $chosen != *[\"\'\\\$\`,]* && $chosen != *$'\n'* ]] ||

