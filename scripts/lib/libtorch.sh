@@ -38,10 +38,7 @@ choose_libtorch() {
   elif keeps_libtorch "$home" "$mode"; then
     chosen=$(readlink "$home/link/libtorch")
   else
-    if needs_wheel "$home" "$mode"; then
-      rm -rf "$installed"
-      install_wheel "$installed"
-    fi
+    if needs_wheel "$home" "$mode"; then install_wheel "$installed" "$mode"; fi
     chosen=$installed
   fi
   [[ $chosen != *[\"\'\\\$\`,]* && $chosen != *$'\n'* ]] ||
@@ -49,8 +46,8 @@ choose_libtorch() {
   printf '%s\n' "$chosen"
 }
 
-# install_wheel DIRECTORY: unpacks into a sibling that is renamed at the end, so that an
-# interrupted run leaves nothing that looks complete.
+# install_wheel DIRECTORY MODE: unpacks into a sibling that is renamed at the end, so that an
+# interrupted run leaves nothing that looks complete, and a failed --reinstall what was there.
 install_wheel() {
   local destination=$1 partial wheel
   mkdir -p "$(dirname "$destination")"
@@ -76,6 +73,7 @@ install_wheel() {
   [[ ! -d $partial/files/torch/share ]] || mv "$partial/files/torch/share" "$partial/result/"
   mv "$partial"/files/torch-*.dist-info "$partial/result/wheel-metadata"
   has_libtorch "$partial/result" || stop "the wheel has no LibTorch in it"
+  [[ $2 != reinstall ]] || rm -rf "$destination"
   if ! mv -T "$partial/result" "$destination" 2>/dev/null && ! has_libtorch "$destination"; then
     rm -rf "$destination" && mv "$partial/result" "$destination"
   fi
