@@ -5,7 +5,8 @@ import PackageDescription
 // user's. SwiftPM looks for "<search directory>/<name>.pc"; a name that climbs out of the search
 // directory reaches any file, so that no environment variable and no unsafe flag is needed, here and
 // in packages that depend on this one by version.
-let environment = Context.environment
+// As in the scripts, an empty variable is one that is not set.
+let environment = Context.environment.filter { !$0.value.isEmpty }
 let graftHome =
   environment["GRAFT_HOME"]
   ?? (environment["XDG_DATA_HOME"] ?? (environment["HOME"] ?? "/root") + "/.local/share") + "/graft"
