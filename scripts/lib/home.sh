@@ -5,6 +5,8 @@ graft_home() {
   local home
   home=${GRAFT_HOME:-${XDG_DATA_HOME:-${HOME:-$(cd ~ && pwd)}/.local/share}/graft}
   [[ $home == /* ]] || stop "GRAFT_HOME must be an absolute path, found '$home'"
+  # The name of a pkg-config file in Package.swift; SwiftPM takes a space for the start of another.
+  [[ $home != *[[:space:]]* ]] || stop "'$home' has a space; set GRAFT_HOME to a directory without"
   printf '%s\n' "${home%/}"
 }
 
