@@ -33,7 +33,7 @@ extension LoRAConfig {
     object["alpha_pattern"] = .object(
       JSONObject(alphaPattern.map { ($0.pattern, number($0.value)) }))
     object["auto_mapping"] = nil as JSON
-    object["base_model_name_or_path"] = baseModel.map(JSON.string) ?? nil
+    object["base_model_name_or_path"] = baseModel.map(JSON.string) ?? .null
     object["bias"] = .string(bias.rawValue)
     object["exclude_modules"] = names(excludeModules)
     object["inference_mode"] = true
@@ -44,7 +44,7 @@ extension LoRAConfig {
       case .random: false
       }
     object["layers_pattern"] = list(layersPattern)
-    object["layers_to_transform"] = layersToTransform.map { .array($0.map(JSON.integer)) } ?? nil
+    object["layers_to_transform"] = layersToTransform.map { .array($0.map(JSON.integer)) } ?? .null
     object["lora_alpha"] = number(alpha)
     object["lora_dropout"] = .number(dropout)
     object["modules_to_save"] = list(modulesToSave)
@@ -56,7 +56,7 @@ extension LoRAConfig {
     object["revision"] = nil as JSON
     object["target_modules"] =
       targets.map { .array($0.sorted().map(JSON.string)) } ?? names(targetModules)
-    object["task_type"] = taskType.map(JSON.string) ?? nil
+    object["task_type"] = taskType.map(JSON.string) ?? .null
     object["use_rslora"] = .bool(usesRankStabilization)
     return .object(object)
   }

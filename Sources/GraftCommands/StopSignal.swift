@@ -11,6 +11,12 @@ enum StopSignal {
 
   /// From now on a signal ends the process with 130: there is nothing to save yet.
   static func catchSignals() {
+    // A parent that blocks them in the thread from which it starts programs hands that down.
+    var mask = sigset_t()
+    sigemptyset(&mask)
+    sigaddset(&mask, SIGINT)
+    sigaddset(&mask, SIGTERM)
+    pthread_sigmask(SIG_UNBLOCK, &mask, nil)
     for number in [SIGINT, SIGTERM] {
       signal(number) { number in
         if StopSignal.canSave == 0 { _exit(ExitCode.stoppedWithoutCheckpoint.rawValue) }
