@@ -60,6 +60,8 @@ c10::IValue toIValue(const ctorch_value& value) {
       return numberList<double, double>(value);
     case CTORCH_BOOL_LIST:
       return numberList<bool, uint8_t>(value);
+    case CTORCH_OPTIONAL_NUMBER_LIST:
+      return numberList<std::optional<c10::Scalar>, double>(value);
     case CTORCH_TENSOR_LIST:
       return tensorList(value);
     case CTORCH_OPTIONAL_TENSOR_LIST:

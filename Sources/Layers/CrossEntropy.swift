@@ -41,7 +41,7 @@ public func linearCrossEntropy(
       let slope = logits.addInPlace(normalizer, scale: -1).exponentialInPlace()
       let chosen = slope.gathered(1, answers) + -1.0
       let typed = slope.scatteringInPlace(1, answers, chosen).to(weight.dtype)
-      hiddenGradient?.addInPlace(0, at: places, typed.matrixProduct(weight))
+      hiddenGradient?.addInPlace(0, at: places, typed.linear(weight.transposed()))
       weightGradient?.addMatrixProductInPlace(typed.transposed(), x)
     }
     return (

@@ -57,11 +57,13 @@ public func differentiable(
 ) -> Tensor {
   let outputs = differentiable(name, inputs) { inputs in
     let (output, pullback) = forward(inputs)
+    // The inputs themselves are kept only where `forward` wants them.
+    let count = inputs.count
     return (
       [output],
       { gradients in
         // An undefined gradient stands for zero: then nothing flows on.
-        guard let gradient = gradients[0] else { return inputs.map { _ in nil } }
+        guard let gradient = gradients[0] else { return Array(repeating: nil, count: count) }
         return pullback(gradient)
       }
     )

@@ -10,6 +10,7 @@ enum Argument {
   case string(StaticString)
   case ints([Int])
   case doubles([Double])
+  case optionalNumbers([Double])
   case tensors([Tensor])
   case optionalTensors([Tensor?])
   case device(Device)
@@ -33,11 +34,17 @@ struct Operator: @unchecked Sendable {  // The handle is immutable and lives wit
   private let handle: ctorch_operator
 
   init(_ name: StaticString, _ overload: StaticString = "") {
-    var found: ctorch_operator?
-    let status = ctorch_find_operator(name.characters, overload.characters, &found)
-    guard status == 0, let found else {
+    guard let found = Operator(ifPresent: name, overload) else {
       fatalError("LibTorch has no operator \(name).\(overload): \(lastTorchError())")
     }
+    self = found
+  }
+
+  /// Nil where this LibTorch was built without the operator.
+  init?(ifPresent name: StaticString, _ overload: StaticString = "") {
+    var found: ctorch_operator?
+    let status = ctorch_find_operator(name.characters, overload.characters, &found)
+    guard status == 0, let found else { return nil }
     self.name = name
     self.handle = found
   }
@@ -106,7 +113,7 @@ extension Argument {
     case .bool(let value): "\(value)"
     case .string(let value): "\"\(value)\""
     case .ints(let values): "\(values)"
-    case .doubles(let values): "\(values)"
+    case .doubles(let values), .optionalNumbers(let values): "\(values)"
     case .tensors(let tensors):
       "[" + tensors.map { "\($0.dtype)\($0.shape)" }.joined(separator: ", ") + "]"
     case .optionalTensors(let tensors): "[\(tensors.count) indices]"
@@ -148,6 +155,8 @@ private struct ArgumentArena {
       setList(&value, CTORCH_INT_LIST, integers.map { Int64($0) })
     case .doubles(let reals):
       setList(&value, CTORCH_DOUBLE_LIST, reals)
+    case .optionalNumbers(let reals):
+      setList(&value, CTORCH_OPTIONAL_NUMBER_LIST, reals)
     case .tensors(let tensors):
       setList(&value, CTORCH_TENSOR_LIST, tensors.map { Optional($0.handle) })
     case .optionalTensors(let tensors):

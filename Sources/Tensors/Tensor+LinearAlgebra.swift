@@ -1,6 +1,5 @@
 private enum Operators {
   static let matmul = Operator("aten::matmul")
-  static let linear = Operator("aten::linear")
   static let addmm = Operator("aten::addmm")
   static let svd = Operator("aten::linalg_svd")
   static let qr = Operator("aten::linalg_qr")
@@ -21,20 +20,6 @@ extension Tensor {
   /// - Returns: A new tensor.
   public func matrixProduct(_ other: Tensor) -> Tensor {
     Operators.matmul(.tensor(self), .tensor(other))
-  }
-
-  /// x W^T + b, the product of a linear layer.
-  ///
-  /// ## Shapes
-  /// - self: `[..., inputSize]`, weight: `[outputSize, inputSize]`, bias: `[outputSize]`,
-  ///   result: `[..., outputSize]`.
-  ///
-  /// - Parameters:
-  ///   - weight: W.
-  ///   - bias: b, or nil for none.
-  /// - Returns: A new tensor.
-  public func linear(_ weight: Tensor, bias: Tensor? = nil) -> Tensor {
-    Operators.linear(.tensor(self), .tensor(weight), .optional(bias))
   }
 
   /// This tensor plus a matrix product: self + scale * (left right).

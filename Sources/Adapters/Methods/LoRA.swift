@@ -93,7 +93,7 @@ func addingLowRankProduct(
   return differentiable("LoRA", [y, dropped, a, b]) { inputs in
     let (y, x, a, b) = (inputs[0], inputs[1], inputs[2], inputs[3])
     let rows = x.reshaped([-1, x.size(-1)]).to(a.dtype)  // [N, in]
-    let narrow = rows.matrixProduct(a.transposed())  // [N, rank]
+    let narrow = rows.linear(a)  // [N, rank]
     let output: Tensor
     if y.dtype == b.dtype && y.isContiguous {
       output = y
@@ -108,14 +108,16 @@ func addingLowRankProduct(
       output,
       { gradient in
         let wide = gradient.reshaped([-1, gradient.size(-1)]).to(b.dtype)  // [N, out]
-        let inner = wide.matrixProduct(b).multiplyInPlace(scale)  // [N, rank]
+        let inner = wide.linear(b.transposed()).multiplyInPlace(scale)  // [N, rank]
         return [
           y.requiresGradient ? gradient : nil,
           x.requiresGradient
-            ? inner.matrixProduct(a).reshaped(x.shape).to(x.dtype) : nil,
-          a.requiresGradient ? inner.transposed().matrixProduct(rows) : nil,
+            ? inner.linear(a.transposed()).reshaped(x.shape).to(x.dtype) : nil,
+          a.requiresGradient ? inner.transposed().linear(rows.transposed()) : nil,
+          // Transposed, as libraries are slow where the result has few columns.
           b.requiresGradient
-            ? wide.transposed().matrixProduct(narrow).multiplyInPlace(scale) : nil,
+            ? narrow.transposed().linear(wide.transposed()).transposed().contiguous()
+              .multiplyInPlace(scale) : nil,
         ]
       }
     )

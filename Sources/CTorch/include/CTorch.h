@@ -41,7 +41,8 @@ enum {
   CTORCH_OPTIONAL_TENSOR_LIST = 9,  // pointer: ctorch_tensor[count], null for none
   CTORCH_DEVICE = 10,       // integer: device type << 8 | (index + 1)
   CTORCH_GENERATOR = 11,    // pointer: ctorch_generator
-  CTORCH_BOOL_LIST = 12     // pointer: uint8_t[count]
+  CTORCH_BOOL_LIST = 12,    // pointer: uint8_t[count]
+  CTORCH_OPTIONAL_NUMBER_LIST = 13  // pointer: double[count]
 };
 
 typedef struct {

@@ -1,0 +1,68 @@
+private enum Operators {
+  static let linear = Operator("aten::linear")
+  /// oneDNN's product of float32 matrices; nil where LibTorch was built without it.
+  static let oneDNNLinear = Operator(ifPresent: "mkldnn::_linear_pointwise")
+}
+
+extension Tensor {
+  /// x W^T + b, the product of a linear layer.
+  ///
+  /// Of float32 on the processor, the product is oneDNN's: it picks its kernels by what the processor
+  /// can do, where the default library has slow ones for some makers' (Benchmarks/matrix_products.py
+  /// has figures). The backward pass keeps x only where W is trained.
+  ///
+  /// ## Shapes
+  /// - self: `[..., inputSize]`, weight: `[outputSize, inputSize]`, bias: `[outputSize]`,
+  ///   result: `[..., outputSize]`.
+  ///
+  /// - Parameters:
+  ///   - weight: W, of any strides.
+  ///   - bias: b, or nil for none.
+  /// - Returns: A new tensor.
+  public func linear(_ weight: Tensor, bias: Tensor? = nil) -> Tensor {
+    guard usesOneDNN(weight) else {
+      return Operators.linear(.tensor(self), .tensor(weight), .optional(bias))
+    }
+    let inputs = [self, weight] + (bias.map { [$0] } ?? [])
+    guard isRecordingGradients, inputs.contains(where: \.requiresGradient) else {
+      return oneDNNProduct(weight, bias)
+    }
+    return differentiable("Linear", inputs) { inputs in
+      let (x, weight) = (inputs[0], inputs[1])
+      let rows = weight.requiresGradient ? x.reshaped([-1, x.size(-1)]) : nil
+      let needsInput = x.requiresGradient
+      let needsBias = bias?.requiresGradient ?? false
+      return (
+        x.oneDNNProduct(weight, bias),
+        { gradient in
+          let flat = gradient.reshaped([-1, gradient.size(-1)])  // [N, out]
+          return [
+            needsInput ? gradient.linear(weight.transposed()) : nil,
+            rows.map { flat.transposed().linear($0.transposed()) },
+          ] + (bias == nil ? [] : [needsBias ? flat.sum([0]) : nil])
+        }
+      )
+    }
+  }
+
+  private func oneDNNProduct(_ weight: Tensor, _ bias: Tensor?) -> Tensor {
+    guard let product = Operators.oneDNNLinear else {
+      return Operators.linear(.tensor(self), .tensor(weight), .optional(bias))
+    }
+    return product(
+      .tensor(self), .tensor(weight), .optional(bias), .string("none"), .optionalNumbers([]),
+      .string(""))
+  }
+
+  /// Whether the product is one that oneDNN is faster at.
+  private func usesOneDNN(_ weight: Tensor) -> Bool {
+    #if arch(x86_64)
+      // Below this many multiplications its set-up costs more than it gains.
+      return dtype == .float32 && weight.dtype == .float32 && device.kind == .cpu
+        && weight.device.kind == .cpu && weight.rank == 2 && rank >= 2
+        && count * weight.size(0) > 1 << 19 && Operators.oneDNNLinear != nil
+    #else
+      return false
+    #endif
+  }
+}
