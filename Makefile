@@ -3,7 +3,7 @@ SWIFT_BUILD = swift build -c release -Xswiftc -warnings-as-errors
 SWIFT_TEST = swift test -c release -Xswiftc -warnings-as-errors --disable-xctest
 SWIFT_PATHS = Package.swift Sources Tests Examples
 
-.PHONY: help bootstrap build test check lint format demo interop clean
+.PHONY: help bootstrap build test check lint format demo interop bench clean
 
 help:            ## This list
 	@sed -n 's/^\([a-z]*\): .*## /\1\t/p;s/^\([a-z]*\):  *## /\1\t/p' Makefile | expand -t 12
@@ -14,7 +14,7 @@ bootstrap:       ## Libraries, LibTorch and the file through which SwiftPM finds
 build: bootstrap ## The library and the command, at .build/release/graft
 	$(SWIFT_BUILD)
 
-test: bootstrap  ## All tests
+test: bootstrap  ## All tests; the README's examples are among them
 	$(SWIFT_TEST)
 
 lint:            ## Format, layers of imports, size of files
@@ -27,6 +27,7 @@ format:          ## Put the sources into shape
 
 check: lint test ## What has to hold before a commit
 	scripts/check-readme
+	scripts/check-dependency
 
 demo: build      ## Fine-tune SmolLM2-135M-Instruct on dates in words
 	@scripts/demo
@@ -34,6 +35,10 @@ demo: build      ## Fine-tune SmolLM2-135M-Instruct on dates in words
 interop: build   ## Compare with transformers and PEFT (installs them into .peers)
 	@scripts/peers
 	@scripts/interop/run
+
+bench: build     ## Time a training step against PEFT; writes Documentation/Benchmarks.md
+	@scripts/peers
+	@scripts/bench
 
 clean:
 	rm -rf .build demo-output

@@ -22,6 +22,11 @@ enum Precision: String, CaseIterable, OptionValue {
   }
 }
 
+/// How the weights of a frozen base are kept.
+enum BaseFormat: String, CaseIterable, OptionValue {
+  case none
+}
+
 /// Where a model is computed.
 enum DeviceName: String, CaseIterable, OptionValue {
   case auto
@@ -33,7 +38,8 @@ enum DeviceName: String, CaseIterable, OptionValue {
 /// Options that say which model and how it is opened, the same for every verb.
 enum ModelOptions {
   static let model = Option<String>(
-    "model", default: nil, group: "Model", help: "Model directory or GGUF file.")
+    "model", default: nil, group: "Model",
+    help: "Model directory, GGUF file, or the hub name of a downloaded model.")
   static let adapter = Option<String>(
     "adapter", default: nil, group: "Model", help: "Adapter directory in PEFT's format.")
   static let precision = Option<Precision>(
@@ -43,7 +49,10 @@ enum ModelOptions {
   static let threads = Option<Int>(
     "threads", default: nil, group: "Model", help: "Threads of the processor; default all cores.")
 
-  static let all: [any OptionDeclaration] = [model, adapter, precision, device, threads]
+  static let quantize = Option<BaseFormat>(
+    "quantize", default: BaseFormat.none, group: "Model", help: "How the base's weights are kept.")
+
+  static let all: [any OptionDeclaration] = [model, adapter, quantize, precision, device, threads]
 }
 
 /// A model on disk, as the options name it.
@@ -54,7 +63,8 @@ struct ModelSource {
 
   init(_ arguments: ParsedArguments) throws {
     let path = try arguments.value(ModelOptions.model)
-    directory = path.lowercased().hasSuffix(".gguf") ? try Self.imported(path) : path
+    directory =
+      path.lowercased().hasSuffix(".gguf") ? try Self.imported(path) : try Self.found(path)
     switch arguments[ModelOptions.device] ?? .auto {
     case .auto: device = .best
     case .cpu: device = .cpu
@@ -94,6 +104,20 @@ struct ModelSource {
       return Set(value.arrayValue?.compactMap(\.intValue) ?? [value.intValue].compactMap { $0 })
     }
     return Set(configuration.endOfTextIDs)
+  }
+
+  /// A directory, or the one in Hugging Face's cache that belongs to a name.
+  private static func found(_ path: String) throws -> String {
+    guard !FileManager.default.fileExists(atPath: path), HubCache.isModelName(path) else {
+      return path
+    }
+    let cache = HubCache()
+    guard let snapshot = cache.snapshot(of: path) else {
+      throw CheckpointError.unreadable(
+        path: path,
+        reason: "there is no such directory, and no model of that name in \(cache.directory)")
+    }
+    return snapshot
   }
 
   /// A GGUF file is imported once into a directory of the user's.

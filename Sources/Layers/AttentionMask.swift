@@ -2,18 +2,19 @@ public import Tensors
 
 /// What each position of a batch may attend to.
 public struct AttentionMask {
-  /// Added to attention scores, `[batch or 1, 1, length, keyLength]`; nil where `isCausal` says all.
-  public let bias: Tensor?
+  /// Bool, `[batch or 1, 1, length, keyLength]`: true where a key may be seen; nil where `isCausal`
+  /// says all. A position that may see nothing, such as padding on the left, attends to zero.
+  public let visible: Tensor?
   /// Whether position i sees exactly the keys up to i.
   public let isCausal: Bool
 
   /// Makes a mask.
   ///
   /// - Parameters:
-  ///   - bias: Added to attention scores, or nil.
-  ///   - isCausal: Whether position i sees exactly the keys up to i; needs `bias == nil`.
-  public init(bias: Tensor? = nil, isCausal: Bool = false) {
-    self.bias = bias
+  ///   - visible: Bool, true where a key may be seen; nil for all.
+  ///   - isCausal: Whether position i sees exactly the keys up to i; needs `visible == nil`.
+  public init(visible: Tensor? = nil, isCausal: Bool = false) {
+    self.visible = visible
     self.isCausal = isCausal
   }
 
@@ -26,12 +27,11 @@ public struct AttentionMask {
   ///   - sequenceIDs: `[batch, keyLength]`, equal where two positions belong to one document of a
   ///     packed row; nil when rows are not packed.
   ///   - window: How many keys up to itself a position sees; nil for all.
-  ///   - dtype: Type of the scores.
   ///   - device: Where the mask lives.
   /// - Returns: The cheapest mask that says so.
   public static func decoder(
     length: Int, keyLength: Int, keyMask: Tensor? = nil, sequenceIDs: Tensor? = nil,
-    window: Int? = nil, dtype: DType = .float32, device: Device = .cpu
+    window: Int? = nil, device: Device = .cpu
   ) -> AttentionMask {
     let window = window.flatMap { $0 < keyLength ? $0 : nil }
     if keyMask == nil && sequenceIDs == nil && window == nil {
@@ -48,9 +48,6 @@ public struct AttentionMask {
       let own = sequenceIDs.narrowed(1, keyLength - length..<keyLength)
       visible = visible .& (own.unsqueezed(2) .== sequenceIDs.unsqueezed(1)).unsqueezed(1)
     }
-    // The lowest finite number and not -infinity: a row that sees nothing becomes uniform, not NaN.
-    let bias = Tensor.zeros(visible.shape, dtype: dtype, device: device)
-      .filled(where: visible.negated(), dtype.lowestFinite)
-    return AttentionMask(bias: bias)
+    return AttentionMask(visible: visible)
   }
 }

@@ -1,4 +1,5 @@
 import CTorch
+import Synchronization
 
 /// Settings of the engine that hold for the whole process.
 public enum Runtime {
@@ -13,6 +14,18 @@ public enum Runtime {
       ctorch_set_thread_count(Int32(newValue))
     }
   }
+
+  /// Whether float32 products on the processor may come from another library than LibTorch's default.
+  ///
+  /// oneDNN picks its kernels by what the processor can do, where the default library has slow ones
+  /// for some makers' (figures: Benchmarks/peers/matrix_products.py). Its sums are rounded in another
+  /// order: results differ from those of other programs over LibTorch in the last digits, which they
+  /// otherwise often share. ``Trainer`` switches it on for its steps.
+  public static var usesFastProducts: Bool {
+    get { fastProducts.withLock { $0 } }
+    set { fastProducts.withLock { $0 = newValue } }
+  }
+  private static let fastProducts = Mutex(false)
 
   /// Makes operators trap that have no deterministic kernel on their device.
   ///

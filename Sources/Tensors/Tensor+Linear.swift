@@ -7,9 +7,8 @@ private enum Operators {
 extension Tensor {
   /// x W^T + b, the product of a linear layer.
   ///
-  /// Of float32 on the processor, the product is oneDNN's: it picks its kernels by what the processor
-  /// can do, where the default library has slow ones for some makers' (Benchmarks/matrix_products.py
-  /// has figures). The backward pass keeps x only where W is trained.
+  /// The backward pass keeps x only where W is trained. ``Runtime/usesFastProducts`` decides which
+  /// library computes it.
   ///
   /// ## Shapes
   /// - self: `[..., inputSize]`, weight: `[outputSize, inputSize]`, bias: `[outputSize]`,
@@ -58,7 +57,8 @@ extension Tensor {
   private func usesOneDNN(_ weight: Tensor) -> Bool {
     #if arch(x86_64)
       // Below this many multiplications its set-up costs more than it gains.
-      return dtype == .float32 && weight.dtype == .float32 && device.kind == .cpu
+      return Runtime.usesFastProducts && dtype == .float32 && weight.dtype == .float32
+        && device.kind == .cpu
         && weight.device.kind == .cpu && weight.rank == 2 && rank >= 2
         && count * weight.size(0) > 1 << 19 && Operators.oneDNNLinear != nil
     #else

@@ -37,6 +37,8 @@ public final class Trainer {
   public var onStep: (StepReport) -> Void = { _ in }
   /// Called after each evaluation with step and mean loss.
   public var onEvaluation: (_ step: Int, _ loss: Double) -> Void = { _, _ in }
+  /// Where curves go besides `metrics.jsonl`.
+  public var tensorBoard: TensorBoardLog?
   /// Asked after each update: whether to save a checkpoint and stop.
   public var shouldStop: () -> Bool = { false }
 
@@ -101,7 +103,12 @@ public final class Trainer {
     let log = try MetricsLog(path: directory + "/metrics.jsonl", keepingStepsTo: position.step)
     var meter = Meter(position, totalSteps: totalSteps)
     model.context.isTraining = true
-    defer { model.context.isTraining = false }
+    let products = Runtime.usesFastProducts
+    Runtime.usesFastProducts = true
+    defer {
+      model.context.isTraining = false
+      Runtime.usesFastProducts = products
+    }
 
     while position.step < totalSteps, let group = stream.next() {
       let rate = learningRate(step: position.step)
@@ -116,6 +123,12 @@ public final class Trainer {
         let report = meter.report(
           step: position.step, epoch: stream.epoch, learningRate: rate, gradientNorm: norm)
         try log.append(report.row)
+        try tensorBoard?.append(
+          step: report.step,
+          [
+            ("train/loss", report.loss), ("train/learning_rate", rate),
+            ("train/gradient_norm", norm), ("train/tokens_per_second", report.tokensPerSecond),
+          ])
         onStep(report)
       }
       if !evaluation.isEmpty, isDue(options.evaluateEvery) { try evaluate(position.step, log) }
@@ -177,6 +190,7 @@ public final class Trainer {
     try log.append([
       "step": .integer(step), "eval_loss": .number(loss), "eval_perplexity": .number(exp(loss)),
     ])
+    try tensorBoard?.append(step: step, [("eval/loss", loss)])
     onEvaluation(step, loss)
   }
 }

@@ -70,10 +70,10 @@ import Testing
 
   @Test func `a decoder's mask joins causality, padding, windows and documents`() {
     func visible(_ mask: AttentionMask) -> [Int] {
-      (mask.bias.map { $0 .== 0 } ?? Tensor.ones([1])).to(.int64).array(of: Int.self)
+      (mask.visible ?? Tensor.ones([1])).to(.int64).array(of: Int.self)
     }
     #expect(AttentionMask.decoder(length: 4, keyLength: 4).isCausal)
-    #expect(AttentionMask.decoder(length: 1, keyLength: 4).bias == nil)
+    #expect(AttentionMask.decoder(length: 1, keyLength: 4).visible == nil)
     #expect(
       visible(.decoder(length: 3, keyLength: 3, window: 2)) == [1, 0, 0, 1, 1, 0, 0, 1, 1])
     let padding = Tensor([0, 1, 1] as [Int], shape: [1, 3])
@@ -83,5 +83,25 @@ import Testing
     #expect(
       visible(.decoder(length: 3, keyLength: 3, sequenceIDs: documents))
         == [1, 0, 0, 1, 1, 0, 0, 0, 1])
+  }
+
+  /// Padding on the left sees nothing: its output is zero, and neither output nor gradient is NaN.
+  @Test func `a position that sees nothing is harmless`() throws {
+    let generator = Generator(seed: 4)
+    let mask = AttentionMask.decoder(
+      length: 5, keyLength: 5, keyMask: Tensor([0, 0, 1, 1, 1] as [Int], shape: [1, 5]))
+    let parts = (0..<3).map { _ in
+      let part = Tensor.randomNormal([1, 2, 5, 8], generator: generator)
+      part.requiresGradient = true
+      return part
+    }
+    let mixed = Tensor.attention(
+      query: parts[0], key: parts[1], value: parts[2], mask: mask.visible)
+    expectClose(mixed.narrowed(2, 0..<2), Tensor.zeros([1, 2, 2, 8]), absolute: 0)
+    (mixed * mixed).sum().backward()
+    for part in parts {
+      let gradient = try #require(part.gradient)
+      #expect(gradient.isAllFinite)
+    }
   }
 }

@@ -109,7 +109,7 @@ def merged(report, options, label, base, adapter, inputs, logits):
     shutil.rmtree(output, ignore_errors=True)
     options.graft.run("merge", "--model", base, "--adapter", adapter, "--output", output)
     model, loading = AutoModelForCausalLM.from_pretrained(
-        output, dtype=torch.float32, attn_implementation="eager", output_loading_info=True)
+        output, dtype=torch.float32, output_loading_info=True)
     wrong = {key: value for key, value in loading.items() if value}
     report.line(not wrong, f"{label} merged weights complete", str(wrong or "all keys used"))
     with torch.no_grad():

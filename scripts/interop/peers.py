@@ -177,7 +177,6 @@ def save_tiny(name: str, directory: Path, sharded: bool = False, v4: bool = Fals
     model_type, changes = TINY[name]
     torch.manual_seed(sum(name.encode()))
     config = AutoConfig.for_model(model_type, **{**SMALL, **changes, **overrides})
-    config._attn_implementation = "eager"
     model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
     with torch.no_grad():
         for key, parameter in model.named_parameters():
@@ -212,9 +211,8 @@ def tiny_with_tokenizer(directory: Path, smollm2: Path):
 
 
 def load_model(directory: Path):
-    """The peer's model in float32 with eager attention, in evaluation mode."""
-    return AutoModelForCausalLM.from_pretrained(
-        directory, dtype=torch.float32, attn_implementation="eager").eval()
+    """The peer's model in float32, as it comes, in evaluation mode."""
+    return AutoModelForCausalLM.from_pretrained(directory, dtype=torch.float32).eval()
 
 
 def sample_inputs(vocabulary: int, batch: int = 2, length: int = 12, seed: int = 1) -> dict:

@@ -3,6 +3,7 @@ import CommandLineParsing
 import Foundation
 import JSONValues
 import Tensors
+import Training
 
 /// `graft inspect`.
 enum InspectCommand: Verb {
@@ -58,7 +59,22 @@ enum InspectCommand: Verb {
     for (name, values) in spectra {
       console.write("  \(name): " + values.map { $0.fixed(4) }.joined(separator: " ") + "\n")
     }
+    if let curve = lossCurve(path) { console.write("\nloss\n\(curve)\n") }
     return .done
+  }
+
+  /// The loss curve of a run's directory.
+  private static func lossCurve(_ path: String) -> String? {
+    guard let text = try? String(contentsOfFile: path + "/metrics.jsonl", encoding: .utf8) else {
+      return nil
+    }
+    let points = text.split(separator: "\n").compactMap { line -> (step: Int, loss: Double)? in
+      guard let row = try? JSON.parse(Data(line.utf8)), let step = row["step"]?.intValue,
+        let loss = row["loss"]?.doubleValue
+      else { return nil }
+      return (step, loss)
+    }
+    return points.count > 1 ? LossChart().text(of: points) : nil
   }
 
   private static func contents(

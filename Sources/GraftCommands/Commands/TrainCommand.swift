@@ -12,7 +12,7 @@ enum TrainCommand: Verb {
   static let specification = CommandSpecification(
     name: "train", summary: "Fine-tune a model with an adapter",
     options: [ModelOptions.model, ModelOptions.adapter] + TrainOptions.all + [
-      ModelOptions.precision, ModelOptions.device, ModelOptions.threads,
+      ModelOptions.quantize, ModelOptions.precision, ModelOptions.device, ModelOptions.threads,
     ])
 
   static func run(_ given: ParsedArguments, _ console: Console) throws -> ExitCode {
@@ -48,6 +48,9 @@ enum TrainCommand: Verb {
       directory: recipe.directory, recipe: recipe.json)
     let progress = TrainingProgress(totalSteps: trainer.totalSteps, isQuiet: isQuiet)
     progress.begin(report, model, trainer)
+    if recipe.arguments[TrainOptions.reportTo] == .tensorboard {
+      trainer.tensorBoard = try TensorBoardLog(directory: recipe.directory)
+    }
     trainer.onStart = { progress.start($0, isResumed: recipe.isResumed) }
     trainer.onStep = progress.step
     trainer.onEvaluation = progress.evaluation

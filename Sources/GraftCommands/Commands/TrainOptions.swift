@@ -4,8 +4,21 @@ import Datasets
 import Optimizers
 import Training
 
+/// What a model is trained for.
+enum Task: String, CaseIterable, OptionValue {
+  case causalLM = "causal-lm"
+}
+
+/// Where a run's curves go.
+enum ReportTarget: String, CaseIterable, OptionValue {
+  case none
+  case tensorboard
+}
+
 /// Options of `graft train`.
 enum TrainOptions {
+  static let task = Option<Task>(
+    "task", default: .causalLM, group: "Data", help: "What the model learns to do.")
   static let data = Option<String>("data", default: nil, group: "Data", help: "JSONL file.")
   static let evalData = Option<String>(
     "eval-data", default: nil, group: "Data", help: "JSONL file to evaluate on.")
@@ -43,6 +56,9 @@ enum TrainOptions {
   static let logEvery = Option<Int>(
     "log-every", default: 10, group: "Run", help: "Steps between logged rows.")
   static let keep = Option<Int>("keep", default: 2, group: "Run", help: "Checkpoints to keep.")
+  static let reportTo = Option<ReportTarget>(
+    "report-to", default: ReportTarget.none, group: "Run",
+    help: "Where curves go besides metrics.jsonl.")
   static let quiet = Flag("quiet", group: "Run", help: "No progress.")
   static let json = Flag("json", group: "Run", help: "Print one JSON object at the end.")
 
@@ -94,9 +110,10 @@ enum TrainOptions {
 
   static let all: [any OptionDeclaration] =
     [
-      data, evalData, promptStyle, trainOnPrompt, maximumLength, packing, shuffle, groupByLength,
+      task, data, evalData, promptStyle, trainOnPrompt, maximumLength, packing, shuffle,
+      groupByLength,
       output, overwrite, resume, config, set, printRecipe, saveEvery, evalEvery, logEvery, keep,
-      quiet, json,
+      reportTo, quiet, json,
     ] + [
       method, adapterConfig, rank, alpha, dropout, targetModules, modulesToSave, bias, rsLoRA,
     ] + [

@@ -46,7 +46,8 @@ final class DecoderAttention: Module {
     var v = heads(value(x), nil)
     if let cache = context.cache { (k, v) = cache.append(layer: layer, key: k, value: v) }
     let mask = context.mask(layer: layer)
-    let mixed = Tensor.attention(query: q, key: k, value: v, mask: mask.bias, causal: mask.isCausal)
+    let mixed = Tensor.attention(
+      query: q, key: k, value: v, mask: mask.visible, causal: mask.isCausal)
     return output(mixed.transposed(1, 2).reshaped([batch, length, -1]))
   }
 }

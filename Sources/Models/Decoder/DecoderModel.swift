@@ -48,7 +48,7 @@ public final class DecoderModel: Module {
     for window in Set(configuration.slidingWindows) {
       masks[window] = .decoder(
         length: length, keyLength: past + length, keyMask: batch.mask,
-        sequenceIDs: batch.sequenceIDs, window: window, dtype: x.dtype, device: x.device)
+        sequenceIDs: batch.sequenceIDs, window: window, device: x.device)
     }
     let context = DecoderContext(
       cosine: cosine, sine: sine, masks: masks, windows: configuration.slidingWindows, cache: cache)
