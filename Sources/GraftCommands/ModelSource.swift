@@ -76,7 +76,11 @@ struct ModelSource {
     }
     dtype = (arguments[ModelOptions.precision] ?? .float32).dtype
     if let threads = arguments[ModelOptions.threads] {
-      guard threads > 0 else { throw UsageError("--threads must be positive, not \(threads)") }
+      // LibTorch would start them all, whatever the system can bear.
+      let most = 8 * ProcessInfo.processInfo.activeProcessorCount
+      guard (1...most).contains(threads) else {
+        throw UsageError("--threads is \(threads), expected 1 to \(most)")
+      }
       Runtime.threadCount = threads
     }
   }

@@ -2,8 +2,10 @@ public import Tensors
 
 /// What each position of a batch may attend to.
 public struct AttentionMask {
-  /// Bool, `[batch or 1, 1, length, keyLength]`: true where a key may be seen; nil where `isCausal`
-  /// says all. A position that may see nothing, such as padding on the left, attends to zero.
+  /// True where a key may be seen, bool `[batch or 1, 1, length, keyLength]`.
+  ///
+  /// It is nil where `isCausal` says all. A position that may see nothing, such as padding on the
+  /// left, gets zeros.
   public let visible: Tensor?
   /// Whether position i sees exactly the keys up to i.
   public let isCausal: Bool

@@ -99,11 +99,15 @@ import Testing
       weight.gradient = nil
     }
     for _ in 0..<50 { step() }
-    let before = try residentBytes()
-    for _ in 0..<1000 { step() }
-    let growth = try residentBytes() - before
-    // One leaked activation a step would be 128 kB x 1000 = 131 MB.
-    #expect(growth < 16 << 20, "grew by \(growth) bytes")
+    // Other tests of this process take and give memory meanwhile; a leak grows in every round.
+    let growths = try (0..<5).map { _ in
+      let before = try residentBytes()
+      for _ in 0..<200 { step() }
+      return try residentBytes() - before
+    }
+    // One leaked activation a step would be 128 kB x 200 = 26 MB a round.
+    let least = try #require(growths.min())
+    #expect(least < 4 << 20, "grew by \(growths) bytes")
   }
 
   /// Resident set size of this process in bytes, from /proc.

@@ -32,6 +32,7 @@ public struct GraftProcess {
   ///   - arguments: Words behind the program's name.
   ///   - program: The program's name, or an absolute path.
   ///   - directory: Its working directory; nil for the current one.
+  /// - Throws: When it cannot be started.
   public init(
     _ arguments: [String], program: String = "graft", directory: String? = nil
   ) throws {

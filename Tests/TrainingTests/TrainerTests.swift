@@ -39,8 +39,10 @@ import Training
     return losses
   }
 
-  /// The losses of a tiny run as they were first recorded: a change that should not alter results
-  /// must reproduce them. Bit for bit on one machine; other processors sum in another order.
+  /// The losses of a tiny run as they were first recorded.
+  ///
+  /// A change that should not alter results must reproduce them: bit for bit on one machine, but
+  /// other processors sum in another order.
   @Test func recordedLosses() throws {
     try withTemporaryDirectory { directory in
       try TinyModel().write(to: directory + "/model")

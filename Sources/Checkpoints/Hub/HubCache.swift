@@ -11,8 +11,10 @@ public struct HubCache: Sendable {
 
   /// Makes a cache.
   ///
-  /// - Parameter directory: The folder; nil for the one that the environment says: `HF_HUB_CACHE`,
-  ///   else `HF_HOME`/hub, else `~/.cache/huggingface/hub`.
+  /// - Parameters:
+  ///   - directory: The folder; nil for the one that the environment says: `HF_HUB_CACHE`, else
+  ///     `HF_HOME`/hub, else `~/.cache/huggingface/hub`.
+  ///   - environment: Variables by name.
   public init(
     directory: String? = nil, environment: [String: String] = ProcessInfo.processInfo.environment
   ) {

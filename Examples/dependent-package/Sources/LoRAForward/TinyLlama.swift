@@ -37,6 +37,7 @@ struct TinyLlama {
   /// - Parameters:
   ///   - directory: Made if it is not there.
   ///   - updates: What is added to single weights, by name.
+  /// - Throws: When a file cannot be written.
   func write(to directory: String, adding updates: [String: Tensor] = [:]) throws {
     try FileManager.default.createDirectory(
       atPath: directory, withIntermediateDirectories: true)
