@@ -49,6 +49,7 @@ let package = Package(
     .systemLibrary(name: "CYAML", pkgConfig: "yaml-0.1"),
 
     // Floor 0: what knows nothing of the rest.
+    .target(name: "CKernels"),
     .target(name: "CTorch", dependencies: ["CLibTorch"]),
     .target(name: "CJSONParser", linkerSettings: [.linkedLibrary("simdjson")]),
     module("JSONValues", ["CJSONParser"]),
@@ -62,6 +63,7 @@ let package = Package(
     module("Checkpoints", ["Tensors", "JSONValues"]),
     module("Datasets", ["JSONValues", "Tokenizers"]),
     // Floor 3.
+    module("Quantization", ["CKernels", "Layers", "Tensors"]),
     module("Models", ["Checkpoints", "JSONValues", "Layers", "Tensors"]),
     module("Adapters", ["Checkpoints", "JSONValues", "Layers", "Models", "Tensors"]),
 
@@ -94,8 +96,8 @@ let package = Package(
     module(
       "Graft",
       [
-        "Adapters", "Checkpoints", "Datasets", "Layers", "Models", "Optimizers", "Tensors",
-        "Tokenizers", "Training",
+        "Adapters", "Checkpoints", "Datasets", "Layers", "Models", "Optimizers", "Quantization",
+        "Tensors", "Tokenizers", "Training",
       ]),
 
     // Tests, and what they share.
@@ -111,6 +113,7 @@ let package = Package(
     tests(of: "Checkpoints", ["JSONValues"], exclude: ["Fixtures"]),
     tests(of: "Datasets", ["JSONValues", "Tokenizers"]),
     tests(of: "Optimizers", ["Layers", "Tensors", "TestSupport"]),
+    tests(of: "Quantization", ["CKernels", "Tensors", "TestSupport"]),
     tests(of: "Models", ["Layers", "Tensors", "TestSupport"], exclude: ["Fixtures"]),
     tests(
       of: "Adapters", ["JSONValues", "Layers", "Models", "Tensors", "TestSupport"],

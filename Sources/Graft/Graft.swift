@@ -5,6 +5,7 @@
 @_exported public import Layers
 @_exported public import Models
 @_exported public import Optimizers
+@_exported public import Quantization
 @_exported public import Tensors
 @_exported public import Tokenizers
 @_exported public import Training

@@ -27,6 +27,33 @@ public enum Runtime {
   }
   private static let fastProducts = Mutex(false)
 
+  /// Splits a range over LibTorch's threads.
+  ///
+  /// - Parameters:
+  ///   - range: What to go through.
+  ///   - grain: Least size of a part; a range that is not larger is done by the caller alone.
+  ///   - body: Gets disjoint parts, at the same time on several threads.
+  public static func parallelFor(
+    _ range: Range<Int>, grain: Int, _ body: @Sendable (Range<Int>) -> Void
+  ) {
+    withoutActuallyEscaping(body) { body in
+      let context = ParallelBody(body)
+      ctorch_parallel_for(
+        Int64(range.lowerBound), Int64(range.upperBound), Int64(max(grain, 1)),
+        Unmanaged.passUnretained(context).toOpaque()
+      ) { context, begin, end in
+        Unmanaged<ParallelBody>.fromOpaque(context).takeUnretainedValue()
+          .body(Int(begin)..<Int(end))
+      }
+      withExtendedLifetime(context) {}
+    }
+  }
+
+  private final class ParallelBody: Sendable {
+    let body: @Sendable (Range<Int>) -> Void
+    init(_ body: @escaping @Sendable (Range<Int>) -> Void) { self.body = body }
+  }
+
   /// Makes operators trap that have no deterministic kernel on their device.
   ///
   /// - Parameter enabled: Whether only deterministic kernels may run.

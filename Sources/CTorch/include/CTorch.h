@@ -151,6 +151,10 @@ ctorch_status ctorch_generator_set_state(ctorch_generator _Nonnull generator,
 const char *_Nonnull ctorch_version(void);
 int32_t ctorch_thread_count(void);
 void ctorch_set_thread_count(int32_t count);
+// Splits begin ..< end into ranges of at least `grain` and calls `body` with each, on LibTorch's own
+// threads; returns when all are done.
+void ctorch_parallel_for(int64_t begin, int64_t end, int64_t grain, void *_Nonnull context,
+                         void (*_Nonnull body)(void *_Nonnull context, int64_t begin, int64_t end));
 bool ctorch_cuda_available(void);
 bool ctorch_mps_available(void);
 // Makes operators raise where no deterministic kernel exists.

@@ -1,0 +1,122 @@
+// Blockwise codes of 8 bits: the nearest of 256 numbers to each number of a block over its absmax.
+#include <string.h>
+
+#include "Block.h"
+#include "Conversion.h"
+#include "InstructionSet.h"
+
+static uint8_t search_thresholds(const graft_code_search *search, float x) {
+  int low = 0, high = 255;  // The code is in low ... high.
+  while (low < high) {
+    int middle = (low + high) / 2;
+    if (x > search->threshold[middle]) low = middle + 1;
+    else high = middle;
+  }
+  return (uint8_t)low;
+}
+
+static uint8_t search_cells(const graft_code_search *search, float x) {
+  uint32_t bits;
+  memcpy(&bits, &x, sizeof bits);
+  int32_t cell = (int32_t)(bits >> 16 & 0x7FFF);
+  if (cell < GRAFT_FIRST_CELL) return search->zero;
+  int32_t negative = (int32_t)bits >> 31;  // 0 or -1
+  uint32_t entry = search->cell[cell - GRAFT_FIRST_CELL - negative * GRAFT_CELL_COUNT];
+  int32_t step = (bits & 0xFFFF) > (entry & 0xFFFF);
+  return (uint8_t)((int32_t)(entry >> 16) + step * (1 + 2 * negative));
+}
+
+static void find_scalar(const graft_code_search *search, const float *x, int64_t count,
+                        uint8_t *codes) {
+  if (search->direct) {
+    for (int64_t i = 0; i < count; ++i) codes[i] = search_cells(search, x[i]);
+  } else {
+    for (int64_t i = 0; i < count; ++i) codes[i] = search_thresholds(search, x[i]);
+  }
+}
+
+#ifdef GRAFT_X86
+// Scales, clamps and looks up 8 or 16 numbers at a time; returns how many were done.
+
+TARGET_AVX2 static int64_t quantize_avx2(const graft_code_search *search, float factor,
+                                         const float *x, int64_t count, uint8_t *codes) {
+  const __m256 scale = _mm256_set1_ps(factor), one = _mm256_set1_ps(1), minus = _mm256_set1_ps(-1);
+  const __m256i half = _mm256_set1_epi32(0xFFFF), first = _mm256_set1_epi32(GRAFT_FIRST_CELL);
+  const __m256i cells = _mm256_set1_epi32(GRAFT_CELL_COUNT), ones = _mm256_set1_epi32(1);
+  const __m256i pick = _mm256_setr_epi8(0, 4, 8, 12, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1,
+                                        0, 4, 8, 12, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1);
+  int64_t i = 0;
+  for (; i + 8 <= count; i += 8) {
+    __m256 v = _mm256_mul_ps(_mm256_loadu_ps(x + i), scale);
+    __m256i bits = _mm256_castps_si256(_mm256_max_ps(_mm256_min_ps(v, one), minus));
+    __m256i negative = _mm256_srai_epi32(bits, 31);
+    __m256i cell = _mm256_srli_epi32(_mm256_slli_epi32(bits, 1), 17);
+    cell = _mm256_sub_epi32(_mm256_max_epi32(cell, first), first);
+    // What lies below the first cell must not cross its limit, which is the highest.
+    cell = _mm256_add_epi32(cell, _mm256_and_si256(negative, cells));
+    __m256i entry = _mm256_i32gather_epi32((const int *)search->cell, cell, 4);
+    __m256i over = _mm256_cmpgt_epi32(_mm256_and_si256(bits, half), _mm256_and_si256(entry, half));
+    __m256i step = _mm256_and_si256(over, _mm256_or_si256(negative, ones));
+    __m256i code = _mm256_shuffle_epi8(_mm256_add_epi32(_mm256_srli_epi32(entry, 16), step), pick);
+    int32_t low = _mm256_extract_epi32(code, 0), high = _mm256_extract_epi32(code, 4);
+    memcpy(codes + i, &low, 4);
+    memcpy(codes + i + 4, &high, 4);
+  }
+  return i;
+}
+
+TARGET_AVX512 static int64_t quantize_avx512(const graft_code_search *search, float factor,
+                                             const float *x, int64_t count, uint8_t *codes) {
+  const __m512 scale = _mm512_set1_ps(factor), one = _mm512_set1_ps(1), minus = _mm512_set1_ps(-1);
+  const __m512i half = _mm512_set1_epi32(0xFFFF), first = _mm512_set1_epi32(GRAFT_FIRST_CELL);
+  const __m512i cells = _mm512_set1_epi32(GRAFT_CELL_COUNT), ones = _mm512_set1_epi32(1);
+  int64_t i = 0;
+  for (; i + 16 <= count; i += 16) {
+    __m512 v = _mm512_mul_ps(_mm512_loadu_ps(x + i), scale);
+    __m512i bits = _mm512_castps_si512(_mm512_max_ps(_mm512_min_ps(v, one), minus));
+    __m512i negative = _mm512_srai_epi32(bits, 31);
+    __m512i cell = _mm512_srli_epi32(_mm512_slli_epi32(bits, 1), 17);
+    cell = _mm512_sub_epi32(_mm512_max_epi32(cell, first), first);
+    cell = _mm512_add_epi32(cell, _mm512_and_si512(negative, cells));
+    __m512i entry = _mm512_i32gather_epi32(cell, search->cell, 4);
+    __mmask16 over =
+        _mm512_cmpgt_epi32_mask(_mm512_and_si512(bits, half), _mm512_and_si512(entry, half));
+    __m512i code = _mm512_srli_epi32(entry, 16);
+    code = _mm512_mask_add_epi32(code, over, code, _mm512_or_si512(negative, ones));
+    _mm_storeu_si128((__m128i *)(codes + i), _mm512_cvtepi32_epi8(code));
+  }
+  return i;
+}
+#endif
+
+static void quantize_chunk(const graft_code_search *search, graft_block_scale scale, const float *x,
+                           int64_t count, uint8_t *codes) {
+  int64_t done = 0;
+#ifdef GRAFT_X86
+  if (search->direct && scale.factor != 0) {
+    int32_t set = graft_instruction_set();
+    if (set == GRAFT_AVX512) done = quantize_avx512(search, scale.factor, x, count, codes);
+    else if (set == GRAFT_AVX2) done = quantize_avx2(search, scale.factor, x, count, codes);
+  }
+#endif
+  float normalized[GRAFT_CHUNK];
+  graft_normalize(scale, x + done, count - done, normalized);
+  find_scalar(search, normalized, count - done, codes + done);
+}
+
+void graft_quantize_blockwise(const graft_code_search *search, const void *x, int32_t type,
+                              int64_t count, int64_t block_size, int64_t first, int64_t end,
+                              uint8_t *codes, float *absmax) {
+  float buffer[GRAFT_CHUNK];
+  for (int64_t block = first; block < end; ++block) {
+    int64_t start = block * block_size;
+    int64_t length = count - start < block_size ? count - start : block_size;
+    graft_block_scale scale = graft_find_scale(x, type, start, length);
+    absmax[block] = scale.absmax;
+    for (int64_t done = 0; done < length; done += GRAFT_CHUNK) {
+      int64_t some = length - done < GRAFT_CHUNK ? length - done : GRAFT_CHUNK;
+      const float *values = graft_load(x, type, start + done, some, buffer);
+      quantize_chunk(search, scale, values, some, codes + start + done);
+    }
+  }
+}

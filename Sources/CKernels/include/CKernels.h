@@ -1,0 +1,90 @@
+// SIMD kernels for what LibTorch lacks. Plain C: no Torch, no threads, no allocation.
+//
+// A kernel takes a range of blocks or rows, so that the caller can split the work over the threads it
+// has. Each exists in scalar C, for AVX2 and for AVX-512, all with the same results to the last bit;
+// the best one that the processor has is taken at run time.
+#ifndef CKERNELS_H
+#define CKERNELS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+// ---- Instruction sets ------------------------------------------------------------------------
+
+enum { GRAFT_SCALAR = 0, GRAFT_AVX2 = 1, GRAFT_AVX512 = 2 };
+
+// The best one that this processor has.
+int32_t graft_best_instruction_set(void);
+// The one that kernels use: the best one unless it was set.
+int32_t graft_instruction_set(void);
+// Makes kernels use a lesser one, to compare them. More than the best is taken as the best.
+void graft_set_instruction_set(int32_t set);
+
+// ---- Element types of inputs and outputs -----------------------------------------------------
+
+enum { GRAFT_FLOAT32 = 0, GRAFT_FLOAT16 = 1, GRAFT_BFLOAT16 = 2 };
+
+// ---- Blockwise codes of 8 bits ---------------------------------------------------------------
+
+// Cells of the direct search for each sign: the upper 16 bits of floats from 2^-23 to 1.
+enum { GRAFT_FIRST_CELL = 104 << 7, GRAFT_LAST_CELL = 127 << 7,
+       GRAFT_CELL_COUNT = GRAFT_LAST_CELL - GRAFT_FIRST_CELL + 1 };
+
+// A table of 256 ascending numbers, prepared for finding the nearest one.
+//
+// A number x in [-1, 1] gets code i when it lies above the midpoint of numbers i - 1 and i and not
+// above that of i and i + 1: a number exactly between two goes to the lower code.
+typedef struct {
+  float code[256];
+  float threshold[255];  // Largest float that is not above the exact midpoint of i and i + 1.
+  uint8_t zero;          // The code of 0.
+  bool direct;           // Whether every cell holds at most one threshold, so that `cell` is used.
+  // Bits 0 to 15: what the lower half of x's bits must exceed to cross the threshold; bits 16 to 23:
+  // the code below it (in magnitude). Crossing adds one for positive and subtracts one for negative x.
+  uint32_t cell[2 * GRAFT_CELL_COUNT];
+} graft_code_search;
+
+void graft_make_code_search(const float *_Nonnull code, graft_code_search *_Nonnull search);
+
+// Blocks first..<end of a vector of `count` numbers: absmax[b] = max |x|, codes[i] = the code nearest
+// to x[i] * (1 / absmax) in float32. The last block may be short.
+//
+// A block of zeros gets absmax 0 and zero's code. A block with NaN gets absmax NaN and zero's code
+// throughout; one with infinities gets absmax infinity, the last or first code for them, zero's for
+// the rest.
+void graft_quantize_blockwise(const graft_code_search *_Nonnull search, const void *_Nonnull x,
+                              int32_t type, int64_t count, int64_t block_size, int64_t first,
+                              int64_t end, uint8_t *_Nonnull codes, float *_Nonnull absmax);
+
+// y[i] = code[codes[i]] * absmax[block of i], in float32, rounded once to the type.
+void graft_dequantize_blockwise(const float *_Nonnull code, const uint8_t *_Nonnull codes,
+                                const float *_Nonnull absmax, int64_t count, int64_t block_size,
+                                int64_t first, int64_t end, int32_t type, void *_Nonnull y);
+
+// ---- Blockwise codes of 4 bits ---------------------------------------------------------------
+
+enum { GRAFT_NF4 = 0, GRAFT_FP4 = 1 };
+
+// The 16 numbers of a type by code.
+const float *_Nonnull graft_code_4bit(int32_t kind);
+
+// As above with codes of 4 bits; two of them are a byte, the first in the upper half. The block size
+// is even. Of an odd count the last lower half is zero's code.
+//
+// NF4: a number exactly between two goes to the lower code. FP4: to the smaller magnitude, and the
+// sign bit is set exactly for x < 0.
+void graft_quantize_4bit(int32_t kind, const void *_Nonnull x, int32_t type, int64_t count,
+                         int64_t block_size, int64_t first, int64_t end, uint8_t *_Nonnull bytes,
+                         float *_Nonnull absmax);
+void graft_dequantize_4bit(int32_t kind, const uint8_t *_Nonnull bytes,
+                           const float *_Nonnull absmax, int64_t count, int64_t block_size,
+                           int64_t first, int64_t end, int32_t type, void *_Nonnull y);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

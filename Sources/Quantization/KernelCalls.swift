@@ -1,0 +1,57 @@
+import CKernels
+import Tensors
+
+/// The memory of some tensors, for kernels whose calls write disjoint parts of it.
+struct KernelMemory: @unchecked Sendable {
+  private let pointers: [UnsafeMutableRawPointer]
+
+  fileprivate init(_ tensors: [Tensor]) {
+    pointers = tensors.map { tensor in
+      guard let pointer = tensor.withUnsafeMutableBytes(\.baseAddress) else {
+        preconditionFailure("KernelMemory: a tensor of shape \(tensor.shape) has no memory")
+      }
+      return pointer
+    }
+  }
+
+  /// The memory of one tensor.
+  subscript(_ index: Int) -> UnsafeMutableRawPointer { pointers[index] }
+
+  /// The memory of one tensor as elements of a type.
+  func elements<Element>(_ index: Int, _ type: Element.Type) -> UnsafeMutablePointer<Element> {
+    pointers[index].assumingMemoryBound(to: type)
+  }
+}
+
+/// Runs a kernel over ranges of blocks, split over LibTorch's threads.
+///
+/// - Parameters:
+///   - blocks: How many there are.
+///   - blockSize: Elements of each.
+///   - tensors: Contiguous tensors on the processor, which `kernel` gets the memory of.
+///   - kernel: Does the blocks of a range.
+func forEachBlockRange(
+  _ blocks: Int, blockSize: Int, _ tensors: [Tensor],
+  _ kernel: @Sendable (KernelMemory, _ first: Int64, _ end: Int64) -> Void
+) {
+  guard blocks > 0 else { return }
+  let memory = KernelMemory(tensors)
+  Runtime.parallelFor(0..<blocks, grain: max(1, 16384 / blockSize)) { range in
+    kernel(memory, Int64(range.lowerBound), Int64(range.upperBound))
+  }
+  withExtendedLifetime(tensors) {}
+}
+
+/// Blocks of a number of elements.
+func blockCount(_ count: Int, _ blockSize: Int) -> Int { (count + blockSize - 1) / blockSize }
+
+/// The kernels' number of an element type.
+func floatType(of dtype: DType, in caller: StaticString) -> Int32 {
+  switch dtype {
+  case .float32: Int32(GRAFT_FLOAT32)
+  case .float16: Int32(GRAFT_FLOAT16)
+  case .bfloat16: Int32(GRAFT_BFLOAT16)
+  default:
+    preconditionFailure("\(caller): \(dtype) instead of float32, float16 or bfloat16")
+  }
+}
