@@ -6,6 +6,8 @@ public enum AdapterError: Error, Equatable, Sendable {
   case unsupported(field: String, value: String)
   /// The file is not of a known method.
   case unknownMethod(path: String, type: String, known: [String])
+  /// A file's configuration is malformed, or asks for what cannot be had.
+  case file(path: String, reason: String)
   /// Names that no layer of the model has.
   case noSuchModules(names: [String], known: [String])
   /// A tensor has another shape than the model needs: the adapter was made for another base.
@@ -28,6 +30,7 @@ extension AdapterError: CustomStringConvertible {
       "adapter configuration: \(field) = \(value) is not supported"
     case .unknownMethod(let path, let type, let known):
       "\(path): peft_type \"\(type)\" is not supported; known: \(known.joined(separator: ", "))"
+    case .file(let path, let reason): "\(path): \(reason)"
     case .noSuchModules(let names, let known):
       """
       target modules \(names.joined(separator: ", ")) are not in the model; it has \
@@ -35,8 +38,8 @@ extension AdapterError: CustomStringConvertible {
       """
     case .wrongShape(let path, let key, let expected, let actual):
       """
-      \(path): \(key) has shape \(actual), but the model needs \(expected): the adapter was made \
-      for another base model
+      \(path): \(key) has shape \(actual), but \(expected) is needed: the adapter was made for \
+      another base model or with another configuration
       """
     case .keys(let path, let missing, let unexpected):
       "\(path): "

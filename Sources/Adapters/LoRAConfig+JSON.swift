@@ -98,11 +98,17 @@ extension LoRAConfig {
     layersToTransform = try reader.integers("layers_to_transform")
     layersPattern = try reader.strings("layers_pattern") ?? []
     modulesToSave = try reader.strings("modules_to_save") ?? []
-    for (pattern, value) in json["rank_pattern"]?.objectValue ?? JSONObject() {
-      rankPattern.append(Pattern(pattern, value.intValue ?? 0))
+    for (pattern, value) in try reader.object("rank_pattern") {
+      guard let rank = value.intValue else {
+        throw reader.wrong("rank_pattern", "ranks by pattern")
+      }
+      rankPattern.append(Pattern(pattern, rank))
     }
-    for (pattern, value) in json["alpha_pattern"]?.objectValue ?? JSONObject() {
-      alphaPattern.append(Pattern(pattern, value.doubleValue ?? .nan))
+    for (pattern, value) in try reader.object("alpha_pattern") {
+      guard let alpha = value.doubleValue, alpha.isFinite else {
+        throw reader.wrong("alpha_pattern", "numbers by pattern")
+      }
+      alphaPattern.append(Pattern(pattern, alpha))
     }
     taskType = try reader.string("task_type")
     baseModel = try reader.string("base_model_name_or_path")
@@ -128,7 +134,13 @@ private struct FieldReader {
     return value
   }
 
-  private func wrong(_ key: String, _ expected: String) -> AdapterError {
+  func object(_ key: String) throws(AdapterError) -> JSONObject {
+    guard let value = value(key) else { return JSONObject() }
+    guard let object = value.objectValue else { throw wrong(key, "an object") }
+    return object
+  }
+
+  func wrong(_ key: String, _ expected: String) -> AdapterError {
     .configuration(
       field: key, expected: expected, actual: String((json[key]?.serialized() ?? "").prefix(60)))
   }
@@ -160,15 +172,23 @@ private struct FieldReader {
   func strings(_ key: String) throws(AdapterError) -> [String]? {
     guard let value = value(key) else { return nil }
     if let one = value.stringValue { return [one] }
-    guard let many = value.arrayValue else { throw wrong(key, "a list of names") }
-    return many.compactMap(\.stringValue)
+    return try elements(key, "a list of names", value.arrayValue, \.stringValue)
+  }
+
+  /// The elements of a list, all of one type.
+  private func elements<Element>(
+    _ key: String, _ expected: String, _ list: [JSON]?, _ read: (JSON) -> Element?
+  ) throws(AdapterError) -> [Element] {
+    let read = list?.map(read) ?? []
+    let found = read.compactMap { $0 }
+    guard list != nil, found.count == read.count else { throw wrong(key, expected) }
+    return found
   }
 
   func integers(_ key: String) throws(AdapterError) -> [Int]? {
     guard let value = value(key) else { return nil }
     if let one = value.intValue { return [one] }
-    guard let many = value.arrayValue else { throw wrong(key, "a list of whole numbers") }
-    return many.compactMap(\.intValue)
+    return try elements(key, "a list of whole numbers", value.arrayValue, \.intValue)
   }
 
   func targets(_ key: String) throws(AdapterError) -> TargetModules? {
@@ -176,8 +196,8 @@ private struct FieldReader {
     if let pattern = value.stringValue {
       return pattern.lowercased() == "all-linear" ? .allLinear : .pattern(pattern)
     }
-    guard let names = value.arrayValue else { throw wrong(key, "a list of names or an expression") }
-    return .names(names.compactMap(\.stringValue))
+    return .names(
+      try elements(key, "a list of names or an expression", value.arrayValue, \.stringValue))
   }
 
   func initialization() throws(AdapterError) -> LoRAConfig.Initialization {

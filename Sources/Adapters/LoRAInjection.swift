@@ -10,10 +10,11 @@ struct LoRAInjection {
 
   /// Adds an adapter and returns where it went.
   func add(
-    _ name: String, _ configuration: LoRAConfig, generator: Generator
+    _ name: String, _ configuration: LoRAConfig, generator: Generator, isStrict: Bool
   ) throws(AdapterError) -> [String] {
     try configuration.validate()
-    let targets = try TargetMatching(model, headPath: headPath).targets(of: configuration)
+    let targets = try TargetMatching(model, headPath: headPath)
+      .targets(of: configuration, isStrict: isStrict)
     let layers = Dictionary(
       model.modules().compactMap { entry in (entry.module as? Linear).map { (entry.path, $0) } },
       uniquingKeysWith: { first, _ in first })

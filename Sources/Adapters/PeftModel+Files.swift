@@ -29,7 +29,8 @@ extension PeftModel {
   /// Opens an adapter directory on a model.
   ///
   /// Loading is strict: every tensor of the adapter must be in the file with the right shape, and
-  /// every tensor of the file must have a place.
+  /// every tensor of the file must have a place. A file may hold weights of the base too, as PEFT
+  /// saves embeddings and heads in some cases; they replace the base's.
   ///
   /// - Parameters:
   ///   - base: The model; changed in place.
@@ -45,7 +46,10 @@ extension PeftModel {
     trainable: Bool = false, seed: UInt64 = 0
   ) throws -> PeftModel {
     let file = try AdapterFile(directory)
-    let model = try PeftModel(base, file.configuration, adapterName: adapterName, seed: seed)
+    let model = try file.naming {
+      () throws(AdapterError) in
+      try PeftModel(base, file.configuration, adapterName, seed: seed, isStrict: false)
+    }
     try model.load(file, into: adapterName)
     try model.setAdapter([adapterName], trainable: trainable)
     return model
@@ -59,7 +63,9 @@ extension PeftModel {
   /// - Throws: As ``fromPretrained(_:_:adapterName:trainable:seed:)``.
   public func loadAdapter(_ directory: String, name: String) throws {
     let file = try AdapterFile(directory)
-    try addAdapter(name, file.configuration)
+    try file.naming { () throws(AdapterError) in
+      try add(name, file.configuration, seed: 0, isStrict: false)
+    }
     try load(file, into: name)
   }
 
@@ -77,11 +83,14 @@ extension PeftModel {
     let present = Set(file.weights.entries.map(\.name))
     let needed = Set(parameters.map(\.key))
     let missing = parameters.map(\.key).filter { !present.contains($0) }
-    let unexpected = present.subtracting(needed).sorted()
+    let extra = present.subtracting(needed).sorted()
+    let ofBase = extra.isEmpty ? [:] : baseParameters()
+    let unexpected = extra.filter { ofBase[$0] == nil }
     guard missing.isEmpty, unexpected.isEmpty else {
       throw AdapterError.keys(path: path, missing: missing, unexpected: unexpected)
     }
-    for (key, parameter) in parameters {
+    let all = parameters + extra.compactMap { key in ofBase[key].map { (key, $0) } }
+    for (key, parameter) in all {
       guard let entry = file.weights[key] else { continue }
       guard entry.shape == parameter.value.shape else {
         throw AdapterError.wrongShape(
@@ -97,14 +106,48 @@ extension PeftModel {
   }
 }
 
+extension PeftModel {
+  /// The base's own parameters by the keys under which PEFT would save them.
+  private func baseParameters() -> [String: Parameter] {
+    Dictionary(
+      base.parameters().filter { !$0.path.contains(".lora_") }
+        .map { (PeftModel.prefix + $0.path, $0.parameter) },
+      uniquingKeysWith: { first, _ in first })
+  }
+}
+
 /// The two files of an adapter directory.
 private struct AdapterFile {
+  let path: String
   let configuration: LoRAConfig
   let weights: SafetensorsFile
 
+  /// Runs `body`; what is wrong with a field is then wrong with this file.
+  func naming<Result>(
+    _ body: () throws(AdapterError) -> Result
+  ) throws(AdapterError) -> Result { try Self.naming(path, body) }
+
+  private static func naming<Result>(
+    _ path: String, _ body: () throws(AdapterError) -> Result
+  ) throws(AdapterError) -> Result {
+    do {
+      return try body()
+    } catch {
+      switch error {
+      case .configuration, .unsupported, .noSuchModules:
+        throw .file(path: path, reason: "\(error)")
+      default: throw error
+      }
+    }
+  }
+
   init(_ directory: String) throws {
     let path = directory + "/adapter_config.json"
-    configuration = try LoRAConfig(json: try JSON.read(path: path), path: path)
+    let json = try JSON.read(path: path)
+    configuration = try Self.naming(path) {
+      () throws(AdapterError) in try LoRAConfig(json: json, path: path)
+    }
+    self.path = path
     weights = try SafetensorsFile(path: directory + "/adapter_model.safetensors")
   }
 }

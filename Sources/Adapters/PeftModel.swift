@@ -34,16 +34,24 @@ public final class PeftModel {
   ///   - adapterName: Its name; files of one named "default" have no folder of their own.
   ///   - seed: Start of the random numbers of its initial weights and of dropout.
   /// - Throws: ``AdapterError`` when the configuration does not fit the model.
-  public init(
+  public convenience init(
     _ base: DecoderForCausalLM, _ configuration: LoRAConfig, adapterName: String = "default",
     seed: UInt64 = 0
+  ) throws(AdapterError) {
+    try self.init(base, configuration, adapterName, seed: seed, isStrict: true)
+  }
+
+  /// Wraps a model; a file's list of targets may have names that match nothing.
+  init(
+    _ base: DecoderForCausalLM, _ configuration: LoRAConfig, _ adapterName: String, seed: UInt64,
+    isStrict: Bool
   ) throws(AdapterError) {
     self.base = base
     context = AdapterContext(generator: Generator(seed: seed, device: base.device))
     base.model.dropoutGenerator = context.generator
     allPaths = base.modules().map(\.path)
     for (_, parameter) in base.parameters() { parameter.isTrainable = false }
-    try addAdapter(adapterName, configuration, seed: seed)
+    try add(adapterName, configuration, seed: seed, isStrict: isStrict)
     context.active = [adapterName]
     setTrainable(adapterName, true)
   }
@@ -58,12 +66,19 @@ public final class PeftModel {
   public func addAdapter(
     _ name: String, _ configuration: LoRAConfig, seed: UInt64 = 0
   ) throws(AdapterError) {
+    try add(name, configuration, seed: seed, isStrict: true)
+  }
+
+  func add(
+    _ name: String, _ configuration: LoRAConfig, seed: UInt64, isStrict: Bool
+  ) throws(AdapterError) {
     guard !name.isEmpty, !name.contains(".") else {
       throw .configuration(field: "adapter name", expected: "a name without dots", actual: name)
     }
     guard targets[name] == nil else { throw .name(name, exists: true) }
     let injection = LoRAInjection(model: base, headPath: "lm_head", context: context)
-    targets[name] = try injection.add(name, configuration, generator: Generator(seed: seed))
+    targets[name] = try injection.add(
+      name, configuration, generator: Generator(seed: seed), isStrict: isStrict)
     savedModules[name] = try copyModules(configuration.modulesToSave)
     configurations.append((name, configuration))
   }
@@ -172,9 +187,13 @@ public final class PeftModel {
     var result: [SavedModule] = []
     let modules = base.modules()
     for name in names {
-      let found = modules.filter { TargetMatching.matches($0.path, name) }
-      guard !found.isEmpty else {
-        throw .noSuchModules(names: [name], known: base.children.map(\.name))
+      // PEFT's rule: the end of the path, dot or not. "norm" means every norm of a Llama.
+      let found = modules.filter { $0.path.hasSuffix(name) && !$0.path.contains("lora_") }
+      guard !name.isEmpty, !found.isEmpty else {
+        let known = Set(modules.compactMap { $0.path.split(separator: ".").last.map(String.init) })
+        throw .configuration(
+          field: "modules_to_save", expected: "names of " + known.sorted().joined(separator: ", "),
+          actual: name)
       }
       for (path, module) in found {
         var original: [(name: String, parameter: Parameter)] = []

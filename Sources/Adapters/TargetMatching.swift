@@ -1,3 +1,4 @@
+import Foundation
 import Layers
 
 /// Finds the layers of a model that a configuration means, by PEFT's rules.
@@ -14,9 +15,14 @@ struct TargetMatching {
 
   /// The layers that get an adapter.
   ///
-  /// - Throws: ``AdapterError`` when nothing matches, or when some name of a list matches nothing
-  ///   (PEFT is silent about those).
-  func targets(of configuration: LoRAConfig) throws(AdapterError) -> [String] {
+  /// - Parameters:
+  ///   - configuration: What is meant.
+  ///   - isStrict: Whether every name of a list must match something; PEFT is silent about those that
+  ///     do not, so that its files may have some.
+  /// - Throws: ``AdapterError`` when nothing matches, or some name does not and that is strict.
+  func targets(
+    of configuration: LoRAConfig, isStrict: Bool
+  ) throws(AdapterError) -> [String] {
     let excluded = try excludedPaths(configuration)
     let chosen = configuration.targetModules ?? .names(["q_proj", "v_proj"])
     let candidates = linearPaths.filter { !excluded.contains($0) }
@@ -26,10 +32,12 @@ struct TargetMatching {
       result = candidates.filter { $0 != headPath }
     case .pattern(let pattern):
       let expression = try regularExpression(pattern, field: "target_modules")
-      result = candidates.filter { (try? expression.wholeMatch(in: $0)) != nil }
+      result = candidates.filter(expression.matches)
     case .names(let names):
       let unmatched = names.filter { name in !linearPaths.contains { Self.matches($0, name) } }
-      guard unmatched.isEmpty else { throw .noSuchModules(names: unmatched, known: suffixes) }
+      guard unmatched.isEmpty || !isStrict else {
+        throw .noSuchModules(names: unmatched, known: suffixes)
+      }
       result = candidates.filter { path in names.contains { Self.matches(path, $0) } }
     }
     if let layers = configuration.layersToTransform {
@@ -86,7 +94,7 @@ struct TargetMatching {
   ) throws(AdapterError) -> Value {
     for (pattern, value) in table {
       let expression = try regularExpression("(.*\\.)?(\(pattern))", field: "rank_pattern")
-      if (try? expression.wholeMatch(in: path)) != nil { return value }
+      if expression.matches(path) { return value }
     }
     return fallback
   }
@@ -98,7 +106,7 @@ struct TargetMatching {
       excluded.formUnion(linearPaths.filter { path in names.contains { Self.matches(path, $0) } })
     case .pattern(let pattern):
       let expression = try regularExpression(pattern, field: "exclude_modules")
-      excluded.formUnion(linearPaths.filter { (try? expression.wholeMatch(in: $0)) != nil })
+      excluded.formUnion(linearPaths.filter(expression.matches))
     case .allLinear, nil: break
     }
     for name in configuration.modulesToSave {
@@ -122,12 +130,27 @@ struct TargetMatching {
   }
 }
 
+/// An expression that must match a whole path, as Python's `re.fullmatch`.
+private struct PathExpression {
+  private let expression: NSRegularExpression
+
+  init?(_ pattern: String) {
+    guard let expression = try? NSRegularExpression(pattern: "\\A(?:\(pattern))\\z") else {
+      return nil
+    }
+    self.expression = expression
+  }
+
+  func matches(_ path: String) -> Bool {
+    expression.firstMatch(in: path, range: NSRange(path.startIndex..., in: path)) != nil
+  }
+}
+
 private func regularExpression(
   _ pattern: String, field: String
-) throws(AdapterError) -> Regex<AnyRegexOutput> {
-  do {
-    return try Regex(pattern)
-  } catch {
+) throws(AdapterError) -> PathExpression {
+  guard let expression = PathExpression(pattern) else {
     throw .configuration(field: field, expected: "a regular expression", actual: pattern)
   }
+  return expression
 }

@@ -41,7 +41,7 @@ enum ExitCode: Int32 {
     case let error as AdapterError:
       switch error {
       case .configuration, .unsupported, .noSuchModules, .name: self = .usage
-      case .unknownMethod, .wrongShape, .keys, .notFinite: self = .badData
+      case .unknownMethod, .file, .wrongShape, .keys, .notFinite: self = .badData
       }
     case let error as TrainingError:
       switch error {

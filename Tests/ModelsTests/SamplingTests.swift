@@ -27,20 +27,37 @@ import Testing
 
   @Test func temperatureDividesScores() {
     let configuration = SamplingConfiguration(temperature: 0.5, topK: 0)
-    expectClose(TokenSampler(configuration).filtered(scores), scores * 2.0)
+    expectClose(TokenSampler(configuration).filtered(scores), (scores - 2.0) * 2.0)
+    // However small, no infinities and no NaN come of it.
+    let cold = SamplingConfiguration(temperature: 1e-39, topK: 0, seed: 3)
+    #expect(TokenSampler(cold).next(scores).array(of: Int.self) == [0])
   }
 
   /// Shares of 20,000 draws lie within five standard deviations of the probabilities.
   @Test func drawsFollowTheProbabilities() {
     let sampler = TokenSampler(SamplingConfiguration(topK: 0, seed: 11))
     let count = 20_000
-    let rows = Tensor.concatenated(Array(repeating: scores, count: count), dimension: 0)
     var seen = [Double](repeating: 0, count: 5)
-    for token in sampler.next(rows).array(of: Int.self) { seen[token] += 1 }
+    for _ in 0..<count { seen[sampler.next(scores).array(of: Int.self)[0]] += 1 }
     for (share, probability) in zip(seen, scores.softmax().array(of: Double.self)) {
       let deviation = (probability * (1 - probability) / Double(count)).squareRoot()
       #expect(abs(share / Double(count) - probability) < 5 * deviation)
     }
+  }
+
+  /// A row's draws are its own, whatever batch it is in.
+  @Test func rowsAreIndependentOfTheBatch() {
+    let configuration = SamplingConfiguration(topK: 0, seed: 5)
+    let rows = Tensor.concatenated(Array(repeating: scores, count: 4), dimension: 0)
+    let together = TokenSampler(configuration)
+    let apart = (0..<4).map { TokenSampler(configuration, firstRow: $0) }
+    var columns: [[Int]] = []
+    for _ in 0..<30 {
+      let drawn = together.next(rows).array(of: Int.self)
+      #expect(drawn == apart.flatMap { $0.next(scores).array(of: Int.self) })
+      columns.append(drawn)
+    }
+    #expect(Set((0..<4).map { row in columns.map { $0[row] } }).count == 4)
   }
 
   @Test func seedDecides() {

@@ -89,7 +89,9 @@ public struct DecoderConfiguration: Sendable {
     tiesEmbeddings = try reader.flag("tie_word_embeddings", default: false)
     maximumLength = try reader.positive("max_position_embeddings", default: 2048)
     endOfTextIDs = try reader.ids("eos_token_id")
-    paddingID = try reader.ids("pad_token_id").first
+    // Old files say -1 for none.
+    let vocabulary = 0..<vocabularySize
+    paddingID = try reader.ids("pad_token_id").first.flatMap { vocabulary.contains($0) ? $0 : nil }
     let activation = try reader.string("hidden_act", default: "silu")
     guard activation == "silu" || activation == "swish" else {
       throw .unsupported(

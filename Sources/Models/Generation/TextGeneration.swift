@@ -12,20 +12,25 @@ extension DecoderForCausalLM {
   ///   - maximumNewTokens: Most tokens to add to each.
   ///   - sampling: How tokens are chosen.
   ///   - endOfTextIDs: Tokens that end a row.
+  ///   - firstRow: Number of the first prompt among all that are sampled with one seed: each row has
+  ///     a random sequence of its own, whatever batch it is in.
   ///   - onToken: Called with row and token as soon as each is known; return false to stop all.
   /// - Returns: The new tokens of each row.
   /// - Throws: ``ModelError/input(_:)`` when a prompt is empty, has an id outside the vocabulary, or
-  ///   is longer than the model allows.
+  ///   is longer than the model allows, or when the model's scores are not numbers.
   public func generate(
     prompts: [[Int]], maximumNewTokens: Int, sampling: SamplingConfiguration = .greedy,
-    endOfTextIDs: Set<Int>, onToken: (_ row: Int, _ token: Int) -> Bool = { _, _ in true }
+    endOfTextIDs: Set<Int>, firstRow: Int = 0,
+    onToken: (_ row: Int, _ token: Int) -> Bool = { _, _ in true }
   ) throws(ModelError) -> [[Int]] {
     guard !prompts.isEmpty else { return [] }
     for prompt in prompts { try check(prompt, room: 1) }
     let width = prompts.map(\.count).max() ?? 0
-    let capacity = min(width + maximumNewTokens, max(configuration.maximumLength, width + 1))
-    return withoutGradients {
-      let sampler = TokenSampler(sampling)
+    // Each row may go on to the model's limit, padding not counted.
+    let room = prompts.map { min(maximumNewTokens, configuration.maximumLength - $0.count) }
+    let capacity = width + (room.max() ?? 0)
+    let results: [[Int]]? = withoutGradients {
+      let sampler = TokenSampler(sampling, firstRow: firstRow)
       let cache = KeyValueCache(layerCount: configuration.layerCount, capacity: capacity)
       let isPadded = prompts.contains { $0.count < width }
       let padding = configuration.paddingID ?? 0
@@ -42,18 +47,18 @@ extension DecoderForCausalLM {
         ).to(device: device) : nil
       var positions = mask.map { ($0.cumulativeSum() + -1.0).clamped(lower: 0).to(.int64) }
       var results = prompts.map { _ in [Int]() }
-      var open = Set(prompts.indices)
-      while cache.length < capacity, results[open.first ?? 0].count < maximumNewTokens {
+      var open = Set(prompts.indices.filter { room[$0] > 0 })
+      while !open.isEmpty {
         let hidden = model(DecoderInput(ids: ids, mask: mask, positions: positions), cache: cache)
         let last = hidden.narrowed(1, hidden.size(1) - 1..<hidden.size(1))
         let scores = head(last).reshaped([prompts.count, -1]).to(.float32)
+        guard !scores.max().item().isNaN else { return nil }
         let chosen = sampler.next(scores)
         for (row, token) in chosen.array(of: Int.self).enumerated() where open.contains(row) {
           results[row].append(token)
-          if endOfTextIDs.contains(token) { open.remove(row) }
+          if endOfTextIDs.contains(token) || results[row].count == room[row] { open.remove(row) }
           if !onToken(row, token) { return results }
         }
-        if open.isEmpty { break }
         ids = chosen.unsqueezed(1)
         if let current = mask {
           mask = Tensor.concatenated(
@@ -64,6 +69,8 @@ extension DecoderForCausalLM {
       }
       return results
     }
+    guard let results else { throw .input("the model's scores are not numbers (NaN)") }
+    return results
   }
 
   /// Checks that ids can be given to this model.

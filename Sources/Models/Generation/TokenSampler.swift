@@ -41,24 +41,30 @@ public struct SamplingConfiguration: Equatable, Sendable {
 /// Chooses tokens from scores.
 public final class TokenSampler {
   private let configuration: SamplingConfiguration
-  private let generator: Generator
+  private let firstRow: Int
+  /// One for each row, so that a row's draws do not depend on the batch it is in.
+  private var generators: [Generator] = []
 
   /// Makes a sampler.
   ///
-  /// - Parameter configuration: How to choose.
-  public init(_ configuration: SamplingConfiguration) {
+  /// - Parameters:
+  ///   - configuration: How to choose.
+  ///   - firstRow: Number of the first row among all that share the seed.
+  public init(_ configuration: SamplingConfiguration, firstRow: Int = 0) {
     self.configuration = configuration
-    generator = Generator(seed: configuration.seed)
+    self.firstRow = firstRow
   }
 
-  /// The scores that drawing sees, with excluded tokens at minus infinity.
+  /// The scores that drawing sees less the best one, with excluded tokens at minus infinity.
   ///
   /// Order as in transformers: temperature, top-k, top-p.
   ///
   /// - Parameter scores: float32 `[rows, vocabulary]`.
   /// - Returns: The same shape.
   public func filtered(_ scores: Tensor) -> Tensor {
-    var scores = scores / configuration.temperature
+    // Less the best one, so that no temperature makes infinities of them.
+    let best = scores.largest(1).values
+    var scores = (scores - best) / configuration.temperature
     if configuration.topK > 0 && configuration.topK < scores.size(-1) {
       let kept = scores.largest(configuration.topK).values
       let threshold = kept.narrowed(1, configuration.topK - 1..<configuration.topK)
@@ -80,6 +86,19 @@ public final class TokenSampler {
   /// - Returns: int64 `[rows]`.
   public func next(_ scores: Tensor) -> Tensor {
     guard configuration.samples else { return scores.indexOfMaximum() }
-    return filtered(scores).softmax().multinomial(1, generator: generator).reshaped([-1])
+    let probabilities = filtered(scores).softmax()
+    let tokens = (0..<scores.size(0)).map { row in
+      probabilities.narrowed(0, row..<row + 1).multinomial(1, generator: generator(row))
+    }
+    return Tensor.concatenated(tokens, dimension: 0).reshaped([-1])
+  }
+
+  private func generator(_ row: Int) -> Generator {
+    while generators.count <= row {
+      // Steps of the golden ratio's bits keep the seeds of neighbouring rows far apart.
+      let number = UInt64(firstRow + generators.count)
+      generators.append(Generator(seed: configuration.seed &+ number &* 0x9E37_79B9_7F4A_7C15))
+    }
+    return generators[row]
   }
 }
