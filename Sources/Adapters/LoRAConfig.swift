@@ -119,6 +119,21 @@ public struct LoRAConfig: Equatable, Sendable {
     }
   }
 
+  /// Scale of the update of a layer, as the patterns say.
+  ///
+  /// - Parameters:
+  ///   - path: The layer's path, with or without what PEFT puts before it.
+  ///   - rank: The layer's rank.
+  /// - Returns: The factor of B A.
+  /// - Throws: ``AdapterError/configuration(field:expected:actual:)`` for a pattern that is none.
+  public func scale(ofLayer path: String, rank: Int) throws(AdapterError) -> Double {
+    let plain =
+      path.hasPrefix(PeftModel.prefix) ? path.dropFirst(PeftModel.prefix.count) : path[...]
+    let patterns = alphaPattern.map { ($0.pattern, $0.value) }
+    let alpha = try TargetMatching.value(for: String(plain), in: patterns, default: self.alpha)
+    return scale(rank: rank, alpha: alpha)
+  }
+
   /// Scale of the update of one layer.
   ///
   /// - Parameters:

@@ -75,7 +75,7 @@ extension CheckpointError: CustomStringConvertible {
     case .parentMissing(let path, let parent):
       "\(path): cannot be written: the directory \(parent) does not exist"
     case .alreadyExists(let path):
-      "\(path): exists already; choose another path or ask for it to be replaced"
+      "\(path): exists already; choose another path"
     case .invalidTensor(let path, let tensor, let reason):
       "\(path): tensor \(quoted(tensor)) cannot be written: \(reason)"
     case .wrongByteCount(let path, let tensor, let expected, let actual):

@@ -30,7 +30,14 @@ struct LineReader: Sequence {
       throw .unreadableFile(path: path, reason: "it is a directory, expected a JSONL file")
     }
     do {
-      data = try Data(contentsOf: URL(fileURLWithPath: path), options: .mappedIfSafe)
+      let real = URL(fileURLWithPath: path).resolvingSymlinksInPath().path
+      let attributes = try? FileManager.default.attributesOfItem(atPath: real)
+      if attributes?[.type] as? FileAttributeType == .typeRegular {
+        data = try Data(contentsOf: URL(fileURLWithPath: path), options: .mappedIfSafe)
+      } else {
+        // A pipe cannot be mapped, and cannot be opened twice.
+        data = try FileHandle(forReadingFrom: URL(fileURLWithPath: path)).readToEnd() ?? Data()
+      }
     } catch {
       throw .unreadableFile(path: path, reason: "\(error.localizedDescription)")
     }

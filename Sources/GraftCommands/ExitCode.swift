@@ -52,7 +52,7 @@ enum ExitCode: Int32 {
       }
     case let error as TokenizerError:
       if case .missingFile = error { self = .missingInput } else { self = .badData }
-    case is ModelError, is ChatTemplateError, is OptimizerError: self = .badData
+    case is RecipeError, is ModelError, is ChatTemplateError, is OptimizerError: self = .badData
     default: self = .internalError
     }
   }

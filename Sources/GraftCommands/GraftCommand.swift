@@ -26,6 +26,7 @@ public enum GraftCommand {
   /// - Returns: The process's exit code.
   public static func run(_ arguments: [String]) -> Int32 {
     let console = Console()
+    if arguments.count == 2, arguments[0] == "help" { return run([arguments[1], "--help"]) }
     guard let name = arguments.first, name != "--help", name != "-h", name != "help" else {
       console.write(help())
       return (arguments.isEmpty ? ExitCode.usage : .done).rawValue

@@ -1,6 +1,7 @@
 import Adapters
 import Checkpoints
 import CommandLineParsing
+import Datasets
 import Foundation
 import JSONValues
 import Models
@@ -62,10 +63,10 @@ struct ModelSource {
   let dtype: DType
 
   init(_ arguments: ParsedArguments) throws {
-    let path = try arguments.value(ModelOptions.model)
-    directory =
-      path.lowercased().hasSuffix(".gguf") ? try Self.imported(path) : try Self.found(path)
-    switch arguments[ModelOptions.device] ?? .auto {
+    directory = try Self.directory(of: try arguments.value(ModelOptions.model))
+    switch arguments.isDeclared(ModelOptions.device)
+      ? arguments[ModelOptions.device] ?? .auto : .cpu
+    {
     case .auto: device = .best
     case .cpu: device = .cpu
     case .cuda: device = Device(.cuda, index: 0)
@@ -74,7 +75,9 @@ struct ModelSource {
     guard device.isAvailable else {
       throw UsageError("--device \(device): this LibTorch finds no such hardware here")
     }
-    dtype = (arguments[ModelOptions.precision] ?? .float32).dtype
+    dtype =
+      (arguments.isDeclared(ModelOptions.precision)
+      ? arguments[ModelOptions.precision] ?? .float32 : .float32).dtype
     if let threads = arguments[ModelOptions.threads] {
       // LibTorch would start them all, whatever the system can bear.
       let most = 8 * ProcessInfo.processInfo.activeProcessorCount
@@ -82,6 +85,21 @@ struct ModelSource {
         throw UsageError("--threads is \(threads), expected 1 to \(most)")
       }
       Runtime.threadCount = threads
+    }
+  }
+
+  /// The model directory that a `--model` means: a directory, a GGUF file or a hub name.
+  static func directory(of path: String) throws -> String {
+    path.lowercased().hasSuffix(".gguf") ? try imported(path) : try found(path)
+  }
+
+  /// Checks that the model has an embedding for every token of some examples.
+  func check(_ examples: [TokenizedExample], _ configuration: DecoderConfiguration) throws {
+    let largest = examples.reduce(Int32(0)) { max($0, $1.ids.max() ?? 0) }
+    guard Int(largest) < configuration.vocabularySize else {
+      throw ModelError.input(
+        "\(directory): the tokenizer makes token id \(largest), but the model's vocabulary has "
+          + "\(configuration.vocabularySize): they do not belong together")
     }
   }
 
@@ -135,8 +153,7 @@ struct ModelSource {
     let name = URL(fileURLWithPath: path).deletingPathExtension().lastPathComponent
     let directory = "\(home)/imported/\(name)-\(size)-\(Int(date.timeIntervalSince1970))"
     if !FileManager.default.fileExists(atPath: directory + "/config.json") {
-      try FileManager.default.createDirectory(
-        atPath: home + "/imported", withIntermediateDirectories: true)
+      try FileManager.default.makeDirectory(home + "/imported")
       _ = try GGUFImporter.importModel(from: path, to: directory)
     }
     return directory

@@ -4,18 +4,29 @@ import CommandLineParsing
 import Foundation
 import JSONValues
 
+/// A recipe that cannot be read as one.
+struct RecipeError: Error, CustomStringConvertible {
+  let description: String
+  init(_ description: String) { self.description = description }
+}
+
 /// A recipe: long option names and their values, as YAML or JSON.
 enum RecipeFile {
   /// Reads a recipe.
   ///
   /// A list becomes its elements joined by commas, null leaves an option alone.
   static func read(_ path: String) throws -> [(name: String, value: String)] {
-    guard let data = FileManager.default.contents(atPath: path) else {
+    var isDirectory: ObjCBool = false
+    guard FileManager.default.fileExists(atPath: path, isDirectory: &isDirectory) else {
       throw CheckpointError.missing(path: path)
     }
+    guard !isDirectory.boolValue, let data = FileManager.default.contents(atPath: path) else {
+      throw CheckpointError.unreadable(path: path, reason: "it is not a file that can be read")
+    }
     if path.hasSuffix(".json") {
-      guard let object = try JSON.parse(data, file: path).objectValue else {
-        throw UsageError("\(path): a recipe is an object of options")
+      let parsed = try JSON.parse(data, file: path, rejectDuplicateKeys: true)
+      guard let object = parsed.objectValue else {
+        throw RecipeError("\(path): a recipe is an object of options")
       }
       return try object.compactMap { key, value in
         try text(of: value, key: key, path: path).map { (key, $0) }
@@ -23,6 +34,9 @@ enum RecipeFile {
     }
     return try yaml(Array(data), path: path)
   }
+
+  /// YAML's spellings of truth that are not also names.
+  private static let flags = ["true": "true", "yes": "true", "false": "false", "no": "false"]
 
   private static func text(of value: JSON, key: String, path: String) throws -> String? {
     switch value {
@@ -34,7 +48,7 @@ enum RecipeFile {
     case .array(let items):
       return try items.compactMap { try text(of: $0, key: key, path: path) }
         .joined(separator: ",")
-    case .object: throw UsageError("\(path): \(key) has options inside it; recipes are flat")
+    case .object: throw RecipeError("\(path): \(key) has options inside it; recipes are flat")
     }
   }
 
@@ -42,11 +56,12 @@ enum RecipeFile {
   private static func yaml(_ bytes: [UInt8], path: String) throws -> [(name: String, value: String)]
   {
     var parser = yaml_parser_t()
-    guard yaml_parser_initialize(&parser) == 1 else { throw UsageError("\(path): out of memory") }
+    guard yaml_parser_initialize(&parser) == 1 else { throw RecipeError("\(path): out of memory") }
     defer { yaml_parser_delete(&parser) }
     return try bytes.withUnsafeBufferPointer { buffer in
       yaml_parser_set_input_string(&parser, buffer.baseAddress, buffer.count)
       var result: [(name: String, value: String)] = []
+      var names: Set<String> = []
       var key: String?
       var items: [String]?
       var depth = 0
@@ -54,7 +69,7 @@ enum RecipeFile {
         var event = yaml_event_t()
         guard yaml_parser_parse(&parser, &event) == 1 else {
           let problem = parser.problem.map { String(cString: $0) } ?? "not YAML"
-          throw UsageError("\(path), line \(parser.problem_mark.line + 1): \(problem)")
+          throw RecipeError("\(path), line \(parser.problem_mark.line + 1): \(problem)")
         }
         defer { yaml_event_delete(&event) }
         let line = event.start_mark.line + 1
@@ -62,10 +77,10 @@ enum RecipeFile {
         case YAML_STREAM_END_EVENT: return result
         case YAML_MAPPING_START_EVENT:
           depth += 1
-          if depth > 1 { throw UsageError("\(path), line \(line): recipes are flat") }
+          if depth > 1 { throw RecipeError("\(path), line \(line): recipes are flat") }
         case YAML_SEQUENCE_START_EVENT:
           guard depth == 1, key != nil, items == nil else {
-            throw UsageError("\(path), line \(line): expected the name of an option")
+            throw RecipeError("\(path), line \(line): expected the name of an option")
           }
           items = []
         case YAML_SEQUENCE_END_EVENT:
@@ -80,17 +95,23 @@ enum RecipeFile {
             as: UTF8.self)
           let isPlain = scalar.style == YAML_PLAIN_SCALAR_STYLE
           guard depth == 1 else {
-            throw UsageError("\(path), line \(line): a recipe is a list of \"option: value\"")
+            throw RecipeError("\(path), line \(line): a recipe is a list of \"option: value\"")
           }
           if items != nil {
             items?.append(text)
           } else if let name = key {
             // A plain null leaves the option alone.
-            if !(isPlain && ["", "~", "null"].contains(text)) { result.append((name, text)) }
+            if !(isPlain && ["", "~", "null", "Null", "NULL"].contains(text)) {
+              result.append((name, isPlain ? Self.flags[text.lowercased()] ?? text : text))
+            }
             key = nil
+          } else if !names.insert(text).inserted {
+            throw RecipeError("\(path), line \(line): \(text) stands there twice")
           } else {
             key = text
           }
+        case YAML_ALIAS_EVENT:
+          throw RecipeError("\(path), line \(line): aliases are not supported")
         default: break
         }
       }

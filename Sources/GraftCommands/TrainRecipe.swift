@@ -22,6 +22,15 @@ struct TrainRecipe {
   private static let transient: Set = [
     "config", "set", "resume", "print-recipe", "overwrite", "quiet", "json", "threads",
   ]
+  /// Options that make the adapter; a resumed run has it.
+  private static let adapterOptions = [
+    "method", "adapter", "adapter-config", "rank", "alpha", "dropout", "target-modules",
+    "modules-to-save", "bias", "rslora",
+  ]
+  /// Options that name files.
+  private static let paths: Set = [
+    "model", "adapter", "adapter-config", "data", "eval-data", "output",
+  ]
   /// The file beside the results.
   static let fileName = "recipe.json"
 
@@ -35,6 +44,11 @@ struct TrainRecipe {
       pairs.append((String(setting[..<equals]), String(setting[setting.index(after: equals)...])))
     }
     let file = try given[TrainOptions.config].map { path in (path, try RecipeFile.read(path)) }
+    for (name, source) in pairs.map({ ($0.name, "--set") })
+      + (file.map { file in file.1.map { ($0.name, file.0) } } ?? [])
+    where Self.transient.contains(name) && name != "threads" {
+      throw UsageError("\(source): \(name) belongs on the command line, not into a recipe")
+    }
     func merge() throws {
       if let (path, entries) = file {
         let set = Set(pairs.map(\.name))
@@ -47,6 +61,7 @@ struct TrainRecipe {
       if !arguments[TrainOptions.printRecipe] {
         try arguments.require(ModelOptions.model, TrainOptions.data, TrainOptions.output)
       }
+      try Self.checkAdapter(given)
       self.arguments = arguments
       directory = arguments[TrainOptions.output] ?? ""
       isResumed = false
@@ -55,6 +70,14 @@ struct TrainRecipe {
     }
     directory = run.isEmpty ? try arguments.value(TrainOptions.output) : run
     isResumed = true
+    if let output = given[TrainOptions.output], Self.absolute(output) != Self.absolute(directory) {
+      throw UsageError("--resume \(directory) goes on there; --output \(output) cannot be another")
+    }
+    if FileManager.default.fileExists(atPath: "\(directory)/state.json") {
+      throw UsageError(
+        "--resume \(directory): this is a checkpoint; give the directory of its run, which goes on "
+          + "from the newest one")
+    }
     let path = "\(directory)/\(Self.fileName)"
     guard FileManager.default.fileExists(atPath: path) else {
       throw TrainingError.resume(path: directory, reason: "it has no \(Self.fileName) of a run")
@@ -63,11 +86,35 @@ struct TrainRecipe {
     try arguments.merge(saved, source: path)
     try merge()
     self.arguments = arguments
-    changes = Self.pairs(arguments).compactMap { name, value in
+    changes = try Self.pairs(arguments).compactMap { name, value in
       let before = saved.first { $0.name == name }?.value
-      return name == "output" || before == value
-        ? nil : "\(name): \(before ?? "not set") before, \(value ?? "not set") now"
+      guard name != "output", before != value else { return nil }
+      let change = "\(name): \(before ?? "not set") before, \(value ?? "not set") now"
+      guard !Self.adapterOptions.contains(name) else {
+        throw UsageError("--resume: the adapter is made already; \(change)")
+      }
+      return change
     }
+  }
+
+  /// An adapter to go on with has its own shape; options that say otherwise are a mistake.
+  private static func checkAdapter(_ given: ParsedArguments) throws {
+    guard given.isGiven("adapter") else { return }
+    let ignored = adapterOptions.filter { $0 != "adapter" && $0 != "method" && given.isGiven($0) }
+    guard ignored.isEmpty else {
+      throw UsageError(
+        ignored.map { "--" + $0 }.joined(separator: ", ") + " cannot be given with --adapter, "
+          + "which has its own")
+    }
+    if let output = given[TrainOptions.output], let adapter = given[ModelOptions.adapter],
+      absolute(output) == absolute(adapter)
+    {
+      throw UsageError("--output \(output) is the adapter to go on with; choose another directory")
+    }
+  }
+
+  private static func absolute(_ path: String) -> String {
+    URL(fileURLWithPath: path).standardizedFileURL.path
   }
 
   /// Settles an option that depends on the model, so that the saved recipe says it.
@@ -81,7 +128,13 @@ struct TrainRecipe {
   }
 
   private static func pairs(_ arguments: ParsedArguments) -> [(name: String, value: String?)] {
-    arguments.resolved().filter { !transient.contains($0.name) }
+    arguments.resolved().filter { !transient.contains($0.name) }.map { name, value in
+      // Files are named absolutely, so that a run can be resumed from anywhere.
+      guard paths.contains(name), let value,
+        name == "output" || FileManager.default.fileExists(atPath: value)
+      else { return (name, value) }
+      return (name, absolute(value))
+    }
   }
 
   /// Checks that the directory does not hold another run, or empties it where that is wanted.
@@ -94,10 +147,15 @@ struct TrainRecipe {
     ]
     let found = names.filter(ours.contains)
     if !isResumed && !found.isEmpty {
-      guard arguments[TrainOptions.overwrite], !names.contains("config.json") else {
+      guard !names.contains("config.json") else {
+        throw CheckpointError.cannotWrite(
+          path: directory, reason: "it holds a model; choose another directory")
+      }
+      guard arguments[TrainOptions.overwrite] else {
         throw TrainingError.outputExists(path: directory)
       }
-      for name in found {
+      let curves = names.filter { $0.hasPrefix("events.out.tfevents.") }
+      for name in found + curves {
         do {
           try files.removeItem(atPath: "\(directory)/\(name)")
         } catch {
@@ -106,11 +164,7 @@ struct TrainRecipe {
         }
       }
     }
-    do {
-      try files.createDirectory(atPath: directory, withIntermediateDirectories: true)
-    } catch {
-      throw CheckpointError.cannotWrite(path: directory, reason: error.localizedDescription)
-    }
+    try files.makeDirectory(directory)
   }
 
   /// Writes the recipe beside the results.

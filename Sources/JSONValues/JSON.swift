@@ -130,3 +130,16 @@ extension JSON: ExpressibleByNilLiteral, ExpressibleByBooleanLiteral, Expressibl
     self = .object(JSONObject(elements.map { (key: $0.0, value: $0.1) }))
   }
 }
+
+extension JSON {
+  /// The value with null in place of numbers that JSON cannot spell: infinities and NaN.
+  public var withoutNonFinite: JSON {
+    switch self {
+    case .number(let number): number.isFinite ? self : .null
+    case .array(let elements): .array(elements.map(\.withoutNonFinite))
+    case .object(let object):
+      .object(JSONObject(object.map { ($0.key, $0.value.withoutNonFinite) }))
+    default: self
+    }
+  }
+}

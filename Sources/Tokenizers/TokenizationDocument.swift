@@ -57,7 +57,9 @@ public struct TokenizationDocument: Sendable {
     guard isObject else {
       var lists: [[Int]] = []
       for (index, line) in lines(of: data).enumerated() {
-        let words = String(decoding: line, as: UTF8.self).split(whereSeparator: \.isWhitespace)
+        // `[1, 2]`, as a single text is printed, and `1 2`.
+        let words = String(decoding: line, as: UTF8.self)
+          .split { $0.isWhitespace || "[],".contains($0) }
         var ids: [Int] = []
         for word in words {
           guard let id = Int(word) else {

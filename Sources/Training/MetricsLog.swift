@@ -53,19 +53,9 @@ public final class MetricsLog {
   /// - Throws: `CheckpointError` when the disk is full or gone.
   public func append(_ row: JSON) throws {
     do {
-      try handle.write(contentsOf: Data((finite(row).serialized() + "\n").utf8))
+      try handle.write(contentsOf: Data((row.withoutNonFinite.serialized() + "\n").utf8))
     } catch {
       throw CheckpointError.cannotWrite(path: path, reason: error.localizedDescription)
     }
-  }
-}
-
-/// The value with null for numbers that JSON cannot spell.
-private func finite(_ value: JSON) -> JSON {
-  switch value {
-  case .number(let number): number.isFinite ? value : .null
-  case .array(let elements): .array(elements.map(finite))
-  case .object(let object): .object(JSONObject(object.map { ($0.key, finite($0.value)) }))
-  default: value
   }
 }

@@ -32,7 +32,9 @@ public final class Trainer {
   /// Updates of the warm-up.
   public let warmupSteps: Int
   /// Called once with the updates that an earlier process made, before the first one of this run.
-  public var onStart: (_ step: Int) -> Void = { _ in }
+  ///
+  /// What was to be restored has been restored; an error ends the run before it writes anything.
+  public var onStart: (_ step: Int) throws -> Void = { _ in }
   /// Called after each logged row.
   public var onStep: (StepReport) -> Void = { _ in }
   /// Called after each evaluation with step and mean loss.
@@ -78,7 +80,8 @@ public final class Trainer {
     totalSteps =
       options.maximumSteps ?? max(1, Int((options.epochs * Double(groups)).rounded(.up)))
     warmupSteps =
-      options.warmupSteps ?? Int((options.warmupRatio * Double(totalSteps)).rounded(.up))
+      options.warmupSteps
+      ?? Int((options.warmupRatio * Double(min(totalSteps, 1 << 40))).rounded(.up))
     model.base.model.checkpointsActivations = options.checkpointsActivations
   }
 
@@ -99,7 +102,7 @@ public final class Trainer {
           sampler, accumulating: options.gradientAccumulation, from: data)
       }
     }
-    onStart(position.step)
+    try onStart(position.step)
     let log = try MetricsLog(path: directory + "/metrics.jsonl", keepingStepsTo: position.step)
     var meter = Meter(position, totalSteps: totalSteps)
     model.context.isTraining = true
@@ -177,7 +180,7 @@ public final class Trainer {
     }
     guard total.isFinite else { throw TrainingError.diverged(step: step, loss: total) }
     let norm = clipGradients(parameters, maximumNorm: options.maximumGradientNorm)
-    guard norm.isFinite else { throw TrainingError.diverged(step: step, loss: total) }
+    guard norm.isFinite else { throw TrainingError.diverged(step: step, gradientNorm: norm) }
     optimizer.step(learningRate: learningRate)
     optimizer.zeroGradients()
     return (total, norm)

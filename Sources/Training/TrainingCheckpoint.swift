@@ -6,6 +6,14 @@ import JSONValues
 import Optimizers
 import Tensors
 
+/// The newest checkpoint of a run.
+///
+/// - Parameter run: The run's directory.
+/// - Returns: An adapter directory with the state of the run beside the adapter, or nil.
+public func latestCheckpoint(ofRun run: String) -> String? {
+  TrainingCheckpoint.latest(run: run)?.path
+}
+
 /// One saved state of a run: the adapter, the optimiser, random state and the place in the data.
 struct TrainingCheckpoint {
   /// Where in the run it was taken.

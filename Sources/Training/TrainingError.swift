@@ -4,8 +4,8 @@ public enum TrainingError: Error, Equatable, Sendable {
   case outputExists(path: String)
   /// There is nothing to resume, or what there is does not fit.
   case resume(path: String, reason: String)
-  /// The loss is infinite or not a number.
-  case diverged(step: Int, loss: Double)
+  /// The loss, or the length of the gradients, is infinite or not a number.
+  case diverged(step: Int, loss: Double = 0, gradientNorm: Double = 0)
   /// An option has a value that it cannot have.
   case option(name: String, expected: String, actual: String)
 }
@@ -20,8 +20,9 @@ extension TrainingError: CustomStringConvertible {
       or allow replacing it with --overwrite
       """
     case .resume(let path, let reason): "\(path): cannot resume: \(reason)"
-    case .diverged(let step, let loss):
-      "the loss is \(loss) at step \(step); try a lower learning rate"
+    case .diverged(let step, let loss, let norm):
+      (loss.isFinite ? "the length of the gradients is \(norm)" : "the loss is \(loss)")
+        + " at step \(step); try a lower learning rate"
     case .option(let name, let expected, let actual):
       "--\(name) is \(actual), expected \(expected)"
     }

@@ -50,18 +50,23 @@ public struct TrainingOptions: Equatable, Sendable {
   ///
   /// - Throws: ``TrainingError/option(name:expected:actual:)``.
   public func validate() throws(TrainingError) {
-    let positive: [(String, Int?)] = [
-      ("batch-size", batchSize), ("gradient-accumulation", gradientAccumulation),
-      ("max-steps", maximumSteps), ("log-every", logEvery), ("eval-every", evaluateEvery),
-      ("save-every", saveEvery), ("keep", keptCheckpoints), ("max-length", maximumLength - 1),
+    let (many, most) = (1 << 24, 1 << 40)
+    let counts: [(String, Int?, ClosedRange<Int>)] = [
+      ("batch-size", batchSize, 1...many),
+      ("gradient-accumulation", gradientAccumulation, 1...many),
+      ("max-steps", maximumSteps, 1...most), ("log-every", logEvery, 1...most),
+      ("eval-every", evaluateEvery, 1...most), ("save-every", saveEvery, 1...most),
+      ("keep", keptCheckpoints, 1...most), ("max-length", maximumLength, 2...many),
+      ("warmup-steps", warmupSteps, 0...most),
     ]
-    for (name, value) in positive {
-      if let value, value <= 0 {
-        throw .option(name: name, expected: "a positive number", actual: "\(value)")
+    for (name, value, range) in counts {
+      if let value, !range.contains(value) {
+        throw .option(name: name, expected: "a number in \(range)", actual: "\(value)")
       }
     }
     let numbers: [(String, Double, ClosedRange<Double>)] = [
-      ("epochs", epochs, 1e-9...1e9), ("learning-rate", learningRate, 0...1e6),
+      ("epochs", epochs, 1e-9...1e6), ("max-gradient-norm", maximumGradientNorm ?? 0, 0...1e30),
+      ("learning-rate", learningRate, 0...1e6),
       ("weight-decay", weightDecay, 0...1e6), ("warmup-ratio", warmupRatio, 0...1),
     ]
     for (name, value, range) in numbers where !range.contains(value) {

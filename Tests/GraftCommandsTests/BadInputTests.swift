@@ -1,5 +1,6 @@
 import Checkpoints
 import Foundation
+import JSONValues
 import Tensors
 import TestSupport
 import Testing
@@ -103,6 +104,81 @@ import Testing
     }
   }
 
+  /// A tokenizer with more tokens than the model has embeddings; padding ids that are none.
+  @Test func tokenizerOfAnotherModel() throws {
+    try CommandFixture.with { fixture in
+      let config = String(decoding: try fixture.bytes("model/config.json"), as: UTF8.self)
+      for id in ["-1", "260", "1000000000000"] {
+        try fixture.write(
+          "model/config.json",
+          config.replacingOccurrences(of: #""pad_token_id": 256"#, with: "\"pad_token_id\": \(id)"))
+        try fixture.train(["--overwrite"])
+      }
+      // 100 embeddings for 259 tokens.
+      try fixture.write(
+        "model/config.json",
+        config.replacingOccurrences(of: #""vocab_size": 260"#, with: #""vocab_size": 100"#))
+      let weights = TinyModel().weights.map { name, tensor in
+        (
+          name: name,
+          tensor: name.contains("embed") ? tensor.narrowed(0, 0..<100).contiguous() : tensor
+        )
+      }
+      try SafetensorsWriter.save(fixture.path("model/model.safetensors"), tensors: weights)
+      for verb in [
+        fixture.training(output: "new"), ["evaluate", "--model", "model", "--data", "rows.jsonl"],
+      ] {
+        try fixture.expectFailure(65, naming: ["vocabulary", "100"], verb)
+      }
+    }
+  }
+
+  @Test func weightsThatAreNotFinite() throws {
+    try CommandFixture.with { fixture in
+      try fixture.train()
+      let large = TinyModel().weights.map { name, tensor in
+        (name: name, tensor: name.contains("up_proj") ? tensor * 1e6 : tensor)
+      }
+      try SafetensorsWriter.save(fixture.path("model/model.safetensors"), tensors: large)
+      try fixture.expectFailure(
+        65, naming: ["up_proj"],
+        ["merge", "--model", "model", "--adapter", "run", "--output", "out", "--dtype", "float16"])
+      let broken = TinyModel().weights.map { name, tensor in
+        (name: name, tensor: name.contains("norm") ? tensor * .nan : tensor)
+      }
+      try SafetensorsWriter.save(fixture.path("model/model.safetensors"), tensors: broken)
+      for more in [[], ["--sample"]] {
+        try fixture.expectFailure(
+          65, naming: ["NaN"], ["generate", "--model", "model", "--prompt", "a", "--json"] + more)
+      }
+      let evaluated = try fixture.graft(
+        "evaluate", "--model", "model", "--data", "rows.jsonl", "--json")
+      #expect(try JSON.parse(Data(evaluated.output.utf8))["loss"]?.isNull == true)
+    }
+  }
+
+  @Test func adapterFilesThatAreWrong() throws {
+    try CommandFixture.with { fixture in
+      try fixture.train()
+      let config = String(decoding: try fixture.bytes("run/adapter_config.json"), as: UTF8.self)
+      for (from, to, name) in [
+        (#""r": 4"#, #""r": "4""#, "r"), (#""use_dora": false"#, #""use_dora": true"#, "use_dora"),
+        (#""alpha_pattern": {}"#, #""alpha_pattern": {"q_proj": null}"#, "alpha_pattern"),
+        (#""rank_pattern": {}"#, #""rank_pattern": 3"#, "rank_pattern"),
+      ] {
+        let changed = config.replacingOccurrences(of: from, with: to)
+        #expect(changed != config, "\(from)")
+        try fixture.write("run/adapter_config.json", changed)
+        try fixture.expectFailure(
+          65, naming: ["run/adapter_config.json", name],
+          ["generate", "--model", "model", "--adapter", "run", "--prompt", "a"])
+      }
+      try fixture.write("run/adapter_config.json", config)
+      try fixture.expectFailure(
+        64, naming: ["--rank", "--adapter"], fixture.training(["--adapter", "run"], output: "new"))
+    }
+  }
+
   @Test func longerThanTheModelsLimit() throws {
     try CommandFixture.with { fixture in
       try fixture.expectFailure(
@@ -187,12 +263,32 @@ import Testing
       try fixture.expectFailure(
         64, naming: ["lorra", "lora"], fixture.training(["--method", "lorra"]))
       try fixture.expectFailure(64, naming: ["trian", "train"], ["trian"])
+      let huge = String(Int.max)
+      for option in ["batch-size", "gradient-accumulation", "max-steps", "threads", "max-length"] {
+        try fixture.expectFailure(64, naming: [option], fixture.training(["--" + option, huge]))
+      }
+      for option in ["warmup-steps", "max-gradient-norm", "epochs"] {
+        try fixture.expectFailure(64, naming: [option], fixture.training(["--" + option, "-3"]))
+      }
+      for (verb, option) in [("generate", "max-new-tokens"), ("evaluate", "batch-size")] {
+        let words = verb == "generate" ? ["--prompt", "a"] : ["--data", "rows.jsonl"]
+        for value in [huge, "-3", "0"] {
+          try fixture.expectFailure(
+            64, naming: [option], [verb, "--model", "model"] + words + ["--" + option, value])
+        }
+      }
       try fixture.expectFailure(
         64, naming: ["--model", "--output"], ["train", "--data", "rows.jsonl"])
       try fixture.write("recipe.yaml", "learning-rat: 1\n")
       try fixture.expectFailure(
         64, naming: ["recipe.yaml", "learning-rat", "learning-rate"],
         fixture.training(["--config", "recipe.yaml"]))
+      for text in ["rank: [", "rank: 1\nrank: 2\n", "rank: &a 1\nalpha: *a\n", "- rank\n"] {
+        try fixture.write("recipe.yaml", text)
+        try fixture.expectFailure(
+          65, naming: ["recipe.yaml"], fixture.training(["--config", "recipe.yaml"]))
+      }
+      try fixture.expectFailure(64, naming: ["json"], fixture.training(["--set", "json=true"]))
     }
   }
 

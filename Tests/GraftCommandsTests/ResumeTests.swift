@@ -80,6 +80,79 @@ import Testing
     }
   }
 
+  /// The adapter of a resumed run is the checkpoint's, wherever it came from.
+  @Test func adapterFromAFileOrAnotherRun() throws {
+    try CommandFixture.with { fixture in
+      try fixture.write(
+        "peft.json",
+        #"{"peft_type": "LORA", "r": 3, "lora_alpha": 5, "lora_dropout": 0.2, "use_rslora": true, "#
+          + #""target_modules": ["q_proj", "down_proj"], "rank_pattern": {"down_proj": 2}}"#)
+      let train = [
+        "train", "--model", "model", "--data", "rows.jsonl", "--max-steps", "300", "--log-every",
+        "1", "--batch-size", "4", "--save-every", "5",
+      ]
+      for (name, more) in [
+        ("config", ["--adapter-config", "peft.json"]), ("adapter", ["--adapter", "whole"]),
+      ] {
+        if name == "config" {
+          let whole = try GraftProcess.run(
+            train + more + ["--output", "whole"], directory: fixture.directory)
+          #expect(whole.code == 0, "\(whole.errors)")
+          let recipe = try JSON.parse(fixture.bytes("whole/recipe.json"))
+          #expect(recipe["rank"]?.stringValue == "3" && recipe["rslora"]?.stringValue == "true")
+        } else {
+          _ = try GraftProcess.run(
+            train + more + ["--output", "whole2"], directory: fixture.directory)
+        }
+        let process = try start(fixture, train + more + ["--output", "run"], until: 10)
+        process.send(SIGTERM)
+        #expect(try process.wait().code == 75)
+        // What the run started from may be gone.
+        if name == "adapter" {
+          try FileManager.default.removeItem(atPath: fixture.path("whole"))
+          try FileManager.default.moveItem(
+            atPath: fixture.path("whole2"), toPath: fixture.path("whole"))
+        } else {
+          try FileManager.default.removeItem(atPath: fixture.path("peft.json"))
+        }
+        let result = try fixture.graft("train", "--resume", "run")
+        #expect(result.code == 0, "\(result.errors)")
+        try expectSame(fixture)
+        try FileManager.default.removeItem(atPath: fixture.path("run"))
+      }
+    }
+  }
+
+  /// A resume that is refused leaves the run as it was.
+  @Test func refusedResume() throws {
+    try CommandFixture.with { fixture in
+      try fixture.train(Self.recipe, output: "whole")
+      let process = try start(fixture, fixture.training(Self.recipe), until: 20)
+      process.send(SIGTERM)
+      #expect(try process.wait().code == 75)
+      try fixture.write("other.jsonl", CommandFixture.rows(9))
+      let before = try fixture.snapshot("run")
+      let checkpoints = try FileManager.default.contentsOfDirectory(
+        atPath: fixture.path("run/checkpoints")
+      ).sorted()
+      let newest = try #require(checkpoints.last)
+      for (code, name, more) in [
+        (Int32(64), "rank", ["--resume", "run", "--rank", "16"]),
+        (64, "target-modules", ["--resume", "run", "--target-modules", "q_proj"]),
+        (65, "data", ["--resume", "run", "--data", "other.jsonl"]),
+        (65, "data", ["--resume", "run", "--batch-size", "4"]),
+        (64, "checkpoint", ["--resume", "run/checkpoints/" + newest]),
+        (64, "elsewhere", ["--resume", "run", "--output", "elsewhere"]),
+      ] {
+        try fixture.expectFailure(code, naming: [name], ["train"] + more)
+        #expect(try fixture.snapshot("run") == before, "\(more)")
+      }
+      let result = try fixture.graft("train", "--resume", "run")
+      #expect(result.code == 0, "\(result.errors)")
+      try expectSame(fixture)
+    }
+  }
+
   @Test func movedRunAndChangedRecipe() throws {
     try CommandFixture.with { fixture in
       try fixture.train(Self.recipe, output: "whole")

@@ -51,6 +51,42 @@ import Testing
     }
   }
 
+  /// Answers do not depend on the batch they are written in.
+  @Test func generateInBatches() throws {
+    try CommandFixture.with { fixture in
+      let long = String(repeating: "x", count: 120)
+      let prompts = ["Hi", "Hi", long, "a b", "Hi", "Hello"]
+      try fixture.write(
+        "prompts.jsonl", prompts.map { "{\"prompt\": \"\($0)\"}\n" }.joined())
+      for sampling in [[], ["--sample", "--seed", "7"]] {
+        let answers = try ["1", "2", "6"].map { size in
+          let result = try GraftProcess.run(
+            [
+              "generate", "--model", "model", "--prompts", "prompts.jsonl", "--json",
+              "--max-new-tokens", "20", "--batch-size", size,
+            ] + sampling, directory: fixture.directory)
+          #expect(result.code == 0, "\(result.errors)")
+          return try JSON.parse(Data(result.output.utf8))["results"]?.arrayValue?.map { $0["ids"] }
+        }
+        #expect(answers[0] == answers[1] && answers[0] == answers[2])
+        let ids = answers[0]?.compactMap { $0?.arrayValue?.count } ?? []
+        #expect(ids.count == 6 && ids[2] <= 8)
+        // Equal prompts are answered alike by the best tokens, and differently by drawn ones.
+        #expect((answers[0]?[0] == answers[0]?[1]) == sampling.isEmpty)
+      }
+    }
+  }
+
+  @Test func tokenizeBothWays() throws {
+    try CommandFixture.with { fixture in
+      let ids = try fixture.graft("tokenize", "--model", "model", "--text", "h\u{e9}!").output
+      let text = try fixture.graft(
+        "tokenize", "--model", "model", "--decode", "--text", String(ids.dropLast())
+      ).output
+      #expect(text == "h\u{e9}!\n")
+    }
+  }
+
   @Test func quietAndHelp() throws {
     try CommandFixture.with { fixture in
       #expect(try fixture.train(["--quiet"]).errors == "")

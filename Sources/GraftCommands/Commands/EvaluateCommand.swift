@@ -43,14 +43,19 @@ enum EvaluateCommand: Verb {
     let records = try reader.readAll()
     let (model, _) = try source.model(adapter: arguments[ModelOptions.adapter])
     let style = arguments[promptStyle] ?? .plain
-    let size = max(1, arguments[batchSize] ?? 8)
+    let size = try SamplingOptions.count(arguments, batchSize, 1...1 << 24) ?? 8
+    let limit = model.configuration.maximumLength
+    let length = try SamplingOptions.count(arguments, maximumLength, 2...limit) ?? limit
+    guard !wanted.isEmpty else { throw UsageError("--metrics names no metric") }
     var result = JSONObject([("rows", .integer(records.count))])
     if wanted.contains("loss") || wanted.contains("perplexity") {
       let encoder = try ExampleEncoder(
         tokenizer: tokenizer,
-        maximumLength: arguments[maximumLength] ?? model.configuration.maximumLength,
+        maximumLength: length,
         trainsOnPrompt: arguments[trainOnPrompt], promptStyle: style)
-      let (examples, _) = try encoder.encode(records, file: path)
+      let (examples, report) = try encoder.encode(records, file: path)
+      if report.truncatedCount > 0 || report.droppedCount > 0 { console.log("\(report)") }
+      try source.check(examples, model.configuration)
       let loss = meanLoss(model, examples, batchSize: size)
       if wanted.contains("loss") { result["loss"] = .number(loss) }
       if wanted.contains("perplexity") { result["perplexity"] = .number(exp(loss)) }
@@ -98,14 +103,20 @@ enum EvaluateCommand: Verb {
           at: located.location, expected: "a row with an answer, for exact-match",
           actual: located.record.format.spelling)
       }
-      return (ids: try encoder.promptIDs(of: located), expected: answer)
+      let ids = try encoder.promptIDs(of: located)
+      do {
+        try model.check(ids, room: 1)
+      } catch {
+        throw DatasetError.conversation(at: located.location, reason: "\(error)")
+      }
+      return (ids: ids, expected: answer)
     }
     var result: [Answer] = []
     for start in stride(from: 0, to: pairs.count, by: size) {
       let part = pairs[start..<min(start + size, pairs.count)]
       let ids = part.map(\.ids)
       let written = try model.generate(
-        prompts: ids, maximumNewTokens: arguments[SamplingOptions.maximumNewTokens] ?? 128,
+        prompts: ids, maximumNewTokens: try SamplingOptions.newTokens(arguments),
         endOfTextIDs: ends)
       for (pair, answer) in zip(part, written) {
         result.append(

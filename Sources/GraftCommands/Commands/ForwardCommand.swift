@@ -1,6 +1,8 @@
 import Adapters
 import Checkpoints
 import CommandLineParsing
+import Foundation
+import JSONValues
 import Layers
 import Models
 import Tensors
@@ -12,9 +14,11 @@ enum ForwardCommand: Verb {
   static let output = Option<String>("output", default: nil, help: "Safetensors file to write.")
   static let gradients = Flag("gradients", help: "Write grad.<key> of every trainable tensor too.")
 
+  static let json = Flag("json", help: "Print one JSON object.")
+
   static let specification = CommandSpecification(
     name: "forward", summary: "Compute logits, loss and gradients of given token ids",
-    options: [input, output, gradients] + ModelOptions.all)
+    options: [input, output, gradients, json] + ModelOptions.all)
 
   static func run(_ arguments: ParsedArguments, _ console: Console) throws -> ExitCode {
     try arguments.require(ModelOptions.model, input, output)
@@ -41,7 +45,14 @@ enum ForwardCommand: Verb {
       }
     }
     results.append(("logits", withoutGradients { model.logits(batch.input).to(.float32) }))
+    try FileManager.default.makeParent(of: target)
     try SafetensorsWriter.save(target, tensors: results)
+    if arguments[json] {
+      console.write([
+        "output": .string(target), "tensors": .array(results.map { .string($0.name) }),
+        "loss": results.first { $0.name == "loss" }.map { .number($0.tensor.item()) } ?? .null,
+      ])
+    }
     return .done
   }
 }

@@ -26,6 +26,23 @@ enum SamplingOptions {
     maximumNewTokens, sample, temperature, topK, topP, seed,
   ]
 
+  /// A whole number in a range.
+  static func count(
+    _ arguments: ParsedArguments, _ option: Option<Int>, _ range: ClosedRange<Int>
+  ) throws -> Int? {
+    guard let value = arguments[option] else { return nil }
+    guard range.contains(value) else {
+      throw UsageError(
+        "--\(option.name) is \(value), expected \(range.lowerBound) to \(range.upperBound)")
+    }
+    return value
+  }
+
+  /// How many tokens may be written.
+  static func newTokens(_ arguments: ParsedArguments) throws -> Int {
+    try count(arguments, maximumNewTokens, 1...1 << 30) ?? 128
+  }
+
   static func configuration(_ arguments: ParsedArguments) throws -> SamplingConfiguration {
     let (warmth, k, p) = (arguments[temperature], arguments[topK], arguments[topP])
     if let warmth, warmth < 0 { throw UsageError("--temperature must not be negative") }
@@ -66,27 +83,19 @@ enum GenerateCommand: Verb {
     let sampling = try SamplingOptions.configuration(arguments)
     let source = try ModelSource(arguments)
     let tokenizer = try source.tokenizer()
-    var texts: [String] = []
-    if let path = arguments[prompts] {
-      var reader = try RecordReader(path: path, allowsPromptOnly: true)
-      texts = try reader.readAll().map { try PromptText.prompt(of: $0) }
-    } else {
-      texts = given
-    }
-    let style: ExampleEncoder.PromptStyle =
-      arguments[chat] != nil ? .chat : arguments[promptStyle] ?? .plain
-    let encoded = try texts.map { try PromptText.ids($0, style: style, tokenizer) }
+    let limit = try AutoModelForCausalLM.configuration(of: source.directory).maximumLength
+    let (texts, encoded) = try encodedPrompts(arguments, tokenizer, limit)
+    let newTokens = try SamplingOptions.newTokens(arguments)
+    let size = try SamplingOptions.count(arguments, batchSize, 1...1 << 24) ?? 1
     let (model, _) = try source.model(adapter: arguments[ModelOptions.adapter])
     let ends = source.endOfTextIDs(model.configuration)
     let streams = texts.count == 1 && !arguments[json]
     var decoder = tokenizer.streamingDecoder(skipSpecialTokens: true)
     var results: [[Int]] = []
-    let size = max(1, arguments[batchSize] ?? 1)
     for start in stride(from: 0, to: encoded.count, by: size) {
       results += try model.generate(
         prompts: Array(encoded[start..<min(start + size, encoded.count)]),
-        maximumNewTokens: arguments[SamplingOptions.maximumNewTokens] ?? 128, sampling: sampling,
-        endOfTextIDs: ends
+        maximumNewTokens: newTokens, sampling: sampling, endOfTextIDs: ends, firstRow: start
       ) { _, token in
         if streams { console.write(decoder.append(token)) }
         return true
@@ -110,31 +119,42 @@ enum GenerateCommand: Verb {
     }
     return .done
   }
-}
 
-/// Prompts as text and as ids.
-enum PromptText {
-  static func prompt(of located: LocatedRecord) throws -> String {
-    switch located.record {
-    case .prompt(let prompt), .promptCompletion(let prompt, _): return prompt
-    case .text(let text): return text
-    default:
-      throw DatasetError.incompatibleFormat(
-        at: located.location, expected: "a row with a prompt",
-        actual: located.record.format.spelling)
+  /// The prompts as text and as ids.
+  private static func encodedPrompts(
+    _ arguments: ParsedArguments, _ tokenizer: Tokenizer, _ limit: Int
+  ) throws -> ([String], [[Int]]) {
+    let isChat = arguments[chat] != nil
+    let encoder = try ExampleEncoder(
+      tokenizer: tokenizer, maximumLength: max(2, limit),
+      promptStyle: isChat ? .chat : arguments[promptStyle] ?? .plain)
+    if let path = arguments[prompts] {
+      var reader = try RecordReader(path: path, allowsPromptOnly: true)
+      let records = try reader.readAll()
+      let ids = try records.map { try encoder.promptIDs(of: $0) }
+      for (located, ids) in zip(records, ids) where ids.count >= limit {
+        throw DatasetError.conversation(
+          at: located.location,
+          reason: "\(ids.count) tokens leave no room below the model's limit of \(limit)")
+      }
+      return (zip(records, ids).map { question(of: $0.record, ids: $1, tokenizer) }, ids)
     }
+    let text = arguments[prompt] ?? arguments[chat] ?? ""
+    guard isChat || arguments[promptStyle] == .chat else {
+      return ([text], [tokenizer.encode(text)])
+    }
+    let place = RecordLocation(file: isChat ? "--chat" : "--prompt", line: 1)
+    return ([text], [try encoder.promptIDs(of: LocatedRecord(.prompt(text), at: place))])
   }
 
-  static func ids(
-    _ text: String, style: ExampleEncoder.PromptStyle, _ tokenizer: Tokenizer
-  ) throws -> [Int] {
-    guard style == .chat else { return tokenizer.encode(text) }
-    guard let source = tokenizer.chatTemplateSource else {
-      throw UsageError("the model has no chat template")
+  /// What a record asks, as it stands in the file where that is one text.
+  private static func question(
+    of record: DatasetRecord, ids: [Int], _ tokenizer: Tokenizer
+  ) -> String {
+    switch record {
+    case .prompt(let prompt), .promptCompletion(let prompt, _): prompt
+    case .text(let text): text
+    default: tokenizer.decode(ids)
     }
-    let rendered = try ChatTemplate(source: source).render(
-      messages: [["role": "user", "content": .string(text)]], addGenerationPrompt: true,
-      specialTokens: tokenizer.specialTokens.map { ($0.name, $0.token) })
-    return tokenizer.encode(rendered, addSpecialTokens: false)
   }
 }

@@ -1,3 +1,4 @@
+import Adapters
 import Checkpoints
 import CommandLineParsing
 import Foundation
@@ -17,7 +18,7 @@ enum InspectCommand: Verb {
     options: [spectrum, json], positionals: [path])
 
   static func run(_ arguments: ParsedArguments, _ console: Console) throws -> ExitCode {
-    let path = arguments.positional(path) ?? ""
+    let path = try ModelSource.directory(of: arguments.positional(path) ?? "")
     var isDirectory: ObjCBool = false
     guard FileManager.default.fileExists(atPath: path, isDirectory: &isDirectory) else {
       throw CheckpointError.missing(path: path)
@@ -35,7 +36,8 @@ enum InspectCommand: Verb {
         "shape": .array(entry.shape.map(JSON.integer)),
       ])
     }
-    let spectra = arguments[spectrum] ? try spectra(files) : []
+    let spectra =
+      arguments[spectrum] ? try spectra(files, adapterConfiguration(configuration, path)) : []
     if arguments[json] {
       var object = JSONObject([
         ("path", .string(path)), ("kind", .string(kind)), ("tensors", .array(rows)),
@@ -77,6 +79,12 @@ enum InspectCommand: Verb {
     return points.count > 1 ? LossChart().text(of: points) : nil
   }
 
+  /// The configuration of an adapter, which says how its updates are scaled.
+  private static func adapterConfiguration(_ json: JSON?, _ path: String) throws -> LoRAConfig? {
+    guard let json, json["peft_type"] != nil else { return nil }
+    return try LoRAConfig(json: json, path: path)
+  }
+
   private static func contents(
     ofDirectory path: String
   ) throws -> (String, [SafetensorsFile], JSON?) {
@@ -93,21 +101,26 @@ enum InspectCommand: Verb {
     return ("model", try SafetensorsCheckpoint(directory: path).files, configuration)
   }
 
-  /// Singular values of B A for each pair, without the product: QR of both, then a small SVD.
+  /// Singular values of each update s B A, without the product: QR of both, then a small SVD.
   private static func spectra(
-    _ files: [SafetensorsFile]
+    _ files: [SafetensorsFile], _ configuration: LoRAConfig?
   ) throws -> [(name: String, values: [Double])] {
     var result: [(name: String, values: [Double])] = []
     for file in files {
       for entry in file.entries where entry.name.hasSuffix(".lora_A.weight") {
         let stem = String(entry.name.dropLast(".lora_A.weight".count))
         guard let other = file[stem + ".lora_B.weight"] else { continue }
+        let scale = try configuration?.scale(ofLayer: stem, rank: entry.shape[0]) ?? 1
         let a = try file.tensor(entry).to(.float64)  // [rank, in]
         let b = try file.tensor(other).to(.float64)  // [out, rank]
+        guard a.isAllFinite, b.isAllFinite else {
+          throw CheckpointError.mismatch(
+            path: file.path, what: stem, expected: "numbers", actual: "NaN or infinities")
+        }
         let left = b.qrDecomposition().r
         let right = a.transposed().qrDecomposition().r
         let values = left.matrixProduct(right.transposed()).singularValueDecomposition().s
-        result.append((stem, values.array(of: Double.self)))
+        result.append((stem, values.array(of: Double.self).map { $0 * scale }))
       }
     }
     return result

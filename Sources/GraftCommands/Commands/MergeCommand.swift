@@ -18,11 +18,12 @@ enum MergeCommand: Verb {
   static let safe = Flag(
     "safe", default: true, help: "Refuse to write weights that are not finite.")
 
+  static let json = Flag("json", help: "Print one JSON object.")
+
   static let specification = CommandSpecification(
     name: "merge", summary: "Write a model with adapters added to its weights",
     options: [
-      adapters, output, dtype, safe, ModelOptions.model, ModelOptions.precision,
-      ModelOptions.device, ModelOptions.threads,
+      adapters, output, dtype, safe, json, ModelOptions.model, ModelOptions.threads,
     ])
 
   static func run(_ arguments: ParsedArguments, _ console: Console) throws -> ExitCode {
@@ -35,6 +36,7 @@ enum MergeCommand: Verb {
       let peft = try PeftModel.fromPretrained(model, path)
       try peft.mergeAndUnload(safely: arguments[safe])
     }
+    try FileManager.default.makeParent(of: directory)
     let target = try AtomicDirectory(path: directory)
     try copyCompanions(from: source.directory, to: target.temporaryPath)
     let untied =
@@ -45,14 +47,25 @@ enum MergeCommand: Verb {
     for (path, parameter) in model.parameters() {
       // A tied head is written once, as the embeddings.
       if path == "lm_head.weight" && !untied && model.configuration.tiesEmbeddings { continue }
-      tensors.append((path, chosen.map { parameter.value.to($0) } ?? parameter.value))
+      let written = chosen.map { parameter.value.to($0) } ?? parameter.value
+      guard !arguments[safe] || written.isAllFinite else {
+        throw AdapterError.notFinite(module: path, adapter: paths.joined(separator: ", "))
+      }
+      tensors.append((path, written))
     }
     try SafetensorsWriter.save(target.path(of: "model.safetensors"), tensors: tensors)
     try writeConfiguration(
       from: source.directory, to: target.path(of: "config.json"), dtype: chosen,
       untied: untied && model.configuration.tiesEmbeddings)
     try target.commit()
-    console.write("\(directory): \(tensors.count) tensors\n")
+    if arguments[json] {
+      console.write([
+        "output": .string(directory), "tensors": .integer(tensors.count),
+        "parameters": .integer(tensors.reduce(0) { $0 + $1.tensor.count }),
+      ])
+    } else {
+      console.write("\(directory): \(tensors.count) tensors\n")
+    }
     return .done
   }
 

@@ -6,7 +6,8 @@ import Tokenizers
 
 /// `graft tokenize`.
 enum TokenizeCommand: Verb {
-  static let model = Option<String>("model", default: nil, help: "Directory with tokenizer.json.")
+  static let model = Option<String>(
+    "model", default: nil, help: "Directory with tokenizer.json, GGUF file or hub name.")
   static let text = Option<String>("text", default: nil, help: "Text, or ids with --decode.")
   static let file = Option<String>(
     "file", default: nil, help: "File, one text or row of ids a line.")
@@ -20,7 +21,8 @@ enum TokenizeCommand: Verb {
     options: [model, text, file, decode, special, json])
 
   static func run(_ arguments: ParsedArguments, _ console: Console) throws -> ExitCode {
-    let tokenizer = try Tokenizer(directory: try arguments.value(model))
+    let tokenizer = try Tokenizer(
+      directory: try ModelSource.directory(of: try arguments.value(model)))
     let document = TokenizationDocument(tokenizer)
     let data: Data
     switch (arguments[text], arguments[file]) {

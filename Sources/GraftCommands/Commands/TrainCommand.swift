@@ -39,10 +39,11 @@ enum TrainCommand: Verb {
     let (examples, report) = try encoder.encode(path: recipe.arguments.value(TrainOptions.data))
     let evaluation =
       try recipe.arguments[TrainOptions.evalData].map { try encoder.encode(path: $0).examples }
-    let model = try adapted(source, recipe.arguments, options.seed)
+    let (model, configuration) = try adapted(source, recipe, options.seed)
+    try source.check(examples + (evaluation ?? []), model.base.configuration)
+    try settle(&recipe, configuration)
 
     try recipe.prepareDirectory()
-    try recipe.save()
     let trainer = try Trainer(
       model: model, examples: examples, evaluation: evaluation ?? [], options: options,
       directory: recipe.directory, recipe: recipe.json)
@@ -51,7 +52,11 @@ enum TrainCommand: Verb {
     if recipe.arguments[TrainOptions.reportTo] == .tensorboard {
       trainer.tensorBoard = try TensorBoardLog(directory: recipe.directory)
     }
-    trainer.onStart = { progress.start($0, isResumed: recipe.isResumed) }
+    let ready = recipe
+    trainer.onStart = { step in
+      try ready.save()
+      progress.start(step, isResumed: ready.isResumed)
+    }
     trainer.onStep = progress.step
     trainer.onEvaluation = progress.evaluation
     trainer.shouldStop = { StopSignal.wasCaught }
@@ -66,6 +71,12 @@ enum TrainCommand: Verb {
   ) -> ExitCode {
     switch outcome {
     case .stopped(let step):
+      if asJSON {
+        console.write([
+          "output": .string(directory), "steps": .integer(step), "stopped": true,
+          "peak_memory_bytes": .integer(PeakMemory.bytes),
+        ])
+      }
       console.log("stopped after step \(step); go on with: graft train --resume \(directory)")
       return .stoppedWithCheckpoint
     case .finished(let steps, let loss):
@@ -103,14 +114,32 @@ enum TrainCommand: Verb {
     return wanted
   }
 
+  /// The adapter of the newest checkpoint, the one to go on with, or a new one.
   private static func adapted(
-    _ source: ModelSource, _ arguments: ParsedArguments, _ seed: UInt64
-  ) throws -> PeftModel {
+    _ source: ModelSource, _ recipe: TrainRecipe, _ seed: UInt64
+  ) throws -> (PeftModel, LoRAConfig?) {
     let base = try source.model()
-    if let path = arguments[ModelOptions.adapter] {
-      return try PeftModel.fromPretrained(base, path, trainable: true, seed: seed)
+    let checkpoint = recipe.isResumed ? latestCheckpoint(ofRun: recipe.directory) : nil
+    if let path = checkpoint ?? recipe.arguments[ModelOptions.adapter] {
+      return (try PeftModel.fromPretrained(base, path, trainable: true, seed: seed), nil)
     }
-    return try PeftModel(base, try configuration(arguments), seed: seed)
+    let configuration = try configuration(recipe.arguments)
+    return (try PeftModel(base, configuration, seed: seed), configuration)
+  }
+
+  /// Writes what `--adapter-config` says into the recipe, where the command line said nothing.
+  private static func settle(_ recipe: inout TrainRecipe, _ configuration: LoRAConfig?) throws {
+    guard let configuration, recipe.arguments[TrainOptions.adapterConfig] != nil else { return }
+    try recipe.settle("rank", "\(configuration.rank)")
+    try recipe.settle("alpha", "\(configuration.alpha)")
+    try recipe.settle("dropout", "\(configuration.dropout)")
+    try recipe.settle("bias", configuration.bias.rawValue)
+    try recipe.settle("rslora", "\(configuration.usesRankStabilization)")
+    switch configuration.targetModules {
+    case .names(let names): try recipe.settle("target-modules", names.joined(separator: ","))
+    case .pattern(let pattern): try recipe.settle("target-modules", pattern)
+    case .allLinear, nil: break
+    }
   }
 
   /// `--adapter-config` with what the command line or the recipe says over it.
@@ -124,7 +153,7 @@ enum TrainCommand: Verb {
     if decides("dropout") { config.dropout = try arguments.value(TrainOptions.dropout) }
     if decides("bias") { config.bias = try arguments.value(TrainOptions.bias) }
     if decides("rslora") { config.usesRankStabilization = arguments[TrainOptions.rsLoRA] }
-    if decides("target-modules") {
+    if decides("target-modules"), path == nil || arguments.isGiven("target-modules") {
       config.targetModules = TargetModules(try arguments.value(TrainOptions.targetModules))
     }
     if let names = arguments[TrainOptions.modulesToSave] {

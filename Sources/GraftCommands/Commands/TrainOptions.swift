@@ -133,7 +133,7 @@ enum TrainOptions {
     options.warmupSteps = arguments[warmupSteps]
     options.warmupRatio = try arguments.value(warmupRatio)
     let norm = try arguments.value(maximumNorm)
-    options.maximumGradientNorm = norm > 0 ? norm : nil
+    options.maximumGradientNorm = norm == 0 ? nil : norm
     options.packs = arguments[packing]
     options.maximumLength = arguments[maximumLength] ?? options.maximumLength
     options.groupsByLength = arguments[groupByLength]
