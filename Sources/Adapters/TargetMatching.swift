@@ -19,6 +19,7 @@ struct TargetMatching {
   ///   - configuration: What is meant.
   ///   - isStrict: Whether every name of a list must match something; PEFT is silent about those that
   ///     do not, so that its files may have some.
+  /// - Returns: Paths in the order of the model.
   /// - Throws: ``AdapterError`` when nothing matches, or some name does not and that is strict.
   func targets(
     of configuration: LoRAConfig, isStrict: Bool
