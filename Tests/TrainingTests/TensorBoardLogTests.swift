@@ -4,9 +4,8 @@ import Testing
 import Training
 
 @Suite struct TensorBoardLogTests {
-  /// The bytes that the Python package tensorboard 2.20 reads back as loss 0.5 at step 300.
-  ///
-  /// scripts/interop/cli.py lets that package read a whole run.
+  /// Lengths and fields of the records; scripts/interop/training.py lets the Python package read a
+  /// whole run, checksums included.
   @Test func records() throws {
     try withTemporaryDirectory { directory in
       let time = Date(timeIntervalSince1970: 2)

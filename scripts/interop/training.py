@@ -102,12 +102,29 @@ def compare(report, options, label, base, rate, targets):
                   worst(load_file(work / "trained" / name), load_file(work / "peer" / name)), WEIGHTS)
 
 
+def tensorboard(report, options, base):
+    """The package tensorboard reads the curves of a run, step by step."""
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+    work = options.work / "tensorboard"
+    options.graft.run(
+        "train", "--model", base, "--data", write_rows(options.work / "curve.jsonl", completion_rows(8)),
+        "--output", work, "--max-steps", 5, "--batch-size", 2, "--max-length", 128, "--log-every", 1,
+        "--report-to", "tensorboard")
+    events = EventAccumulator(str(work))
+    events.Reload()
+    curve = {event.step: event.value for event in events.Scalars("train/loss")}
+    rows = {row["step"]: row["loss"] for row in read_metrics(work)}
+    difference = max(abs(curve[step] - rows[step]) for step in rows) if curve.keys() == rows.keys() else float("inf")
+    report.within(f"TensorBoard's curve of {len(curve)} steps", (difference, f"{curve}, not {rows}"), 1e-6)
+
+
 def main():
     options = arguments(__doc__)
     report = Report("training")
     tiny = tiny_with_tokenizer(options.work / "tiny-base", options.smollm2)
     report.case("tiny", compare, report, options, "tiny", tiny, 1e-2, "all-linear")
     report.case("SmolLM2", compare, report, options, "SmolLM2", options.smollm2, 1e-3, ["q_proj", "v_proj"])
+    report.case("TensorBoard", tensorboard, report, options, tiny)
     report.finish()
 
 
