@@ -84,6 +84,21 @@ void graft_dequantize_4bit(int32_t kind, const uint8_t *_Nonnull bytes,
                            const float *_Nonnull absmax, int64_t count, int64_t block_size,
                            int64_t first, int64_t end, int32_t type, void *_Nonnull y);
 
+// ---- Rows of 8-bit whole numbers -------------------------------------------------------------
+
+// Rows first..<end of a matrix: scale[r] = max |x|, codes = x * (127 / scale) rounded to nearest,
+// ties to even, in -127 ... 127. With a threshold above 0, numbers with |x| >= threshold are outliers:
+// they do not count for the scale, get code 0, and set outlier[column] to 1 (never back to 0; several
+// calls may share it). Where the scale is 0, infinite or NaN all codes of the row are 0.
+void graft_quantize_rows(const void *_Nonnull x, int32_t type, int64_t columns, float threshold,
+                         int64_t first, int64_t end, int8_t *_Nonnull codes,
+                         float *_Nonnull scale, uint8_t *_Nullable outlier);
+
+// y = code * scale[row] * (1 / 127) in float32, rounded once to the type.
+void graft_dequantize_rows(const int8_t *_Nonnull codes, const float *_Nonnull scale,
+                           int64_t columns, int64_t first, int64_t end, int32_t type,
+                           void *_Nonnull y);
+
 #ifdef __cplusplus
 }
 #endif

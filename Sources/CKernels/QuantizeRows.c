@@ -1,0 +1,144 @@
+// Rows of 8-bit whole numbers, with outliers left out.
+#include <math.h>
+#include <string.h>
+
+#include "Block.h"
+#include "Conversion.h"
+#include "InstructionSet.h"
+
+// The largest magnitude below the threshold as bits, NaN above all; outliers are marked.
+static uint32_t scan_scalar(const float *x, int64_t count, float threshold, uint32_t largest,
+                            uint8_t *outlier) {
+  for (int64_t i = 0; i < count; ++i) {
+    float magnitude = fabsf(x[i]);
+    uint32_t bits;
+    memcpy(&bits, &magnitude, sizeof bits);
+    if (threshold > 0 && magnitude >= threshold) {
+      // Rows are done on several threads; all write the same.
+      if (outlier != NULL) __atomic_store_n(outlier + i, 1, __ATOMIC_RELAXED);
+    } else if (bits > largest) {
+      largest = bits;
+    }
+  }
+  return largest;
+}
+
+static void round_scalar(const float *x, int64_t count, float threshold, float factor,
+                         int8_t *codes) {
+  for (int64_t i = 0; i < count; ++i) {
+    bool out = threshold > 0 && fabsf(x[i]) >= threshold;
+    codes[i] = out || factor == 0 ? 0 : (int8_t)rintf(x[i] * factor);
+  }
+}
+
+#ifdef GRAFT_X86
+TARGET_AVX512 static int64_t scan_avx512(const float *x, int64_t count, float threshold,
+                                         uint32_t *largest, uint8_t *outlier) {
+  const __m512 limit = _mm512_set1_ps(threshold > 0 ? threshold : INFINITY);
+  __m512i most = _mm512_set1_epi32((int32_t)*largest);
+  int64_t i = 0;
+  for (; i + 16 <= count; i += 16) {
+    __m512 magnitude = _mm512_abs_ps(_mm512_loadu_ps(x + i));
+    __mmask16 out = threshold > 0 ? _mm512_cmp_ps_mask(magnitude, limit, _CMP_GE_OQ) : 0;
+    most = _mm512_mask_max_epu32(most, (__mmask16)~out, most, _mm512_castps_si512(magnitude));
+    if (out != 0 && outlier != NULL) {
+      for (int lane = 0; lane < 16; ++lane) {
+        if (out >> lane & 1) __atomic_store_n(outlier + i + lane, 1, __ATOMIC_RELAXED);
+      }
+    }
+  }
+  *largest = _mm512_reduce_max_epu32(most);
+  return i;
+}
+
+TARGET_AVX512 static int64_t round_avx512(const float *x, int64_t count, float threshold,
+                                          float factor, int8_t *codes) {
+  const __m512 limit = _mm512_set1_ps(threshold), scale = _mm512_set1_ps(factor);
+  int64_t i = 0;
+  for (; i + 16 <= count; i += 16) {
+    __m512 v = _mm512_loadu_ps(x + i);
+    __mmask16 in = 0xFFFF;
+    if (threshold > 0) in = _mm512_cmp_ps_mask(_mm512_abs_ps(v), limit, _CMP_NGE_UQ);
+    __m512i code = _mm512_maskz_cvtps_epi32(in, _mm512_mul_ps(v, scale));
+    _mm_storeu_si128((__m128i *)(codes + i), _mm512_cvtsepi32_epi8(code));
+  }
+  return i;
+}
+
+TARGET_AVX2 static int64_t round_avx2(const float *x, int64_t count, float threshold, float factor,
+                                      int8_t *codes) {
+  const __m256 limit = _mm256_set1_ps(threshold), scale = _mm256_set1_ps(factor);
+  const __m256 sign = _mm256_set1_ps(-0.0f);
+  int64_t i = 0;
+  for (; i + 8 <= count; i += 8) {
+    __m256 v = _mm256_loadu_ps(x + i);
+    __m256i code = _mm256_cvtps_epi32(_mm256_mul_ps(v, scale));
+    if (threshold > 0) {
+      __m256 in = _mm256_cmp_ps(_mm256_andnot_ps(sign, v), limit, _CMP_NGE_UQ);
+      code = _mm256_and_si256(code, _mm256_castps_si256(in));
+    }
+    __m128i words = _mm_packs_epi32(_mm256_castsi256_si128(code), _mm256_extracti128_si256(code, 1));
+    _mm_storel_epi64((__m128i *)(codes + i), _mm_packs_epi16(words, words));
+  }
+  return i;
+}
+#endif
+
+static uint32_t scan(const float *x, int64_t count, float threshold, uint32_t largest,
+                     uint8_t *outlier) {
+  int64_t i = 0;
+#ifdef GRAFT_X86
+  if (graft_instruction_set() == GRAFT_AVX512) {
+    i = scan_avx512(x, count, threshold, &largest, outlier);
+  }
+#endif
+  return scan_scalar(x + i, count - i, threshold, largest, outlier == NULL ? NULL : outlier + i);
+}
+
+static void round_all(const float *x, int64_t count, float threshold, float factor, int8_t *codes) {
+  int64_t i = 0;
+#ifdef GRAFT_X86
+  if (factor != 0) {
+    int32_t set = graft_instruction_set();
+    if (set == GRAFT_AVX512) i = round_avx512(x, count, threshold, factor, codes);
+    else if (set == GRAFT_AVX2) i = round_avx2(x, count, threshold, factor, codes);
+  }
+#endif
+  round_scalar(x + i, count - i, threshold, factor, codes + i);
+}
+
+void graft_quantize_rows(const void *x, int32_t type, int64_t columns, float threshold,
+                         int64_t first, int64_t end, int8_t *codes, float *scale,
+                         uint8_t *outlier) {
+  float buffer[GRAFT_CHUNK];
+  for (int64_t row = first; row < end; ++row) {
+    int64_t start = row * columns;
+    uint32_t largest = 0;
+    for (int64_t done = 0; done < columns; done += GRAFT_CHUNK) {
+      int64_t some = columns - done < GRAFT_CHUNK ? columns - done : GRAFT_CHUNK;
+      const float *values = graft_load(x, type, start + done, some, buffer);
+      largest = scan(values, some, threshold, largest, outlier == NULL ? NULL : outlier + done);
+    }
+    memcpy(scale + row, &largest, sizeof largest);
+    float factor = 127.0f / scale[row];
+    bool usable = scale[row] > 0 && isfinite(scale[row]) && isfinite(factor);
+    for (int64_t done = 0; done < columns; done += GRAFT_CHUNK) {
+      int64_t some = columns - done < GRAFT_CHUNK ? columns - done : GRAFT_CHUNK;
+      const float *values = graft_load(x, type, start + done, some, buffer);
+      round_all(values, some, threshold, usable ? factor : 0, codes + start + done);
+    }
+  }
+}
+
+void graft_dequantize_rows(const int8_t *codes, const float *scale, int64_t columns, int64_t first,
+                           int64_t end, int32_t type, void *y) {
+  float buffer[GRAFT_CHUNK];
+  for (int64_t row = first; row < end; ++row) {
+    for (int64_t done = 0; done < columns; done += GRAFT_CHUNK) {
+      int64_t some = columns - done < GRAFT_CHUNK ? columns - done : GRAFT_CHUNK;
+      const int8_t *source = codes + row * columns + done;
+      for (int64_t i = 0; i < some; ++i) buffer[i] = source[i] * scale[row] * (1.0f / 127);
+      graft_store(buffer, type, row * columns + done, some, y);
+    }
+  }
+}
