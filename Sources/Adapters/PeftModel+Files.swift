@@ -38,19 +38,22 @@ extension PeftModel {
   ///   - adapterName: The name it gets here.
   ///   - trainable: Whether training goes on.
   ///   - seed: Start of the random numbers of dropout.
+  ///   - dropout: Share of dropped inputs in training; nil for what the file says.
   /// - Returns: The model with the adapter, which acts.
   /// - Throws: ``AdapterError``, `CheckpointError` or `JSONError` when the directory is not such an
   ///   adapter or was made for another model.
   public static func fromPretrained(
     _ base: DecoderForCausalLM, _ directory: String, adapterName: String = "default",
-    trainable: Bool = false, seed: UInt64 = 0
+    trainable: Bool = false, seed: UInt64 = 0, dropout: Double? = nil
   ) throws -> PeftModel {
-    let file = try AdapterFile(directory)
-    let model = try file.naming {
+    var file = try AdapterFile(directory)
+    if let dropout { file.configuration.dropout = dropout }
+    let opened = file
+    let model = try opened.naming {
       () throws(AdapterError) in
-      try PeftModel(base, file.configuration, adapterName, seed: seed, isStrict: false)
+      try PeftModel(base, opened.configuration, adapterName, seed: seed, isStrict: false)
     }
-    try model.load(file, into: adapterName)
+    try model.load(opened, into: adapterName)
     try model.setAdapter([adapterName], trainable: trainable)
     return model
   }
@@ -119,7 +122,7 @@ extension PeftModel {
 /// The two files of an adapter directory.
 private struct AdapterFile {
   let path: String
-  let configuration: LoRAConfig
+  var configuration: LoRAConfig
   let weights: SafetensorsFile
 
   /// Runs `body`; what is wrong with a field is then wrong with this file.

@@ -97,15 +97,9 @@ struct TrainRecipe {
     }
   }
 
-  /// An adapter to go on with has its own shape; options that say otherwise are a mistake.
+  /// An adapter to go on with is not written over.
   private static func checkAdapter(_ given: ParsedArguments) throws {
     guard given.isGiven("adapter") else { return }
-    let ignored = adapterOptions.filter { $0 != "adapter" && $0 != "method" && given.isGiven($0) }
-    guard ignored.isEmpty else {
-      throw UsageError(
-        ignored.map { "--" + $0 }.joined(separator: ", ") + " cannot be given with --adapter, "
-          + "which has its own")
-    }
     if let output = given[TrainOptions.output], let adapter = given[ModelOptions.adapter],
       absolute(output) == absolute(adapter)
     {

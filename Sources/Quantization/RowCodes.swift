@@ -9,7 +9,7 @@ public import Tensors
 ///
 /// - Note: Source: Dettmers et al. 2022, arXiv 2208.07339, with the inclusive test of bitsandbytes.
 public struct RowCodes {
-  /// int8 `[rows, columns]`, in -127 ... 127.
+  /// The whole numbers, int8 `[rows, columns]`, from -127 to 127.
   public let codes: Tensor
   /// The largest magnitude of each row, float32 `[rows]`.
   public let scales: Tensor

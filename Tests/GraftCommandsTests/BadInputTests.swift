@@ -175,7 +175,12 @@ import Testing
       }
       try fixture.write("run/adapter_config.json", config)
       try fixture.expectFailure(
-        64, naming: ["--rank", "--adapter"], fixture.training(["--adapter", "run"], output: "new"))
+        64, naming: ["--rank", "run", "4"],
+        fixture.training(["--adapter", "run", "--rank", "5"], output: "new"))
+      // What agrees may be said, and dropout may be another.
+      try fixture.train(["--adapter", "run", "--rank", "4", "--dropout", "0.1"], output: "new")
+      let recipe = try JSON.parse(fixture.bytes("new/recipe.json"))
+      #expect(recipe["rank"]?.stringValue == "4" && recipe["dropout"]?.stringValue == "0.1")
     }
   }
 

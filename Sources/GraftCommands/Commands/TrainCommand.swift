@@ -39,9 +39,9 @@ enum TrainCommand: Verb {
     let (examples, report) = try encoder.encode(path: recipe.arguments.value(TrainOptions.data))
     let evaluation =
       try recipe.arguments[TrainOptions.evalData].map { try encoder.encode(path: $0).examples }
-    let (model, configuration) = try adapted(source, recipe, options.seed)
+    let model = try adapted(source, recipe, given, options.seed)
     try source.check(examples + (evaluation ?? []), model.base.configuration)
-    try settle(&recipe, configuration)
+    if !recipe.isResumed { try settle(&recipe, model) }
 
     try recipe.prepareDirectory()
     let trainer = try Trainer(
@@ -116,20 +116,47 @@ enum TrainCommand: Verb {
 
   /// The adapter of the newest checkpoint, the one to go on with, or a new one.
   private static func adapted(
-    _ source: ModelSource, _ recipe: TrainRecipe, _ seed: UInt64
-  ) throws -> (PeftModel, LoRAConfig?) {
+    _ source: ModelSource, _ recipe: TrainRecipe, _ given: ParsedArguments, _ seed: UInt64
+  ) throws -> PeftModel {
     let base = try source.model()
-    let checkpoint = recipe.isResumed ? latestCheckpoint(ofRun: recipe.directory) : nil
-    if let path = checkpoint ?? recipe.arguments[ModelOptions.adapter] {
-      return (try PeftModel.fromPretrained(base, path, trainable: true, seed: seed), nil)
+    if recipe.isResumed, let path = latestCheckpoint(ofRun: recipe.directory) {
+      return try PeftModel.fromPretrained(base, path, trainable: true, seed: seed)
     }
-    let configuration = try configuration(recipe.arguments)
-    return (try PeftModel(base, configuration, seed: seed), configuration)
+    guard let path = recipe.arguments[ModelOptions.adapter] else {
+      return try PeftModel(base, try configuration(recipe.arguments), seed: seed)
+    }
+    let model = try PeftModel.fromPretrained(
+      base, path, trainable: true, seed: seed,
+      dropout: given.isGiven("dropout") ? given[TrainOptions.dropout] : nil)
+    for (_, configuration) in model.configurations {
+      try checkAgreement(given, configuration, path)
+    }
+    return model
   }
 
-  /// Writes what `--adapter-config` says into the recipe, where the command line said nothing.
-  private static func settle(_ recipe: inout TrainRecipe, _ configuration: LoRAConfig?) throws {
-    guard let configuration, recipe.arguments[TrainOptions.adapterConfig] != nil else { return }
+  /// An adapter to go on with has its own shape; options that say otherwise are a mistake.
+  private static func checkAgreement(
+    _ given: ParsedArguments, _ configuration: LoRAConfig, _ path: String
+  ) throws {
+    let own = [
+      ("rank", given[TrainOptions.rank] == configuration.rank, "\(configuration.rank)"),
+      ("alpha", given[TrainOptions.alpha] == configuration.alpha, "\(configuration.alpha)"),
+      ("bias", given[TrainOptions.bias] == configuration.bias, configuration.bias.rawValue),
+      (
+        "rslora", given[TrainOptions.rsLoRA] == configuration.usesRankStabilization,
+        "\(configuration.usesRankStabilization)"
+      ), ("adapter-config", false, "its own"),
+    ]
+    for (name, agrees, value) in own where given.isGiven(name) && !agrees {
+      throw UsageError("--\(name): the adapter \(path) has \(value), which cannot be changed")
+    }
+  }
+
+  /// Writes what an adapter's file says into the recipe, where the command line said nothing.
+  private static func settle(_ recipe: inout TrainRecipe, _ model: PeftModel) throws {
+    guard let configuration = model.configurations.first?.configuration,
+      recipe.arguments[TrainOptions.adapterConfig] ?? recipe.arguments[ModelOptions.adapter] != nil
+    else { return }
     try recipe.settle("rank", "\(configuration.rank)")
     try recipe.settle("alpha", "\(configuration.alpha)")
     try recipe.settle("dropout", "\(configuration.dropout)")
