@@ -164,7 +164,8 @@ def refusals(report, options):
     short.write_bytes(data[: len(data) // 2])
     refused("truncated", short, target, 65, "short.gguf")
     refused("missing file", options.work / "no.gguf", target, 66, "no.gguf")
-    refused("missing parent", good, options.work / "none" / "out", 73, "none")
+    (options.work / "none").write_text("a file")
+    refused("parent that is a file", good, options.work / "none" / "out", 73, "none")
     writer = gguf.GGUFWriter(options.work / "iq.gguf", "llama")
     reader = gguf.GGUFReader(good)
     for field in reader.fields.values():
