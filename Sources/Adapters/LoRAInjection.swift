@@ -19,18 +19,17 @@ struct LoRAInjection {
       model.modules().compactMap { entry in (entry.module as? Linear).map { (entry.path, $0) } },
       uniquingKeysWith: { first, _ in first })
     let ranks = configuration.rankPattern.map { ($0.pattern, $0.value) }
-    let alphas = configuration.alphaPattern.map { ($0.pattern, $0.value) }
     for path in targets {
       guard let layer = layers[path] else { continue }
       let rank = try TargetMatching.value(for: path, in: ranks, default: configuration.rank)
-      let alpha = try TargetMatching.value(for: path, in: alphas, default: configuration.alpha)
+      let scale = try configuration.scale(ofLayer: path, rank: rank)
       let projection =
         layer.projection as? LoRAProjection
         ?? LoRAProjection(base: layer.projection, context: context)
       projection.add(
         name,
         initialWeights(
-          projection.base, rank: rank, scale: configuration.scale(rank: rank, alpha: alpha),
+          projection.base, rank: rank, scale: scale,
           configuration, generator))
       layer.projection = projection
     }

@@ -46,14 +46,12 @@ extension PeftModel {
     _ base: DecoderForCausalLM, _ directory: String, adapterName: String = "default",
     trainable: Bool = false, seed: UInt64 = 0, dropout: Double? = nil
   ) throws -> PeftModel {
-    var file = try AdapterFile(directory)
-    if let dropout { file.configuration.dropout = dropout }
-    let opened = file
-    let model = try opened.naming {
+    let file = try AdapterFile(directory, dropout: dropout)
+    let model = try file.naming {
       () throws(AdapterError) in
-      try PeftModel(base, opened.configuration, adapterName, seed: seed, isStrict: false)
+      try PeftModel(base, file.configuration, adapterName, seed: seed, isStrict: false)
     }
-    try model.load(opened, into: adapterName)
+    try model.load(file, into: adapterName)
     try model.setAdapter([adapterName], trainable: trainable)
     return model
   }
@@ -122,7 +120,7 @@ extension PeftModel {
 /// The two files of an adapter directory.
 private struct AdapterFile {
   let path: String
-  var configuration: LoRAConfig
+  let configuration: LoRAConfig
   let weights: SafetensorsFile
 
   /// Runs `body`; what is wrong with a field is then wrong with this file.
@@ -144,11 +142,13 @@ private struct AdapterFile {
     }
   }
 
-  init(_ directory: String) throws {
+  init(_ directory: String, dropout: Double? = nil) throws {
     let path = directory + "/adapter_config.json"
     let json = try JSON.read(path: path)
-    configuration = try Self.naming(path) {
-      () throws(AdapterError) in try LoRAConfig(json: json, path: path)
+    configuration = try Self.naming(path) { () throws(AdapterError) in
+      var configuration = try LoRAConfig(json: json, path: path)
+      configuration.dropout = dropout ?? configuration.dropout
+      return configuration
     }
     self.path = path
     weights = try SafetensorsFile(path: directory + "/adapter_model.safetensors")

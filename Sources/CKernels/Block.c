@@ -86,3 +86,36 @@ void graft_normalize(graft_block_scale scale, const float *x, int64_t count, flo
     }
   }
 }
+
+static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
+
+void graft_encode_blocks(graft_encoder encode, const void *table, const void *x, int32_t type,
+                         int64_t count, int64_t block_size, int64_t first, int64_t end,
+                         uint8_t *codes, float *absmax) {
+  float buffer[GRAFT_CHUNK];
+  for (int64_t block = first; block < end; ++block) {
+    int64_t start = block * block_size, length = least(count - start, block_size);
+    graft_block_scale scale = graft_find_scale(x, type, start, length);
+    absmax[block] = scale.absmax;
+    for (int64_t done = 0; done < length; done += GRAFT_CHUNK) {
+      int64_t some = least(length - done, GRAFT_CHUNK);
+      const float *values = graft_load(x, type, start + done, some, buffer);
+      encode(table, scale, values, some, start + done, codes);
+    }
+  }
+}
+
+void graft_decode_blocks(graft_decoder decode, const float *code, const uint8_t *codes,
+                         const float *absmax, int64_t count, int64_t block_size, int64_t first,
+                         int64_t end, int32_t type, void *y) {
+  float buffer[GRAFT_CHUNK];
+  for (int64_t block = first; block < end; ++block) {
+    int64_t start = block * block_size, length = least(count - start, block_size);
+    for (int64_t done = 0; done < length; done += GRAFT_CHUNK) {
+      int64_t position = start + done, some = least(length - done, GRAFT_CHUNK);
+      float *target = type == GRAFT_FLOAT32 ? (float *)y + position : buffer;
+      decode(code, codes, position, absmax[block], some, target);
+      graft_store(target, type, position, some, y);
+    }
+  }
+}

@@ -20,4 +20,18 @@ graft_block_scale graft_find_scale(const void *x, int32_t type, int64_t start, i
 // for a factor, with infinities or with NaN.
 void graft_normalize(graft_block_scale scale, const float *x, int64_t count, float *result);
 
+// Codes of `count` numbers of one block, which begin at `position` of the vector.
+typedef void (*graft_encoder)(const void *table, graft_block_scale scale, const float *x,
+                              int64_t count, int64_t position, uint8_t *codes);
+typedef void (*graft_decoder)(const float *code, const uint8_t *codes, int64_t position,
+                              float absmax, int64_t count, float *y);
+
+// Goes through blocks first ..< end in chunks that fit the stack.
+void graft_encode_blocks(graft_encoder encode, const void *table, const void *x, int32_t type,
+                         int64_t count, int64_t block_size, int64_t first, int64_t end,
+                         uint8_t *codes, float *absmax);
+void graft_decode_blocks(graft_decoder decode, const float *code, const uint8_t *codes,
+                         const float *absmax, int64_t count, int64_t block_size, int64_t first,
+                         int64_t end, int32_t type, void *y);
+
 #endif

@@ -1,6 +1,5 @@
 // Blockwise codes of 4 bits back to numbers.
 #include "Block.h"
-#include "Conversion.h"
 #include "InstructionSet.h"
 
 #ifdef GRAFT_X86
@@ -46,7 +45,9 @@ TARGET_AVX512 static int64_t unpack_avx512(const float *code, const uint8_t *byt
 }
 #endif
 
-static void unpack(const float *code, const uint8_t *bytes, float absmax, int64_t count, float *y) {
+static void unpack(const float *code, const uint8_t *bytes, int64_t position, float absmax,
+                   int64_t count, float *y) {
+  bytes += position / 2;
   int64_t i = 0;
 #ifdef GRAFT_X86
   int32_t set = graft_instruction_set();
@@ -61,16 +62,6 @@ static void unpack(const float *code, const uint8_t *bytes, float absmax, int64_
 
 void graft_dequantize_4bit(int32_t kind, const uint8_t *bytes, const float *absmax, int64_t count,
                            int64_t block_size, int64_t first, int64_t end, int32_t type, void *y) {
-  const float *code = graft_code_4bit(kind);
-  float buffer[GRAFT_CHUNK];
-  for (int64_t block = first; block < end; ++block) {
-    int64_t start = block * block_size;
-    int64_t length = count - start < block_size ? count - start : block_size;
-    for (int64_t done = 0; done < length; done += GRAFT_CHUNK) {
-      int64_t some = length - done < GRAFT_CHUNK ? length - done : GRAFT_CHUNK;
-      float *target = type == GRAFT_FLOAT32 ? (float *)y + start + done : buffer;
-      unpack(code, bytes + (start + done) / 2, absmax[block], some, target);
-      graft_store(target, type, start + done, some, y);
-    }
-  }
+  graft_decode_blocks(unpack, graft_code_4bit(kind), bytes, absmax, count, block_size, first, end,
+                      type, y);
 }

@@ -1,6 +1,5 @@
 // Blockwise codes of 8 bits back to numbers.
 #include "Block.h"
-#include "Conversion.h"
 #include "InstructionSet.h"
 
 #ifdef GRAFT_X86
@@ -27,7 +26,9 @@ TARGET_AVX512 static int64_t look_up_avx512(const float *code, const uint8_t *co
 }
 #endif
 
-static void look_up(const float *code, const uint8_t *codes, float absmax, int64_t count, float *y) {
+static void look_up(const float *code, const uint8_t *codes, int64_t position, float absmax,
+                    int64_t count, float *y) {
+  codes += position;
   int64_t i = 0;
 #ifdef GRAFT_X86
   int32_t set = graft_instruction_set();
@@ -40,15 +41,5 @@ static void look_up(const float *code, const uint8_t *codes, float absmax, int64
 void graft_dequantize_blockwise(const float *code, const uint8_t *codes, const float *absmax,
                                 int64_t count, int64_t block_size, int64_t first, int64_t end,
                                 int32_t type, void *y) {
-  float buffer[GRAFT_CHUNK];
-  for (int64_t block = first; block < end; ++block) {
-    int64_t start = block * block_size;
-    int64_t length = count - start < block_size ? count - start : block_size;
-    for (int64_t done = 0; done < length; done += GRAFT_CHUNK) {
-      int64_t some = length - done < GRAFT_CHUNK ? length - done : GRAFT_CHUNK;
-      float *target = type == GRAFT_FLOAT32 ? (float *)y + start + done : buffer;
-      look_up(code, codes + start + done, absmax[block], some, target);
-      graft_store(target, type, start + done, some, y);
-    }
-  }
+  graft_decode_blocks(look_up, code, codes, absmax, count, block_size, first, end, type, y);
 }

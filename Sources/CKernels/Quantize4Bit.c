@@ -3,7 +3,6 @@
 
 #include "Block.h"
 #include "Code4Bit.h"
-#include "Conversion.h"
 #include "InstructionSet.h"
 
 static uint8_t code_of(int32_t kind, float x) {
@@ -110,8 +109,10 @@ TARGET_AVX512 static int64_t pack_avx512(int32_t kind, float factor, const float
 }
 #endif
 
-static void pack_chunk(int32_t kind, graft_block_scale scale, const float *x, int64_t count,
-                       uint8_t *bytes) {
+static void pack_chunk(const void *table, graft_block_scale scale, const float *x, int64_t count,
+                       int64_t position, uint8_t *bytes) {
+  const int32_t kind = *(const int32_t *)table;
+  bytes += position / 2;
   int64_t done = 0;
 #ifdef GRAFT_X86
   // Rounding of the factor may push the largest number above 1, where it has the last code anyway.
@@ -129,16 +130,5 @@ static void pack_chunk(int32_t kind, graft_block_scale scale, const float *x, in
 void graft_quantize_4bit(int32_t kind, const void *x, int32_t type, int64_t count,
                          int64_t block_size, int64_t first, int64_t end, uint8_t *bytes,
                          float *absmax) {
-  float buffer[GRAFT_CHUNK];
-  for (int64_t block = first; block < end; ++block) {
-    int64_t start = block * block_size;
-    int64_t length = count - start < block_size ? count - start : block_size;
-    graft_block_scale scale = graft_find_scale(x, type, start, length);
-    absmax[block] = scale.absmax;
-    for (int64_t done = 0; done < length; done += GRAFT_CHUNK) {
-      int64_t some = length - done < GRAFT_CHUNK ? length - done : GRAFT_CHUNK;
-      const float *values = graft_load(x, type, start + done, some, buffer);
-      pack_chunk(kind, scale, values, some, bytes + (start + done) / 2);
-    }
-  }
+  graft_encode_blocks(pack_chunk, &kind, x, type, count, block_size, first, end, bytes, absmax);
 }

@@ -2,7 +2,6 @@
 #include <string.h>
 
 #include "Block.h"
-#include "Conversion.h"
 #include "InstructionSet.h"
 
 static uint8_t search_thresholds(const graft_code_search *search, float x) {
@@ -89,8 +88,10 @@ TARGET_AVX512 static int64_t quantize_avx512(const graft_code_search *search, fl
 }
 #endif
 
-static void quantize_chunk(const graft_code_search *search, graft_block_scale scale, const float *x,
-                           int64_t count, uint8_t *codes) {
+static void quantize_chunk(const void *table, graft_block_scale scale, const float *x,
+                           int64_t count, int64_t position, uint8_t *codes) {
+  const graft_code_search *search = table;
+  codes += position;
   int64_t done = 0;
 #ifdef GRAFT_X86
   if (search->direct && scale.factor != 0) {
@@ -107,16 +108,5 @@ static void quantize_chunk(const graft_code_search *search, graft_block_scale sc
 void graft_quantize_blockwise(const graft_code_search *search, const void *x, int32_t type,
                               int64_t count, int64_t block_size, int64_t first, int64_t end,
                               uint8_t *codes, float *absmax) {
-  float buffer[GRAFT_CHUNK];
-  for (int64_t block = first; block < end; ++block) {
-    int64_t start = block * block_size;
-    int64_t length = count - start < block_size ? count - start : block_size;
-    graft_block_scale scale = graft_find_scale(x, type, start, length);
-    absmax[block] = scale.absmax;
-    for (int64_t done = 0; done < length; done += GRAFT_CHUNK) {
-      int64_t some = length - done < GRAFT_CHUNK ? length - done : GRAFT_CHUNK;
-      const float *values = graft_load(x, type, start + done, some, buffer);
-      quantize_chunk(search, scale, values, some, codes + start + done);
-    }
-  }
+  graft_encode_blocks(quantize_chunk, search, x, type, count, block_size, first, end, codes, absmax);
 }

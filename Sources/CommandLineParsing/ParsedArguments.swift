@@ -38,13 +38,6 @@ public struct ParsedArguments: Sendable {
     return value
   }
 
-  /// Returns whether the command has an option, so that code for several commands may ask.
-  /// - Parameter option: The option.
-  /// - Returns: Whether the specification lists it.
-  public func isDeclared(_ option: any OptionDeclaration) -> Bool {
-    specification.option(named: option.details.name) != nil
-  }
-
   /// Checks that options which must be given have a value, so that a message can name all at once.
   /// - Parameter options: The options.
   /// - Throws: `UsageError` naming every one without a value or a default.

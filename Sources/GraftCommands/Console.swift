@@ -1,4 +1,3 @@
-import Checkpoints
 import Foundation
 import JSONValues
 
@@ -34,20 +33,4 @@ struct Console {
 extension Double {
   /// With a fixed number of digits behind the point.
   func fixed(_ digits: Int) -> String { String(format: "%.\(digits)f", self) }
-}
-
-extension FileManager {
-  /// Makes a directory and those above it.
-  func makeDirectory(_ path: String) throws(CheckpointError) {
-    do {
-      try createDirectory(atPath: path, withIntermediateDirectories: true)
-    } catch {
-      throw .cannotWrite(path: path, reason: error.localizedDescription)
-    }
-  }
-
-  /// Makes the directory that an output goes into.
-  func makeParent(of path: String) throws(CheckpointError) {
-    try makeDirectory(URL(fileURLWithPath: path).deletingLastPathComponent().path)
-  }
 }

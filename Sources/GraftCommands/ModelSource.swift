@@ -64,9 +64,7 @@ struct ModelSource {
 
   init(_ arguments: ParsedArguments) throws {
     directory = try Self.directory(of: try arguments.value(ModelOptions.model))
-    switch arguments.isDeclared(ModelOptions.device)
-      ? arguments[ModelOptions.device] ?? .auto : .cpu
-    {
+    switch arguments[ModelOptions.device] ?? .auto {
     case .auto: device = .best
     case .cpu: device = .cpu
     case .cuda: device = Device(.cuda, index: 0)
@@ -75,9 +73,12 @@ struct ModelSource {
     guard device.isAvailable else {
       throw UsageError("--device \(device): this LibTorch finds no such hardware here")
     }
-    dtype =
-      (arguments.isDeclared(ModelOptions.precision)
-      ? arguments[ModelOptions.precision] ?? .float32 : .float32).dtype
+    dtype = (arguments[ModelOptions.precision] ?? .float32).dtype
+    try Self.setThreads(arguments)
+  }
+
+  /// Takes over `--threads`.
+  static func setThreads(_ arguments: ParsedArguments) throws {
     if let threads = arguments[ModelOptions.threads] {
       // LibTorch would start them all, whatever the system can bear.
       let most = 8 * ProcessInfo.processInfo.activeProcessorCount
@@ -153,7 +154,7 @@ struct ModelSource {
     let name = URL(fileURLWithPath: path).deletingPathExtension().lastPathComponent
     let directory = "\(home)/imported/\(name)-\(size)-\(Int(date.timeIntervalSince1970))"
     if !FileManager.default.fileExists(atPath: directory + "/config.json") {
-      try FileManager.default.makeDirectory(home + "/imported")
+      try makeDirectory(home + "/imported")
       _ = try GGUFImporter.importModel(from: path, to: directory)
     }
     return directory

@@ -158,7 +158,7 @@ struct TrainRecipe {
         }
       }
     }
-    try files.makeDirectory(directory)
+    try makeDirectory(directory)
   }
 
   /// Writes the recipe beside the results.

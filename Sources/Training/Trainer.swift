@@ -21,6 +21,7 @@ public final class Trainer {
   private let model: PeftModel
   private let options: TrainingOptions
   private let sampler: BatchSampler
+  private let beginning: BatchStream
   private let evaluation: [TokenizedExample]
   private let optimizer: any Optimizer
   private let parameters: [Parameter]
@@ -76,9 +77,10 @@ public final class Trainer {
     optimizer = AdamW(
       trainable.map { ($0.key, $0.parameter) }, AdamWConfiguration(weightDecay: options.weightDecay)
     )
-    let groups = BatchStream(sampler, accumulating: options.gradientAccumulation).groupsPerEpoch
+    beginning = BatchStream(sampler, accumulating: options.gradientAccumulation)
     totalSteps =
-      options.maximumSteps ?? max(1, Int((options.epochs * Double(groups)).rounded(.up)))
+      options.maximumSteps
+      ?? max(1, Int((options.epochs * Double(beginning.groupsPerEpoch)).rounded(.up)))
     warmupSteps =
       options.warmupSteps
       ?? Int((options.warmupRatio * Double(min(totalSteps, 1 << 40))).rounded(.up))
@@ -94,7 +96,7 @@ public final class Trainer {
   /// - Throws: ``TrainingError``, `CheckpointError` and others of reading and writing.
   public func run(resuming: Bool) throws -> TrainingOutcome {
     var position = TrainingCheckpoint.Position()
-    var stream = BatchStream(sampler, accumulating: options.gradientAccumulation)
+    var stream = beginning
     if resuming, let checkpoint = TrainingCheckpoint.latest(run: directory) {
       position = try checkpoint.restore(model: model, optimizer: optimizer)
       if let data = position.data {

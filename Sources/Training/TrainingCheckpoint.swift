@@ -38,12 +38,7 @@ struct TrainingCheckpoint {
     recipe: JSON, keep: Int
   ) throws {
     let directory = "\(run)/checkpoints"
-    do {
-      try FileManager.default.createDirectory(
-        atPath: directory, withIntermediateDirectories: true)
-    } catch {
-      throw CheckpointError.cannotWrite(path: directory, reason: error.localizedDescription)
-    }
+    try makeDirectory(directory)
     let name =
       "step-" + String(repeating: "0", count: max(0, 8 - "\(position.step)".count))
       + "\(position.step)"

@@ -1,8 +1,8 @@
 // SIMD kernels for what LibTorch lacks. Plain C: no Torch, no threads, no allocation.
 //
 // A kernel takes a range of blocks or rows, so that the caller can split the work over the threads it
-// has. Each exists in scalar C, for AVX2 and for AVX-512, all with the same results to the last bit;
-// the best one that the processor has is taken at run time.
+// has. Each exists in scalar C, and where it was written out also for AVX2 and AVX-512, all with the
+// same results to the last bit; the best one that the processor has is taken at run time.
 #ifndef CKERNELS_H
 #define CKERNELS_H
 

@@ -1,7 +1,6 @@
 import Adapters
 import Checkpoints
 import CommandLineParsing
-import Foundation
 import JSONValues
 import Layers
 import Models
@@ -45,7 +44,7 @@ enum ForwardCommand: Verb {
       }
     }
     results.append(("logits", withoutGradients { model.logits(batch.input).to(.float32) }))
-    try FileManager.default.makeParent(of: target)
+    try makeParentDirectory(of: target)
     try SafetensorsWriter.save(target, tensors: results)
     if arguments[json] {
       console.write([

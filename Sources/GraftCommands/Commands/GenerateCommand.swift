@@ -125,6 +125,9 @@ enum GenerateCommand: Verb {
     _ arguments: ParsedArguments, _ tokenizer: Tokenizer, _ limit: Int
   ) throws -> ([String], [[Int]]) {
     let isChat = arguments[chat] != nil
+    if let text = arguments[prompt], arguments[promptStyle] != .chat {
+      return ([text], [tokenizer.encode(text)])
+    }
     let encoder = try ExampleEncoder(
       tokenizer: tokenizer, maximumLength: max(2, limit),
       promptStyle: isChat ? .chat : arguments[promptStyle] ?? .plain)
@@ -140,9 +143,6 @@ enum GenerateCommand: Verb {
       return (zip(records, ids).map { question(of: $0.record, ids: $1, tokenizer) }, ids)
     }
     let text = arguments[prompt] ?? arguments[chat] ?? ""
-    guard isChat || arguments[promptStyle] == .chat else {
-      return ([text], [tokenizer.encode(text)])
-    }
     let place = RecordLocation(file: isChat ? "--chat" : "--prompt", line: 1)
     return ([text], [try encoder.promptIDs(of: LocatedRecord(.prompt(text), at: place))])
   }

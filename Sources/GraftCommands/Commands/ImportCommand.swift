@@ -1,6 +1,5 @@
 import Checkpoints
 import CommandLineParsing
-import Foundation
 import JSONValues
 
 /// `graft import`.
@@ -18,7 +17,7 @@ enum ImportCommand: Verb {
   static func run(_ arguments: ParsedArguments, _ console: Console) throws -> ExitCode {
     let source = arguments.positional(file) ?? ""
     let directory = try arguments.value(output)
-    try FileManager.default.makeParent(of: directory)
+    try makeParentDirectory(of: directory)
     let summary = try GGUFImporter.importModel(
       from: source, to: directory, dtype: arguments[dtype] ?? .float32
     ) { progress in

@@ -30,15 +30,16 @@ enum MergeCommand: Verb {
     try arguments.require(ModelOptions.model, adapters, output)
     let paths = arguments.values(adapters)
     let directory = try arguments.value(output)
-    let source = try ModelSource(arguments)
-    let model = try AutoModelForCausalLM.fromPretrained(source.directory, dtype: nil)
+    try ModelSource.setThreads(arguments)
+    let source = try ModelSource.directory(of: try arguments.value(ModelOptions.model))
+    let model = try AutoModelForCausalLM.fromPretrained(source, dtype: nil)
     for path in paths {
       let peft = try PeftModel.fromPretrained(model, path)
-      try peft.mergeAndUnload(safely: arguments[safe])
+      try peft.mergeAndUnload()
     }
-    try FileManager.default.makeParent(of: directory)
+    try makeParentDirectory(of: directory)
     let target = try AtomicDirectory(path: directory)
-    try copyCompanions(from: source.directory, to: target.temporaryPath)
+    try copyCompanions(from: source, to: target.temporaryPath)
     let untied =
       model.head.projection.denseWeight().isEqual(
         to: model.model.embedding.weight.value) == false
@@ -48,6 +49,7 @@ enum MergeCommand: Verb {
       // A tied head is written once, as the embeddings.
       if path == "lm_head.weight" && !untied && model.configuration.tiesEmbeddings { continue }
       let written = chosen.map { parameter.value.to($0) } ?? parameter.value
+      // Every written weight, in the type in which it is written.
       guard !arguments[safe] || written.isAllFinite else {
         throw AdapterError.notFinite(module: path, adapter: paths.joined(separator: ", "))
       }
@@ -55,7 +57,7 @@ enum MergeCommand: Verb {
     }
     try SafetensorsWriter.save(target.path(of: "model.safetensors"), tensors: tensors)
     try writeConfiguration(
-      from: source.directory, to: target.path(of: "config.json"), dtype: chosen,
+      from: source, to: target.path(of: "config.json"), dtype: chosen,
       untied: untied && model.configuration.tiesEmbeddings)
     try target.commit()
     if arguments[json] {
