@@ -63,8 +63,8 @@ let package = Package(
     module("Checkpoints", ["Tensors", "JSONValues"]),
     module("Datasets", ["JSONValues", "Tokenizers"]),
     // Floor 3.
-    module("Quantization", ["CKernels", "Layers", "Tensors"]),
-    module("Models", ["Checkpoints", "JSONValues", "Layers", "Tensors"]),
+    module("Quantization", ["CKernels", "Checkpoints", "JSONValues", "Layers", "Tensors"]),
+    module("Models", ["Checkpoints", "JSONValues", "Layers", "Quantization", "Tensors"]),
     module("Adapters", ["Checkpoints", "JSONValues", "Layers", "Models", "Tensors"]),
 
     // Floor 4.
@@ -81,7 +81,7 @@ let package = Package(
       "GraftCommands",
       [
         "CYAML", "Adapters", "Checkpoints", "CommandLineParsing", "Datasets", "JSONValues",
-        "Layers", "Models", "Optimizers", "Tensors", "Tokenizers", "Training",
+        "Layers", "Models", "Optimizers", "Quantization", "Tensors", "Tokenizers", "Training",
       ]),
     .executableTarget(
       name: "graft", dependencies: ["GraftCommands"], path: "Sources/GraftExecutable",
@@ -91,6 +91,11 @@ let package = Package(
     .executableTarget(
       name: "LibraryExample", dependencies: ["Graft"], path: "Examples/library",
       swiftSettings: settings),
+
+    // Timed by Benchmarks/run.
+    .executableTarget(
+      name: "QuantizationBenchmark", dependencies: ["Layers", "Quantization", "Tensors"],
+      path: "Benchmarks/quantization", swiftSettings: settings),
 
     // For users of the library.
     module(
@@ -113,10 +118,13 @@ let package = Package(
     tests(of: "Checkpoints", ["JSONValues"], exclude: ["Fixtures"]),
     tests(of: "Datasets", ["JSONValues", "Tokenizers"]),
     tests(of: "Optimizers", ["Layers", "Tensors", "TestSupport"]),
-    tests(of: "Quantization", ["CKernels", "Tensors", "TestSupport"]),
+    tests(
+      of: "Quantization",
+      ["CKernels", "Checkpoints", "JSONValues", "Layers", "Models", "Tensors", "TestSupport"]),
     tests(of: "Models", ["Layers", "Tensors", "TestSupport"], exclude: ["Fixtures"]),
     tests(
-      of: "Adapters", ["JSONValues", "Layers", "Models", "Tensors", "TestSupport"],
+      of: "Adapters",
+      ["JSONValues", "Layers", "Models", "Quantization", "Tensors", "TestSupport"],
       exclude: ["Fixtures"]),
     tests(
       of: "Training",

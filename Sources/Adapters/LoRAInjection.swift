@@ -40,9 +40,8 @@ struct LoRAInjection {
     _ base: any LinearProjection, rank: Int, scale: Double, _ configuration: LoRAConfig,
     _ generator: Generator
   ) -> LoRAWeights {
-    let weight = base.denseWeight()
     // Adapters are float32 beside a base of half precision, as in PEFT.
-    let dtype: DType = weight.dtype == .float64 ? .float64 : .float32
+    let dtype: DType = base.dtype == .float64 ? .float64 : .float32
     // Drawn on the processor, so that the same seed gives the same numbers on every device.
     let a = Tensor.empty([rank, base.inputSize], dtype: dtype)
     let b = Tensor.zeros([base.outputSize, rank], dtype: dtype)
@@ -60,7 +59,7 @@ struct LoRAInjection {
       b.fillUniformInPlace(-rankBound, rankBound, generator: generator)
     }
     return LoRAWeights(
-      a: Parameter(a.to(device: weight.device)), b: Parameter(b.to(device: weight.device)),
+      a: Parameter(a.to(device: base.device)), b: Parameter(b.to(device: base.device)),
       scale: scale, dropout: configuration.dropout)
   }
 }

@@ -6,15 +6,20 @@ extension PeftModel {
   /// Adds the active adapters' updates to the base weights and takes the adapters out.
   ///
   /// W becomes W + s B A, computed in float32 and rounded once to W's dtype. Modules that were
-  /// trained whole stay in place of the original ones.
+  /// trained whole stay in place of the original ones. A quantised W becomes a dense one, unless it
+  /// is to be quantised anew, which rounds the updates to what its format holds.
   ///
-  /// - Parameter safely: Whether every merged weight is checked to be finite before any is changed.
+  /// - Parameters:
+  ///   - safely: Whether every merged weight is checked to be finite before any is changed.
+  ///   - requantizing: Whether quantised weights keep their format, as in PEFT.
   /// - Returns: The model without adapters; this object must not be used afterwards.
   /// - Throws: ``AdapterError/notFinite(module:adapter:)`` when it checks and finds otherwise; then
   ///   nothing was changed.
   @discardableResult
-  public func mergeAndUnload(safely: Bool = false) throws(AdapterError) -> DecoderForCausalLM {
-    var merged: [(layer: Linear, projection: DenseProjection)] = []
+  public func mergeAndUnload(
+    safely: Bool = false, requantizing: Bool = false
+  ) throws(AdapterError) -> DecoderForCausalLM {
+    var merged: [(layer: Linear, projection: any LinearProjection)] = []
     for (path, module) in base.modules() {
       guard let layer = module as? Linear, let projection = layer.projection as? LoRAProjection
       else { continue }
@@ -30,8 +35,14 @@ extension PeftModel {
       if safely && !weight.isAllFinite {
         throw .notFinite(module: path, adapter: context.active.joined(separator: ", "))
       }
-      let bias = projection.bias
-      merged.append((layer, DenseProjection(weight: Parameter(weight), bias: bias)))
+      let base = projection.base
+      merged.append(
+        (
+          layer,
+          requantizing || base.storedCount == 0
+            ? base.replacing(weight: weight)
+            : DenseProjection(weight: Parameter(weight), bias: base.bias)
+        ))
     }
     for (layer, projection) in merged { layer.projection = projection }
     for (_, parameter) in base.parameters() { parameter.isTrainable = false }

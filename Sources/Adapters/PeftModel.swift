@@ -159,6 +159,7 @@ public final class PeftModel {
       all += parameter.count
       if parameter.isTrainable { trainable += parameter.count }
     }
+    for (_, module) in base.modules() { all += module.storedCount }
     let share = 100 * Double(trainable) / Double(max(all, 1))
     return "trainable params: \(trainable.grouped) || all params: \(all.grouped) "
       + "|| trainable%: \(share.fixed(4))"
@@ -196,6 +197,10 @@ public final class PeftModel {
           actual: name)
       }
       for (path, module) in found {
+        guard module.modules().allSatisfy({ $0.module.storedCount == 0 }) else {
+          throw .configuration(
+            field: "modules_to_save", expected: "modules that are not quantised", actual: path)
+        }
         var original: [(name: String, parameter: Parameter)] = []
         var copy: [(name: String, parameter: Parameter)] = []
         for (inner, owner) in module.modules() {

@@ -29,3 +29,14 @@ void graft_set_instruction_set(int32_t set) {
   int32_t best = graft_best_instruction_set();
   atomic_store_explicit(&chosen, set < 0 || set > best ? best : set, memory_order_relaxed);
 }
+
+bool graft_has_bfloat16_product(void) {
+#ifdef GRAFT_X86
+  __builtin_cpu_init();
+  return __builtin_cpu_supports("avx512bf16");
+#elif defined(__ARM_FEATURE_BF16_VECTOR_ARITHMETIC)
+  return true;
+#else
+  return false;
+#endif
+}

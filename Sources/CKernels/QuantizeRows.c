@@ -51,6 +51,56 @@ TARGET_AVX512 static int64_t scan_avx512(const float *x, int64_t count, float th
   return i;
 }
 
+TARGET_AVX2 static int64_t scan_avx2(const float *x, int64_t count, float threshold,
+                                     uint32_t *largest, uint8_t *outlier) {
+  const __m256 limit = _mm256_set1_ps(threshold);
+  const __m256i magnitude = _mm256_set1_epi32(0x7FFFFFFF);
+  __m256i most = _mm256_set1_epi32((int32_t)*largest);
+  int64_t i = 0;
+  for (; i + 8 <= count; i += 8) {
+    __m256i bits = _mm256_and_si256(_mm256_loadu_si256((const __m256i *)(x + i)), magnitude);
+    if (threshold > 0) {
+      __m256 out = _mm256_cmp_ps(_mm256_castsi256_ps(bits), limit, _CMP_GE_OQ);
+      int lanes = _mm256_movemask_ps(out);
+      bits = _mm256_andnot_si256(_mm256_castps_si256(out), bits);
+      for (; lanes != 0 && outlier != NULL; lanes &= lanes - 1) {
+        __atomic_store_n(outlier + i + __builtin_ctz((unsigned)lanes), 1, __ATOMIC_RELAXED);
+      }
+    }
+    most = _mm256_max_epu32(most, bits);
+  }
+  uint32_t lanes[8];
+  _mm256_storeu_si256((__m256i *)lanes, most);
+  for (int lane = 0; lane < 8; ++lane) {
+    if (lanes[lane] > *largest) *largest = lanes[lane];
+  }
+  return i;
+}
+
+TARGET_AVX512 static int64_t scale_codes_avx512(const int8_t *codes, int64_t count, float scale,
+                                                float *y) {
+  const __m512 factor = _mm512_set1_ps(scale), whole = _mm512_set1_ps(1.0f / 127);
+  int64_t i = 0;
+  for (; i + 16 <= count; i += 16) {
+    __m512i code = _mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *)(codes + i)));
+    __m512 value = _mm512_mul_ps(_mm512_cvtepi32_ps(code), factor);
+    _mm512_storeu_ps(y + i, _mm512_mul_ps(value, whole));
+  }
+  return i;
+}
+
+TARGET_AVX2 static int64_t scale_codes_avx2(const int8_t *codes, int64_t count, float scale,
+                                            float *y) {
+  const __m256 factor = _mm256_set1_ps(scale), whole = _mm256_set1_ps(1.0f / 127);
+  int64_t i = 0;
+  for (; i + 8 <= count; i += 8) {
+    __m256i code = _mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i *)(codes + i)));
+    __m256 value = _mm256_mul_ps(_mm256_cvtepi32_ps(code), factor);
+    _mm256_storeu_ps(y + i, _mm256_mul_ps(value, whole));
+  }
+  return i;
+}
+
 TARGET_AVX512 static int64_t round_avx512(const float *x, int64_t count, float threshold,
                                           float factor, int8_t *codes) {
   const __m512 limit = _mm512_set1_ps(threshold), scale = _mm512_set1_ps(factor);
@@ -90,6 +140,8 @@ static uint32_t scan(const float *x, int64_t count, float threshold, uint32_t la
 #ifdef GRAFT_X86
   if (graft_instruction_set() == GRAFT_AVX512) {
     i = scan_avx512(x, count, threshold, &largest, outlier);
+  } else if (graft_instruction_set() == GRAFT_AVX2) {
+    i = scan_avx2(x, count, threshold, &largest, outlier);
   }
 #endif
   return scan_scalar(x + i, count - i, threshold, largest, outlier == NULL ? NULL : outlier + i);
@@ -130,15 +182,39 @@ void graft_quantize_rows(const void *x, int32_t type, int64_t columns, float thr
   }
 }
 
+// code * scale * (1 / 127), in this order.
+static void scale_codes(const int8_t *codes, int64_t count, float scale, float *y) {
+  int64_t i = 0;
+#ifdef GRAFT_X86
+  int32_t set = graft_instruction_set();
+  if (set == GRAFT_AVX512) i = scale_codes_avx512(codes, count, scale, y);
+  else if (set == GRAFT_AVX2) i = scale_codes_avx2(codes, count, scale, y);
+#endif
+  for (; i < count; ++i) y[i] = codes[i] * scale * (1.0f / 127);
+}
+
 void graft_dequantize_rows(const int8_t *codes, const float *scale, int64_t columns, int64_t first,
                            int64_t end, int32_t type, void *y) {
   float buffer[GRAFT_CHUNK];
   for (int64_t row = first; row < end; ++row) {
     for (int64_t done = 0; done < columns; done += GRAFT_CHUNK) {
       int64_t some = columns - done < GRAFT_CHUNK ? columns - done : GRAFT_CHUNK;
-      const int8_t *source = codes + row * columns + done;
-      for (int64_t i = 0; i < some; ++i) buffer[i] = source[i] * scale[row] * (1.0f / 127);
-      graft_store(buffer, type, row * columns + done, some, y);
+      int64_t start = row * columns + done;
+      float *target = type == GRAFT_FLOAT32 ? (float *)y + start : buffer;
+      scale_codes(codes + start, some, scale[row], target);
+      graft_store(target, type, start, some, y);
+    }
+  }
+}
+
+void graft_take_columns(const void *x, int32_t type, int64_t columns, const int64_t *chosen,
+                        int64_t count, int64_t first, int64_t end, int8_t *codes, float *taken) {
+  float buffer[GRAFT_CHUNK];
+  for (int64_t row = first; row < end; ++row) {
+    for (int64_t c = 0; c < count; ++c) {
+      int64_t place = row * columns + chosen[c];
+      taken[row * count + c] = *graft_load(x, type, place, 1, buffer);
+      codes[place] = 0;
     }
   }
 }

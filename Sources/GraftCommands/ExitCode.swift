@@ -5,6 +5,7 @@ import Datasets
 import JSONValues
 import Models
 import Optimizers
+import Quantization
 import Tokenizers
 import Training
 
@@ -52,7 +53,9 @@ enum ExitCode: Int32 {
       }
     case let error as TokenizerError:
       if case .missingFile = error { self = .missingInput } else { self = .badData }
-    case is RecipeError, is ModelError, is ChatTemplateError, is OptimizerError: self = .badData
+    case is RecipeError, is ModelError, is QuantizationError, is ChatTemplateError,
+      is OptimizerError:
+      self = .badData
     default: self = .internalError
     }
   }

@@ -5,62 +5,16 @@ import Datasets
 import Foundation
 import JSONValues
 import Models
+import Quantization
 import Tensors
 import Tokenizers
-
-/// Type that a model is computed in.
-enum Precision: String, CaseIterable, OptionValue {
-  case float32
-  case bfloat16
-  case float16
-
-  var dtype: DType {
-    switch self {
-    case .float32: .float32
-    case .bfloat16: .bfloat16
-    case .float16: .float16
-    }
-  }
-}
-
-/// How the weights of a frozen base are kept.
-enum BaseFormat: String, CaseIterable, OptionValue {
-  case none
-}
-
-/// Where a model is computed.
-enum DeviceName: String, CaseIterable, OptionValue {
-  case auto
-  case cpu
-  case cuda
-  case mps
-}
-
-/// Options that say which model and how it is opened, the same for every verb.
-enum ModelOptions {
-  static let model = Option<String>(
-    "model", default: nil, group: "Model",
-    help: "Model directory, GGUF file, or the hub name of a downloaded model.")
-  static let adapter = Option<String>(
-    "adapter", default: nil, group: "Model", help: "Adapter directory in PEFT's format.")
-  static let precision = Option<Precision>(
-    "precision", default: .float32, group: "Model", help: "Type to compute in.")
-  static let device = Option<DeviceName>(
-    "device", default: .auto, group: "Model", help: "Where to compute.")
-  static let threads = Option<Int>(
-    "threads", default: nil, group: "Model", help: "Threads of the processor; default all cores.")
-
-  static let quantize = Option<BaseFormat>(
-    "quantize", default: BaseFormat.none, group: "Model", help: "How the base's weights are kept.")
-
-  static let all: [any OptionDeclaration] = [model, adapter, quantize, precision, device, threads]
-}
 
 /// A model on disk, as the options name it.
 struct ModelSource {
   let directory: String
   let device: Device
   let dtype: DType
+  let quantization: QuantizationOptions?
 
   init(_ arguments: ParsedArguments) throws {
     directory = try Self.directory(of: try arguments.value(ModelOptions.model))
@@ -74,6 +28,10 @@ struct ModelSource {
       throw UsageError("--device \(device): this LibTorch finds no such hardware here")
     }
     dtype = (arguments[ModelOptions.precision] ?? .float32).dtype
+    quantization = try ModelOptions.format(arguments).map {
+      QuantizationOptions(
+        $0, quantizesEmbeddings: arguments[ModelOptions.quantizeEmbeddings])
+    }
     try Self.setThreads(arguments)
   }
 
@@ -105,7 +63,8 @@ struct ModelSource {
   }
 
   func model() throws -> DecoderForCausalLM {
-    try AutoModelForCausalLM.fromPretrained(directory, dtype: dtype, device: device)
+    try AutoModelForCausalLM.fromPretrained(
+      directory, dtype: dtype, device: device, quantization: quantization)
   }
 
   func tokenizer() throws -> Tokenizer { try Tokenizer(directory: directory) }

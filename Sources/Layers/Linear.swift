@@ -35,6 +35,12 @@ public final class Linear: Module {
   /// The projection's parts: what an adapter adds, or none.
   public var children: [(name: String, module: any Module)] { projection.children }
 
+  /// What the projection holds besides parameters.
+  public var storedTensors: [(name: String, tensor: Tensor)] { projection.storedTensors }
+
+  /// How many numbers those tensors stand for.
+  public var storedCount: Int { projection.storedCount }
+
   /// The projection's parameters.
   ///
   /// - Parameter transform: Gets each parameter's name.

@@ -11,6 +11,10 @@ public protocol LinearProjection: Module {
   var outputSize: Int { get }
   /// The bias `[outputSize]`, or nil.
   var bias: Parameter? { get }
+  /// Type of W as numbers.
+  var dtype: DType { get }
+  /// Where W lives.
+  var device: Device { get }
 
   /// y = x W^T + b.
   ///
@@ -22,6 +26,14 @@ public protocol LinearProjection: Module {
   ///
   /// - Returns: `[outputSize, inputSize]`; may alias the stored weight, so it must not be changed.
   func denseWeight() -> Tensor
+
+  /// A projection of the same kind over another weight, with the same bias.
+  ///
+  /// A quantised one quantises it anew, which loses what its format cannot hold.
+  ///
+  /// - Parameter weight: `[outputSize, inputSize]`.
+  /// - Returns: A new projection.
+  func replacing(weight: Tensor) -> any LinearProjection
 }
 
 /// A linear projection whose weight is stored as it is.
@@ -45,6 +57,10 @@ public final class DenseProjection: LinearProjection {
   public var inputSize: Int { weight.value.size(1) }
   /// Size of the last dimension of outputs.
   public var outputSize: Int { weight.value.size(0) }
+  /// The weight's type.
+  public var dtype: DType { weight.value.dtype }
+  /// Where the weight lives.
+  public var device: Device { weight.value.device }
 
   /// y = x W^T + b.
   ///
@@ -58,6 +74,14 @@ public final class DenseProjection: LinearProjection {
   ///
   /// - Returns: `[outputSize, inputSize]`, not a copy.
   public func denseWeight() -> Tensor { weight.value }
+
+  /// A dense projection over another weight, with the same bias.
+  ///
+  /// - Parameter weight: `[outputSize, inputSize]`.
+  /// - Returns: A new projection.
+  public func replacing(weight: Tensor) -> any LinearProjection {
+    DenseProjection(weight: Parameter(weight), bias: bias)
+  }
 
   /// `weight` and, where there is one, `bias`.
   ///

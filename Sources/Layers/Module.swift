@@ -1,3 +1,5 @@
+public import Tensors
+
 /// A part of a model: parameters and further parts, each with the name that checkpoints use.
 public protocol Module: AnyObject {
   /// Parts of this module, in the order of the model.
@@ -9,11 +11,24 @@ public protocol Module: AnyObject {
   ///
   /// - Parameter transform: Gets each parameter's name within this module.
   func mapParameters(_ transform: (_ name: String, _ parameter: Parameter) -> Parameter)
+
+  /// Tensors of this module's own that checkpoints hold besides parameters: codes of quantised
+  /// weights and what belongs to them.
+  var storedTensors: [(name: String, tensor: Tensor)] { get }
+
+  /// How many numbers those tensors stand for.
+  var storedCount: Int { get }
 }
 
 extension Module {
   /// No parts.
   public var children: [(name: String, module: any Module)] { [] }
+
+  /// Nothing besides parameters.
+  public var storedTensors: [(name: String, tensor: Tensor)] { [] }
+
+  /// Nothing besides parameters.
+  public var storedCount: Int { 0 }
 
   /// No parameters of its own.
   public func mapParameters(_ transform: (_ name: String, _ parameter: Parameter) -> Parameter) {}

@@ -1,5 +1,6 @@
 import Checkpoints
 import JSONValues
+public import Quantization
 public import Tensors
 
 /// Opens a model directory as whatever its `config.json` says it is.
@@ -20,17 +21,42 @@ public enum AutoModelForCausalLM {
   ///   - directory: A Hugging Face directory: `config.json` and safetensors, sharded or not.
   ///   - dtype: Type to compute in; nil for the checkpoint's own.
   ///   - device: Where to compute.
+  ///   - quantization: How linear layers are quantised as they are read; nil for not at all. A
+  ///     checkpoint that bitsandbytes quantised is opened as it is without this.
   /// - Returns: The model, nothing of it trainable.
-  /// - Throws: ``ModelError``, `CheckpointError` or `JSONError` when the directory is not such a
-  ///   model.
+  /// - Throws: ``ModelError``, `QuantizationError`, `CheckpointError` or `JSONError` when the
+  ///   directory is not such a model.
   public static func fromPretrained(
-    _ directory: String, dtype: DType? = .float32, device: Device = .cpu
+    _ directory: String, dtype: DType? = .float32, device: Device = .cpu,
+    quantization: QuantizationOptions? = nil
   ) throws -> DecoderForCausalLM {
+    let stored = try Self.quantization(of: directory)
+    if let stored, let quantization {
+      let format = stored.format()
+      guard format.name == quantization.format.name else {
+        throw QuantizationError.alreadyQuantized(
+          path: directory, format: format.name, wanted: quantization.format.name)
+      }
+    }
     let configuration = try configuration(of: directory)
     let checkpoint = try SafetensorsCheckpoint(directory: directory)
     return try DecoderLoader(
-      configuration: configuration, checkpoint: checkpoint, dtype: dtype, device: device
+      configuration: configuration, checkpoint: checkpoint, dtype: dtype, device: device,
+      quantization: stored == nil ? quantization : nil, stored: stored
     ).causalLM()
+  }
+
+  /// How a model directory is quantised.
+  ///
+  /// - Parameter directory: A Hugging Face directory.
+  /// - Returns: The configuration, or nil when the model is not quantised.
+  /// - Throws: `QuantizationError` when it is in a way that is not known here; `JSONError` when
+  ///   `config.json` is missing or malformed.
+  public static func quantization(
+    of directory: String
+  ) throws -> BitsAndBytesConfiguration? {
+    let path = directory + "/config.json"
+    return try BitsAndBytesConfiguration(model: try JSON.read(path: path), path: path)
   }
 
   /// Reads the configuration of a model directory.

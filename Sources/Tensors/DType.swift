@@ -80,6 +80,17 @@ extension DType: CustomStringConvertible {
   }
 }
 
+extension DType {
+  /// The type of a name that Hugging Face files use, with or without "torch." before it.
+  ///
+  /// - Parameter name: For example "float32".
+  public init?(name: String) {
+    let short = name.hasPrefix("torch.") ? String(name.dropFirst(6)) : name
+    guard let match = DType.allCases.first(where: { $0.description == short }) else { return nil }
+    self = match
+  }
+}
+
 /// A Swift type that can be the element of a tensor.
 public protocol TensorElement: Sendable {
   /// The element type of tensors that hold such values.

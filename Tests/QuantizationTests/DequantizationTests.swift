@@ -4,15 +4,7 @@ import Tensors
 import TestSupport
 import Testing
 
-@Suite(.serialized) struct DequantizationTests {
-  private func withEachSet(_ body: () throws -> Void) rethrows {
-    defer { graft_set_instruction_set(-1) }
-    for set in GRAFT_SCALAR...Int(graft_best_instruction_set()) {
-      graft_set_instruction_set(Int32(set))
-      try body()
-    }
-  }
-
+@Suite struct DequantizationTests {
   private func normal(_ shape: [Int]) -> Tensor {
     Tensor.randomNormal(shape, generator: Generator(seed: 12))
   }
@@ -21,7 +13,7 @@ import Testing
   @Test func numbersOfCodes() {
     let x = normal([3, 1111])
     for dtype in [DType.float32, .float16, .bfloat16] {
-      withEachSet {
+      withEachInstructionSet {
         let eight = BlockwiseCodes(quantizing: x.to(dtype), blockSize: 96)
         #expect(eight.dequantized().dtype == dtype && eight.codes.shape == [3, 1111])
         let (codes, scales) = (
@@ -70,7 +62,7 @@ import Testing
 
   @Test func zeroStaysZero() {
     let values: [Float] = [0, 1e-9, -1e-9, -0.0, 0.5, 0, 0, 0]
-    withEachSet {
+    withEachInstructionSet {
       let some = BlockwiseCodes(quantizing: Tensor(values), blockSize: 4)
       let numbers = some.dequantized().array(of: Float.self)
       #expect([0, 3, 5, 6, 7].filter { numbers[$0] != 0 } == [])
@@ -90,7 +82,7 @@ import Testing
 
   @Test func notANumberAndInfinity() {
     let values: [Float] = [1, .nan, 2, 3] + [1, .infinity, -.infinity, 3] + [1, 2, 3, 4]
-    withEachSet {
+    withEachInstructionSet {
       let numbers = BlockwiseCodes(quantizing: Tensor(values), blockSize: 4).dequantized()
         .array(of: Float.self)
       #expect(numbers.prefix(4).count(where: \.isNaN) == 4)
@@ -111,7 +103,7 @@ import Testing
   /// Magnitudes so small that their reciprocal is infinite.
   @Test func tinyNumbers() {
     let (large, small) = (Float(bitPattern: 700), Float(bitPattern: 350))
-    withEachSet {
+    withEachInstructionSet {
       let numbers = BlockwiseCodes(quantizing: Tensor([large, -large, small, 0]), blockSize: 4)
         .dequantized().array(of: Float.self)
       #expect(numbers[0] == large && numbers[1] < 0 && numbers[3] == 0)

@@ -6,18 +6,7 @@ import Testing
 /// Codes equal an exact search for the nearest number, whatever the instruction set.
 ///
 /// The searches here compare in float64, in which the midpoint of two neighbouring numbers is exact.
-@Suite(.serialized) struct ExactCodesTests {
-  /// Every instruction set that this processor has.
-  static let sets = Array(GRAFT_SCALAR...Int(graft_best_instruction_set()))
-
-  private func withEachSet(_ body: (Int) throws -> Void) rethrows {
-    defer { graft_set_instruction_set(-1) }
-    for set in Self.sets {
-      graft_set_instruction_set(Int32(set))
-      try body(set)
-    }
-  }
-
+@Suite struct ExactCodesTests {
   private func nearest(_ x: Float, _ values: [Float]) -> UInt8 {
     var (low, high) = (0, values.count - 1)
     while low < high {
@@ -74,7 +63,7 @@ import Testing
   func eightBits(_ map: CodeMap) {
     for numbers in [Self.allHalves, Self.randoms].map(blocks) {
       let expected = numbers.map { nearest($0, map.values) }
-      withEachSet { set in
+      withEachInstructionSet { set in
         let found = BlockwiseCodes(quantizing: Tensor(numbers), map: map, blockSize: 64)
         let wrong = zip(found.codes.array(of: UInt8.self), expected).enumerated()
           .first { map.values[Int($1.0)] != map.values[Int($1.1)] }
@@ -89,7 +78,7 @@ import Testing
     for numbers in [Self.allHalves, Self.randoms].map(blocks) {
       let normal = numbers.map { nearest($0, FourBitType.nf4.values) }
       let float = numbers.map(nearestFP4)
-      withEachSet { set in
+      withEachInstructionSet { set in
         for (type, expected, padding) in [(FourBitType.nf4, normal, UInt8(7)), (.fp4, float, 0)] {
           let bytes = FourBitCodes(quantizing: Tensor(numbers), type: type).bytes
             .array(of: UInt8.self)
@@ -113,7 +102,7 @@ import Testing
         let factor = 1 / (block.map(abs).max() ?? 0)
         return nearest(min(1, max(-1, numbers[index] * factor)), CodeMap.dynamic.values)
       }
-      withEachSet { set in
+      withEachInstructionSet { set in
         let found = BlockwiseCodes(quantizing: Tensor(numbers), blockSize: blockSize)
         #expect(found.codes.array(of: UInt8.self) == expected, "set \(set), block \(blockSize)")
       }

@@ -4,19 +4,11 @@ import Tensors
 import TestSupport
 import Testing
 
-@Suite(.serialized) struct RowCodesTests {
-  private func withEachSet(_ body: () throws -> Void) rethrows {
-    defer { graft_set_instruction_set(-1) }
-    for set in GRAFT_SCALAR...Int(graft_best_instruction_set()) {
-      graft_set_instruction_set(Int32(set))
-      try body()
-    }
-  }
-
+@Suite struct RowCodesTests {
   /// The example that bitsandbytes 0.50.2 was run on.
   @Test func outlierColumns() {
     let x = Tensor([1, 6, 2, -7, 0.5, 1, -6, 0] as [Float], shape: [2, 4])
-    withEachSet {
+    withEachInstructionSet {
       let codes = RowCodes(quantizing: x, threshold: 6)
       #expect(codes.outlierColumns.array(of: Int.self) == [1, 2, 3])
       #expect(codes.scales.array(of: Float.self) == [2, 1])
@@ -47,7 +39,7 @@ import Testing
           }
         }
         for row in 0..<7 { for column in outliers { expected[row * 1237 + column] = 0 } }
-        withEachSet {
+        withEachInstructionSet {
           let found = RowCodes(quantizing: x.to(dtype), threshold: Double(threshold))
           #expect(found.codes.array(of: Int8.self) == expected)
           #expect(found.outlierColumns.array(of: Int.self) == outliers.sorted())
@@ -65,7 +57,7 @@ import Testing
 
   @Test func oddRows() {
     let values: [Float] = [0, 0, 0, .nan, 1, 2, .infinity, 1, 2, 0, 0, 1]
-    withEachSet {
+    withEachInstructionSet {
       let codes = RowCodes(quantizing: Tensor(values, shape: [4, 3]))
       #expect(codes.codes.array(of: Int8.self).prefix(9) == [0, 0, 0, 0, 0, 0, 0, 0, 0])
       let scales = codes.scales.array(of: Float.self)

@@ -47,6 +47,8 @@ final class LoRAProjection: LinearProjection {
   var inputSize: Int { base.inputSize }
   var outputSize: Int { base.outputSize }
   var bias: Parameter? { base.bias }
+  var dtype: DType { base.dtype }
+  var device: Device { base.device }
   var children: [(name: String, module: any Module)] { [("base_layer", base)] }
 
   func mapParameters(_ transform: (String, Parameter) -> Parameter) {
@@ -75,6 +77,8 @@ final class LoRAProjection: LinearProjection {
   }
 
   func denseWeight() -> Tensor { base.denseWeight() }
+
+  func replacing(weight: Tensor) -> any LinearProjection { base.replacing(weight: weight) }
 }
 
 /// y + s x A^T B^T as one differentiable function that writes into y's memory.

@@ -23,6 +23,8 @@ int32_t graft_best_instruction_set(void);
 int32_t graft_instruction_set(void);
 // Makes kernels use a lesser one, to compare them. More than the best is taken as the best.
 void graft_set_instruction_set(int32_t set);
+// Whether this processor multiplies bfloat16 numbers.
+bool graft_has_bfloat16_product(void);
 
 // ---- Element types of inputs and outputs -----------------------------------------------------
 
@@ -98,6 +100,78 @@ void graft_quantize_rows(const void *_Nonnull x, int32_t type, int64_t columns, 
 void graft_dequantize_rows(const int8_t *_Nonnull codes, const float *_Nonnull scale,
                            int64_t columns, int64_t first, int64_t end, int32_t type,
                            void *_Nonnull y);
+
+// Rows first..<end: gathers x's numbers of some columns, [rows, count] in float32, and sets the
+// columns' codes to 0.
+void graft_take_columns(const void *_Nonnull x, int32_t type, int64_t columns,
+                        const int64_t *_Nonnull chosen, int64_t count, int64_t first, int64_t end,
+                        int8_t *_Nonnull codes, float *_Nonnull taken);
+
+// The columns of a matrix, as rows are done above: scale[c] = max |x| over all rows, codes by it. The
+// scales of columns first..<end, then the codes of rows first..<end.
+void graft_column_scales(const void *_Nonnull x, int32_t type, int64_t rows, int64_t columns,
+                         float threshold, int64_t first, int64_t end, float *_Nonnull scale);
+void graft_quantize_columns(const void *_Nonnull x, int32_t type, int64_t columns, float threshold,
+                            const float *_Nonnull scale, int64_t first, int64_t end,
+                            int8_t *_Nonnull codes);
+
+// codes = x * (127 / scale[row]) rounded up with the probability of the fraction and else down, so
+// that the mean is x. Row r's random numbers depend on seed and r alone.
+void graft_quantize_rows_stochastic(const float *_Nonnull x, int64_t columns, uint64_t seed,
+                                    int64_t first, int64_t end, int8_t *_Nonnull codes,
+                                    float *_Nonnull scale);
+
+// ---- Products with quantised weights ---------------------------------------------------------
+
+// y[m, n] = sum_k x[m, k] w[n, k] * (x_scale[m] / 127) (w_scale[n] / 127) + bias[n]
+//           + sum_c outlier[m, c] w[n, column[c]] w_scale[n] / 127.
+// The first sum is exact in int32 (depth up to 133,144); the rest is float32 in this order.
+typedef struct {
+  const int8_t *_Nonnull x;           // [rows, depth]
+  const float *_Nonnull x_scale;      // [rows]
+  const int8_t *_Nonnull weight;      // [outputs, depth], or [depth, outputs] when transposed
+  const float *_Nullable weight_scale;  // [outputs]; NULL for 127 throughout
+  const float *_Nullable bias;        // [outputs]
+  const float *_Nullable outlier;     // [rows, outlier_count]
+  const int64_t *_Nullable outlier_column;
+  int64_t outlier_count, rows, outputs, depth;
+  bool transposed;
+  float *_Nonnull y;                  // [rows, outputs]
+} graft_int8_product;
+
+// Parts that the work is split into, and the bytes that one caller needs to do some of them.
+int64_t graft_int8_parts(const graft_int8_product *_Nonnull product);
+int64_t graft_int8_workspace(const graft_int8_product *_Nonnull product);
+void graft_int8_multiply(const graft_int8_product *_Nonnull product, int64_t first, int64_t end,
+                         void *_Nonnull workspace);
+
+// The magnitudes of blocks: numbers, or codes of numbers less their mean.
+typedef struct {
+  const float *_Nullable absmax;      // [blocks]; NULL when they are quantised:
+  const uint8_t *_Nullable codes;     // [blocks]
+  const float *_Nullable code;        // [256]
+  const float *_Nullable nested;      // [ceil(blocks / nested_size)]
+  int64_t nested_size;
+  float offset;
+} graft_block_magnitudes;
+
+// y[m, n] = sum_k x[m, k] w[n, k] + bias[n] for few rows, outputs first..<end; w in codes of 4 bits over
+// the flattened matrix. float32; the order of the sum differs between instruction sets. The workspace
+// holds rows * (depth + 64) floats and is filled by graft_split_pairs for all rows before.
+typedef struct {
+  int32_t kind;
+  const uint8_t *_Nonnull bytes;
+  graft_block_magnitudes magnitudes;
+  int64_t block_size, rows, outputs, depth;
+  const float *_Nonnull x;            // [rows, depth]
+  const float *_Nullable bias;
+  float *_Nonnull y;                  // [rows, outputs]
+} graft_4bit_product;
+
+void graft_split_pairs(const float *_Nonnull x, int64_t rows, int64_t depth,
+                       float *_Nonnull workspace);
+void graft_4bit_multiply(const graft_4bit_product *_Nonnull product,
+                         const float *_Nonnull workspace, int64_t first, int64_t end);
 
 #ifdef __cplusplus
 }

@@ -20,6 +20,8 @@ public final class MappedFile: Sendable {
   public let count: Int
 
   nonisolated(unsafe) private let base: UnsafeMutableRawPointer?
+  /// Whether the system can read the pages again.
+  private let isFile: Bool
 
   /// Maps a file.
   ///
@@ -46,12 +48,14 @@ public final class MappedFile: Sendable {
       base = nil
     }
     count = size
+    isFile = true
     self.path = path
   }
 
   /// Holds a copy of bytes as if they were a file of that path.
   package init(copying bytes: [UInt8], path: String) throws(CheckpointError) {
     self.path = path
+    isFile = false
     count = bytes.count
     guard !bytes.isEmpty else {
       base = nil
@@ -73,6 +77,17 @@ public final class MappedFile: Sendable {
 
   /// The content of the file, valid as long as this object.
   public var bytes: UnsafeRawBufferPointer { UnsafeRawBufferPointer(start: base, count: count) }
+
+  /// Gives the memory of a part back to the system, which reads it again when it is touched.
+  ///
+  /// - Parameter range: Bytes of the file; only whole pages inside are given back.
+  public func release(_ range: Range<Int>) {
+    guard isFile, let base else { return }
+    let page = Int(sysconf(Int32(_SC_PAGESIZE)))
+    let start = (range.lowerBound + page - 1) / page * page
+    let end = range.upperBound == count ? count : range.upperBound / page * page
+    if start < end { _ = madvise(base + start, end - start, MADV_DONTNEED) }
+  }
 
   /// Tells the system that the file will be read once from its beginning to its end.
   public func expectSequentialReading() {

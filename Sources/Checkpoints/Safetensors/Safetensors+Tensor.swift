@@ -61,6 +61,18 @@ extension SafetensorsFile {
     return copy
   }
 
+  /// The bytes of a tensor of the file, whatever its type.
+  ///
+  /// - Parameter entry: Which one.
+  /// - Returns: uint8 of one dimension over the mapped file, which must not be changed in place.
+  public func byteTensor(_ entry: SafetensorsEntry) -> Tensor {
+    let bytes = bytes(of: entry)
+    guard let base = bytes.baseAddress, bytes.count > 0 else {
+      return Tensor.empty([0], dtype: .uint8)
+    }
+    return Tensor.aliasing(base, shape: [bytes.count], dtype: .uint8, owner: mapping)
+  }
+
   /// Every tensor of the file by name, in the file's order.
   ///
   /// - Returns: Names and tensors as ``tensor(_:)`` gives them.

@@ -11,9 +11,7 @@ import Training
 enum TrainCommand: Verb {
   static let specification = CommandSpecification(
     name: "train", summary: "Fine-tune a model with an adapter",
-    options: [ModelOptions.model, ModelOptions.adapter] + TrainOptions.all + [
-      ModelOptions.quantize, ModelOptions.precision, ModelOptions.device, ModelOptions.threads,
-    ])
+    options: [ModelOptions.model, ModelOptions.adapter] + TrainOptions.all + ModelOptions.opening)
 
   static func run(_ given: ParsedArguments, _ console: Console) throws -> ExitCode {
     StopSignal.catchSignals()

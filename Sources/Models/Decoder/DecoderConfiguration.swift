@@ -1,4 +1,5 @@
 import JSONValues
+public import Tensors
 
 /// What distinguishes one family of Llama-like decoders from another.
 struct DecoderFamily: Sendable {
@@ -60,6 +61,8 @@ public struct DecoderConfiguration: Sendable {
   public let endOfTextIDs: [Int]
   /// Token that fills rows up, or nil.
   public let paddingID: Int?
+  /// Type that the weights were saved in, or nil when the file does not say.
+  public let storedDType: DType?
 
   init(_ reader: ConfigurationReader, family: DecoderFamily) throws(ModelError) {
     modelType = family.modelType
@@ -92,6 +95,9 @@ public struct DecoderConfiguration: Sendable {
     // Old files say -1 for none.
     let vocabulary = 0..<vocabularySize
     paddingID = try reader.ids("pad_token_id").first.flatMap { vocabulary.contains($0) ? $0 : nil }
+    // "torch_dtype" until transformers 4, "dtype" since.
+    storedDType = (reader.json["dtype"] ?? reader.json["torch_dtype"])?.stringValue
+      .flatMap(DType.init(name:))
     let activation = try reader.string("hidden_act", default: "silu")
     guard activation == "silu" || activation == "swish" else {
       throw .unsupported(

@@ -17,7 +17,7 @@ public final class DecoderForCausalLM: Module {
   public var configuration: DecoderConfiguration { model.configuration }
 
   /// Where the weights live.
-  public var device: Device { model.embedding.weight.value.device }
+  public var device: Device { model.embedding.device }
 
   /// `model` and `lm_head`.
   public var children: [(name: String, module: any Module)] {

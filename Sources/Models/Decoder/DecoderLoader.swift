@@ -1,5 +1,6 @@
 import Checkpoints
 import Layers
+import Quantization
 import Tensors
 
 /// Builds a decoder over the weights of a checkpoint.
@@ -8,46 +9,61 @@ struct DecoderLoader {
   let checkpoint: SafetensorsCheckpoint
   let dtype: DType?
   let device: Device
+  /// What is done to linear layers that the checkpoint holds dense.
+  let quantization: QuantizationOptions?
+  private let stored: QuantizedWeightReader
   /// "model." or, for a checkpoint saved from the bare decoder, nothing.
   let prefix: String
 
   init(
     configuration: DecoderConfiguration, checkpoint: SafetensorsCheckpoint, dtype: DType?,
-    device: Device
+    device: Device, quantization: QuantizationOptions?, stored: BitsAndBytesConfiguration?
   ) {
     self.configuration = configuration
     self.checkpoint = checkpoint
     self.dtype = dtype
     self.device = device
+    self.quantization = quantization
+    self.stored = QuantizedWeightReader(
+      checkpoint: checkpoint, configuration: stored, device: device)
     prefix = checkpoint.entry("model.embed_tokens.weight") == nil ? "" : "model."
   }
 
   func causalLM() throws -> DecoderForCausalLM {
     let c = configuration
-    let table = [c.vocabularySize, c.hiddenSize]
-    let (embeddings, head) = try embeddingAndHead(shape: table)
+    let (embeddings, head) = try embeddingAndHead(shape: [c.vocabularySize, c.hiddenSize])
     let layers = try (0..<c.layerCount).map { try layer($0) }
     let model = DecoderModel(
-      configuration: c, embedding: Embedding(weight: embeddings), layers: layers,
+      configuration: c, embedding: embeddings, layers: layers,
       norm: try norm(prefix + "norm", size: c.hiddenSize))
-    return DecoderForCausalLM(model: model, head: Linear(DenseProjection(weight: head)))
+    return DecoderForCausalLM(model: model, head: head)
   }
 
   /// One parameter when tied; a checkpoint that holds only one of the two serves both.
-  private func embeddingAndHead(shape: [Int]) throws -> (Parameter, Parameter) {
+  private func embeddingAndHead(shape: [Int]) throws -> (Embedding, Linear) {
     let (embeddingName, headName) = (prefix + "embed_tokens.weight", "lm_head.weight")
-    let hasHead = checkpoint.entry(headName) != nil
-    if configuration.tiesEmbeddings {
-      let hasEmbedding = checkpoint.entry(embeddingName) != nil
-      let shared = Parameter(try tensor(hasEmbedding ? embeddingName : headName, shape))
-      guard hasHead, hasEmbedding else { return (shared, shared) }
-      // Both are there: as the reference does, they are tied only if they are equal.
-      let head = try tensor(headName, shape)
-      return head.isEqual(to: shared.value) ? (shared, shared) : (shared, Parameter(head))
+    guard configuration.tiesEmbeddings else {
+      return (
+        embedding(Parameter(try tensor(embeddingName, shape))),
+        try linear("lm_head", shape[0], shape[1], bias: false)
+      )
     }
-    return (
-      Parameter(try tensor(embeddingName, shape)), Parameter(try tensor(headName, shape))
-    )
+    let hasEmbedding = checkpoint.entry(embeddingName) != nil
+    let shared = Parameter(try tensor(hasEmbedding ? embeddingName : headName, shape))
+    var head = shared
+    if checkpoint.entry(headName) != nil, hasEmbedding {
+      // Both are there: as the reference does, they are tied only if they are equal.
+      let own = try tensor(headName, shape)
+      if !own.isEqual(to: shared.value) { head = Parameter(own) }
+    }
+    return (embedding(shared), Linear(DenseProjection(weight: head)))
+  }
+
+  private func embedding(_ weight: Parameter) -> Embedding {
+    guard let quantization, quantization.quantizesEmbeddings else {
+      return Embedding(weight: weight)
+    }
+    return Embedding(quantization.format.table(weight.value))
   }
 
   private func layer(_ index: Int) throws -> DecoderLayer {
@@ -80,9 +96,23 @@ struct DecoderLoader {
   }
 
   private func linear(_ name: String, _ output: Int, _ input: Int, bias: Bool) throws -> Linear {
-    Linear(
-      weight: try tensor(name + ".weight", [output, input]),
-      bias: bias ? try tensor(name + ".bias", [output]) : nil)
+    let shape = [output, input]
+    let bias = bias ? Parameter(try tensor(name + ".bias", [output])) : nil
+    if let found = try stored.projection(
+      name, shape: shape, bias: bias, dtype: dtype ?? configuration.storedDType)
+    {
+      return Linear(found)
+    }
+    let weight = try tensor(name + ".weight", shape)
+    if let quantization, !quantization.skips(name) {
+      let made = Linear(quantization.format.projection(weight, bias: bias))
+      // The dense weight is not needed again: its pages need not stay in memory.
+      if let (file, entry) = checkpoint.entry(name + ".weight") {
+        file.mapping.release(entry.byteRange)
+      }
+      return made
+    }
+    return Linear(DenseProjection(weight: Parameter(weight), bias: bias))
   }
 
   private func norm(_ name: String, size: Int) throws -> RMSNorm {

@@ -1,0 +1,144 @@
+// Products of matrices of 8-bit whole numbers with scales, bias and outlier columns in one pass.
+//
+// The weight stays as files have it, a row for each output. For many rows of x a panel of 64 outputs
+// is put into the order of the processor's dot products first, which costs as much as half a row of x;
+// for few rows the weight is read as it lies.
+#include <string.h>
+
+#include "Int8Tile.h"
+
+// Outputs of a panel, and rows of x that one part does.
+enum { PANEL = GRAFT_PANEL, ROWS = 96 };
+
+// As many rows as this are done without a panel.
+enum { FEW = 4 };
+
+static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
+static int64_t parts(int64_t count, int64_t size) { return (count + size - 1) / size; }
+
+static bool uses_panels(const graft_int8_product *p) {
+  return p->transposed || (p->rows > FEW && graft_has_int8_dot());
+}
+
+int64_t graft_int8_parts(const graft_int8_product *p) {
+  return parts(p->outputs, PANEL) * parts(p->rows, ROWS);
+}
+
+int64_t graft_int8_workspace(const graft_int8_product *p) {
+  int64_t panel = uses_panels(p) ? PANEL * parts(p->depth, 4) * 4 : 0;
+  return panel + PANEL * (int64_t)sizeof(float) * (1 + p->outlier_count) + 64;
+}
+
+// What the outputs of one panel need besides codes; the arrays have PANEL entries, zero past the end.
+static void prepare_epilogue(const graft_int8_product *p, int64_t output, int64_t count,
+                             float *scale, float *outliers) {
+  for (int64_t n = 0; n < PANEL; ++n) {
+    float whole = p->weight_scale == NULL ? 127 : n < count ? p->weight_scale[output + n] : 0;
+    scale[n] = whole * (1.0f / 127);
+  }
+  for (int64_t c = 0; c < p->outlier_count; ++c) {
+    for (int64_t n = 0; n < PANEL; ++n) {
+      int64_t row = output + n, column = p->outlier_column[c];
+      int8_t code = n >= count       ? 0
+                    : p->transposed  ? p->weight[column * p->outputs + row]
+                                     : p->weight[row * p->depth + column];
+      outliers[c * PANEL + n] = code * scale[n];
+    }
+  }
+}
+
+#pragma STDC FP_CONTRACT OFF
+
+// Sums of one row and one panel to numbers.
+static void finish_scalar(const graft_int8_product *p, const int32_t *sums, int64_t row,
+                          int64_t output, int64_t count, const float *scale,
+                          const float *outliers) {
+  float *y = p->y + row * p->outputs + output;
+  float row_scale = p->x_scale[row] * (1.0f / 127);
+  for (int64_t n = 0; n < count; ++n) {
+    float value = (float)sums[n] * (row_scale * scale[n]);
+    if (p->bias != NULL) value = value + p->bias[output + n];
+    for (int64_t c = 0; c < p->outlier_count; ++c) {
+      value = value + p->outlier[row * p->outlier_count + c] * outliers[c * PANEL + n];
+    }
+    y[n] = value;
+  }
+}
+
+#ifdef GRAFT_X86
+TARGET_AVX512 static void finish_avx512(const graft_int8_product *p, const int32_t *sums,
+                                        int64_t row, int64_t output, int64_t count,
+                                        const float *scale, const float *outliers) {
+  float *y = p->y + row * p->outputs + output;
+  const __m512 row_scale = _mm512_set1_ps(p->x_scale[row] * (1.0f / 127));
+  for (int64_t n = 0; n < count; n += 16) {
+    __mmask16 lanes = count - n >= 16 ? 0xFFFF : (__mmask16)((1u << (count - n)) - 1);
+    __m512 value = _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_loadu_si512(sums + n)),
+                                 _mm512_mul_ps(row_scale, _mm512_loadu_ps(scale + n)));
+    if (p->bias != NULL) {
+      value = _mm512_add_ps(value, _mm512_maskz_loadu_ps(lanes, p->bias + output + n));
+    }
+    for (int64_t c = 0; c < p->outlier_count; ++c) {
+      __m512 x = _mm512_set1_ps(p->outlier[row * p->outlier_count + c]);
+      value = _mm512_add_ps(value, _mm512_mul_ps(x, _mm512_loadu_ps(outliers + c * PANEL + n)));
+    }
+    _mm512_mask_storeu_ps(y + n, lanes, value);
+  }
+}
+#endif
+
+static void finish(const graft_int8_product *p, const int32_t *sums, int64_t row, int64_t output,
+                   int64_t count, const float *scale, const float *outliers) {
+#ifdef GRAFT_X86
+  if (graft_instruction_set() == GRAFT_AVX512) {
+    finish_avx512(p, sums, row, output, count, scale, outliers);
+    return;
+  }
+#endif
+  finish_scalar(p, sums, row, output, count, scale, outliers);
+}
+
+// A panel of a transposed weight as rows, for processors without a panel order of their own.
+static void transpose_panel(const graft_int8_product *p, int64_t output, int64_t count,
+                            int8_t *panel) {
+  for (int64_t n = 0; n < count; ++n) {
+    for (int64_t k = 0; k < p->depth; ++k) {
+      panel[n * p->depth + k] = p->weight[k * p->outputs + output + n];
+    }
+  }
+}
+
+void graft_int8_multiply(const graft_int8_product *p, int64_t first, int64_t end,
+                         void *workspace) {
+  const int64_t row_parts = parts(p->rows, ROWS);
+  const bool dot = graft_has_int8_dot(), panels = uses_panels(p);
+  float *scale = workspace, *outliers = scale + PANEL;
+  uint8_t *panel = (uint8_t *)(outliers + PANEL * p->outlier_count);
+  int32_t sums[GRAFT_TILE_ROWS * PANEL];
+  int64_t current = -1;
+  for (int64_t part = first; part < end; ++part) {
+    int64_t output = part / row_parts * PANEL, count = least(p->outputs - output, PANEL);
+    if (output != current) {
+      current = output;
+      prepare_epilogue(p, output, count, scale, outliers);
+      if (panels && dot) graft_pack_panel(p, output, count, panel);
+      else if (panels) transpose_panel(p, output, count, (int8_t *)panel);
+    }
+    int64_t begin = part % row_parts * ROWS, stop = least(p->rows, begin + ROWS);
+    while (begin < stop) {
+      int64_t rows = least(stop - begin, panels && dot ? GRAFT_TILE_ROWS : FEW);
+      const int8_t *x = p->x + begin * p->depth;
+      if (panels && dot) {
+        graft_multiply_panel(x, rows, p->depth, panel, sums);
+      } else {
+        const int8_t *weight =
+            panels ? (const int8_t *)panel : p->weight + output * p->depth;
+        graft_multiply_rows(x, rows, p->depth, weight, count, sums);
+      }
+      for (int64_t r = 0; r < rows; ++r) {
+        finish(p, sums + r * PANEL, begin + r, output, count, scale, outliers);
+      }
+      begin += rows;
+    }
+  }
+}

@@ -1,0 +1,88 @@
+import Checkpoints
+import Foundation
+import JSONValues
+import Layers
+import Models
+import Quantization
+import Tensors
+
+/// Writes a model as a Hugging Face directory that takes everything but weights from another one.
+struct ModelDirectoryWriter {
+  let model: DecoderForCausalLM
+  /// The directory that the model was opened from.
+  let source: String
+  /// Type of the written parameters; nil for their own.
+  let dtype: DType?
+  /// How the written weights are quantised; nil for not at all.
+  let quantization: BitsAndBytesConfiguration?
+
+  /// Writes the directory, which appears only when it is whole.
+  ///
+  /// - Parameters:
+  ///   - directory: The new directory.
+  ///   - check: Called with the name and numbers of every parameter as it is written.
+  /// - Returns: Tensors written and the numbers that they stand for.
+  /// - Throws: `CheckpointError` when it cannot be written, and what `check` throws.
+  func write(
+    _ directory: String, check: (String, Tensor) throws -> Void = { _, _ in }
+  ) throws -> (tensors: Int, parameters: Int) {
+    try makeParentDirectory(of: directory)
+    let target = try AtomicDirectory(path: directory)
+    try copyCompanions(to: target.temporaryPath)
+    let isTied = model.configuration.tiesEmbeddings
+    let untied = isTied && !headIsEmbedding
+    var tensors: [(name: String, tensor: Tensor)] = []
+    var count = 0
+    for (path, parameter) in model.parameters() {
+      // A tied head is written once, as the embeddings.
+      if path == "lm_head.weight", isTied, !untied { continue }
+      let written = dtype.map { parameter.value.to($0) } ?? parameter.value
+      try check(path, written)
+      tensors.append((path, written))
+      count += written.count
+    }
+    for (path, module) in model.modules() {
+      for (name, tensor) in module.storedTensors { tensors.append((path + "." + name, tensor)) }
+      count += module.storedCount
+    }
+    try SafetensorsWriter.save(target.path(of: "model.safetensors"), tensors: tensors)
+    try writeConfiguration(to: target.path(of: "config.json"), untied: untied)
+    try target.commit()
+    return (tensors.count, count)
+  }
+
+  private var headIsEmbedding: Bool {
+    guard model.head.projection.storedCount == 0 else { return false }
+    let (head, table) = (
+      model.head.projection.denseWeight(), model.model.embedding.table.denseWeight()
+    )
+    return head.sharesStorage(with: table) || head.isEqual(to: table)
+  }
+
+  /// Everything of the source but weights and configuration.
+  private func copyCompanions(to target: String) throws {
+    let files = try FileManager.default.contentsOfDirectory(atPath: source)
+    for name in files.sorted() {
+      let isCompanion =
+        name.hasSuffix(".json") || name.hasSuffix(".jinja") || name.hasSuffix(".txt")
+        || name.hasSuffix(".model")
+      guard isCompanion, name != "config.json", !name.hasSuffix(".index.json") else { continue }
+      do {
+        try FileManager.default.copyItem(atPath: "\(source)/\(name)", toPath: "\(target)/\(name)")
+      } catch {
+        throw CheckpointError.cannotWrite(
+          path: "\(target)/\(name)", reason: error.localizedDescription)
+      }
+    }
+  }
+
+  private func writeConfiguration(to path: String, untied: Bool) throws {
+    var object = try JSON.read(path: "\(source)/config.json").objectValue ?? JSONObject()
+    if let dtype {
+      object[object["torch_dtype"] == nil ? "dtype" : "torch_dtype"] = .string(dtype.description)
+    }
+    if untied { object["tie_word_embeddings"] = false }
+    object["quantization_config"] = quantization?.json
+    try AtomicFile.write(path: path, text: JSON.object(object).serialized(indent: 2) + "\n")
+  }
+}

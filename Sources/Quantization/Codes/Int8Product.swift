@@ -1,0 +1,91 @@
+import CKernels
+public import Tensors
+
+extension RowCodes {
+  /// x W^T + b for two matrices in row codes, with x's outlier columns in float32.
+  ///
+  /// The whole numbers' sums are exact; scales, bias and outliers are applied to each sum once, in
+  /// float32, before it is written.
+  ///
+  /// - Parameters:
+  ///   - weight: W, `[outputs, columns]`.
+  ///   - bias: float32 `[outputs]`, or nil.
+  /// - Returns: float32 `[rows, outputs]`.
+  /// - Note: Source: Dettmers et al. 2022, arXiv 2208.07339, equation 8. Outlier columns meet W's
+  ///   codes as numbers, as in bitsandbytes, not a copy of W in full precision.
+  public func multiplied(by weight: RowCodes, bias: Tensor? = nil) -> Tensor {
+    precondition(
+      codes.size(1) == weight.codes.size(1),
+      "multiplied: \(codes.shape) by the rows of \(weight.codes.shape)")
+    return product(
+      weight.codes, scales: weight.scales, outputs: weight.codes.size(0), bias: bias,
+      isTransposed: false)
+  }
+
+  /// x W for x in row codes and the bare codes of W: every scale is 1.
+  ///
+  /// - Parameter codes: int8 `[columns, outputs]`.
+  /// - Returns: float32 `[rows, outputs]`.
+  func multiplied(byColumnsOf codes: Tensor) -> Tensor {
+    product(codes, scales: nil, outputs: codes.size(1), bias: nil, isTransposed: true)
+  }
+
+  private func product(
+    _ weight: Tensor, scales weightScales: Tensor?, outputs: Int, bias: Tensor?, isTransposed: Bool
+  ) -> Tensor {
+    let (rows, depth) = (codes.size(0), codes.size(1))
+    let result = Tensor.empty([rows, outputs], dtype: .float32)
+    guard rows > 0, outputs > 0 else { return result }
+    let x = codes.contiguous()
+    let places = outliers == nil ? nil : outlierColumns
+    let (weight, xScales, weightScales) = (
+      weight.contiguous(), scales.contiguous(), weightScales?.contiguous()
+    )
+    let (bias, outliers) = (
+      bias?.detached().to(.float32).contiguous(), outliers?.contiguous()
+    )
+    let product = graft_int8_product(
+      x: x.elements(), x_scale: xScales.elements(), weight: weight.elements(),
+      weight_scale: weightScales?.elements(), bias: bias?.elements(),
+      outlier: outliers?.elements(), outlier_column: places?.elements(),
+      outlier_count: Int64(places?.count ?? 0), rows: Int64(rows), outputs: Int64(outputs),
+      depth: Int64(depth), transposed: isTransposed, y: result.elements())
+    let job = Int8Job(product)
+    // A part has 64 outputs and up to 96 rows: some 2^19 multiplications are worth a thread.
+    let work = 64 * min(rows, 96) * max(depth, 1)
+    Runtime.parallelFor(0..<job.parts, grain: max(1, (1 << 19) / work)) { job.run($0) }
+    withExtendedLifetime(
+      (x, weight, xScales, weightScales, bias, outliers, places, result)
+    ) {}
+    return result
+  }
+}
+
+/// One product whose parts several threads do.
+private struct Int8Job: @unchecked Sendable {
+  private let product: graft_int8_product
+
+  init(_ product: graft_int8_product) { self.product = product }
+
+  var parts: Int { withUnsafePointer(to: product) { Int(graft_int8_parts($0)) } }
+
+  func run(_ range: Range<Int>) {
+    withUnsafePointer(to: product) { product in
+      let workspace = UnsafeMutableRawPointer.allocate(
+        byteCount: Int(graft_int8_workspace(product)), alignment: 64)
+      defer { workspace.deallocate() }
+      graft_int8_multiply(
+        product, Int64(range.lowerBound), Int64(range.upperBound), workspace)
+    }
+  }
+}
+
+extension Tensor {
+  /// The memory of a contiguous tensor on the processor, as long as the tensor lives.
+  func elements<Element>(_ type: Element.Type = Element.self) -> UnsafeMutablePointer<Element> {
+    guard let base = withUnsafeMutableBytes(\.baseAddress) else {
+      preconditionFailure("a tensor of shape \(shape) has no memory")
+    }
+    return base.assumingMemoryBound(to: type)
+  }
+}

@@ -1,0 +1,127 @@
+import CKernels
+public import Layers
+public import Tensors
+
+/// A linear projection with weights in codes of 4 bits.
+///
+/// W is decoded for each product and forgotten, so that no more than one layer's decoded weight is
+/// alive; for few rows, as in generation, the product reads the codes themselves.
+///
+/// The product is computed in float32. With x in bfloat16 it is computed in bfloat16 where the
+/// processor multiplies that, else in float32 and rounded once.
+///
+/// - Note: Source: Dettmers et al. 2023, arXiv 2305.14314 (QLoRA).
+public final class Linear4bit: LinearProjection {
+  /// W in codes, of shape `[outputSize, inputSize]`.
+  public let weight: FourBitCodes
+  /// b, `[outputSize]`, or nil.
+  public var bias: Parameter?
+
+  /// Rows up to which reading the codes is faster than decoding them for a product of matrices.
+  static let fewRows = 16
+
+  /// Makes a projection over stored codes.
+  ///
+  /// - Parameters:
+  ///   - weight: Codes of a matrix `[outputSize, inputSize]`.
+  ///   - bias: `[outputSize]`, or nil.
+  public init(weight: FourBitCodes, bias: Parameter? = nil) {
+    precondition(weight.shape.count == 2, "Linear4bit: a weight of shape \(weight.shape)")
+    self.weight = weight
+    self.bias = bias
+  }
+
+  /// Quantises a weight.
+  ///
+  /// - Parameters:
+  ///   - weight: `[outputSize, inputSize]` of a floating-point type.
+  ///   - bias: `[outputSize]`, or nil.
+  ///   - type: What codes mean.
+  ///   - blockSize: Elements of a block, one of ``FourBitCodes/blockSizes``.
+  ///   - doubleQuantization: Whether the magnitudes of blocks are quantised too.
+  public convenience init(
+    quantizing weight: Tensor, bias: Parameter? = nil, type: FourBitType = .nf4,
+    blockSize: Int = 64, doubleQuantization: Bool = false
+  ) {
+    let dense = weight.dtype == .float64 ? weight.to(.float32) : weight
+    self.init(
+      weight: FourBitCodes(
+        quantizing: dense, type: type, blockSize: blockSize,
+        doubleQuantization: doubleQuantization), bias: bias)
+  }
+
+  /// Size of the last dimension of inputs.
+  public var inputSize: Int { weight.shape[1] }
+  /// Size of the last dimension of outputs.
+  public var outputSize: Int { weight.shape[0] }
+  /// Type of the weight that was quantised.
+  public var dtype: DType { weight.dtype }
+  /// Where the codes live.
+  public var device: Device { weight.bytes.device }
+
+  /// y = x W^T + b.
+  ///
+  /// - Parameter x: `[..., inputSize]`.
+  /// - Returns: `[..., outputSize]`, of x's type.
+  public func callAsFunction(_ x: Tensor) -> Tensor {
+    differentiable("Linear4bit", [x] + (bias.map { [$0.value] } ?? [])) { inputs in
+      let (x, bias) = (inputs[0], inputs.count > 1 ? inputs[1] : nil)
+      let (needsInput, type) = (x.requiresGradient, x.dtype)
+      return (
+        forward(x, bias: bias),
+        { [self] gradient in
+          let biasGradient = bias.map { bias in
+            bias.requiresGradient
+              ? gradient.reshaped([-1, gradient.size(-1)]).sum([0]).to(bias.dtype) : nil
+          }
+          let wide = gradient.to(computeType(gradient.dtype))
+          return [
+            needsInput
+              ? wide.linear(weight.dequantized(wide.dtype).transposed()).to(type) : nil
+          ] + (biasGradient.map { [$0] } ?? [])
+        }
+      )
+    }
+  }
+
+  private func forward(_ x: Tensor, bias: Tensor?) -> Tensor {
+    let wide = x.to(computeType(x.dtype))
+    let bias = bias?.to(wide.dtype)
+    let rows = wide.count / max(inputSize, 1)
+    guard device.kind == .cpu, wide.dtype == .float32, rows <= Self.fewRows else {
+      return wide.linear(weight.dequantized(wide.dtype), bias: bias).to(x.dtype)
+    }
+    return weight.product(wide.reshaped([-1, inputSize]), bias: bias)
+      .reshaped(x.shape.dropLast() + [outputSize]).to(x.dtype)
+  }
+
+  /// The type that products of inputs of a type are computed in.
+  private func computeType(_ type: DType) -> DType {
+    guard device.kind == .cpu else { return type }
+    return type == .bfloat16 && graft_has_bfloat16_product() ? .bfloat16 : .float32
+  }
+
+  /// W as numbers.
+  ///
+  /// - Returns: A new tensor, `[outputSize, inputSize]`.
+  public func denseWeight() -> Tensor { weight.dequantized() }
+
+  /// Quantises another weight in the same way.
+  ///
+  /// - Parameter weight: `[outputSize, inputSize]`.
+  /// - Returns: A new projection with the same bias.
+  public func replacing(weight: Tensor) -> any LinearProjection {
+    let codes = self.weight
+    let isNested = if case .quantized = codes.scales { true } else { false }
+    return Linear4bit(
+      quantizing: weight.to(dtype), bias: bias, type: codes.type, blockSize: codes.blockSize,
+      doubleQuantization: isNested)
+  }
+
+  /// `bias`, where there is one.
+  ///
+  /// - Parameter transform: Gets the parameter's name.
+  public func mapParameters(_ transform: (String, Parameter) -> Parameter) {
+    bias = bias.map { transform("bias", $0) }
+  }
+}

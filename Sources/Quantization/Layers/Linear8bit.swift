@@ -1,0 +1,148 @@
+public import Layers
+public import Tensors
+
+/// A linear projection with int8 weights and int8 activations (LLM.int8()).
+///
+/// Each row of x and of W is whole numbers over its largest magnitude. Columns of x with an element
+/// of at least the threshold are multiplied in float32 instead. The numbers are the same in training
+/// and in evaluation, whatever x's type, and W never exists as more than its codes, except for one
+/// layer's copy in the backward pass.
+///
+/// - Note: Source: Dettmers et al. 2022, arXiv 2208.07339. Unlike bitsandbytes 0.50.2, whose training
+///   forward on a processor multiplies the dequantised weight instead.
+public final class Linear8bit: LinearProjection {
+  /// How the gradient of the input is computed.
+  public enum InputGradient {
+    /// From the dequantised weight, in float32 or the gradient's type.
+    case dequantized
+    /// In whole numbers of 8 bits: each row of the gradient times the weight's scales is quantised.
+    ///
+    /// Source: SwitchBack, Wortsman et al. 2023, arXiv 2304.13013.
+    case int8
+    /// As `int8`, rounded at random with the gradient as the mean; draws from the generator.
+    case int8Stochastic(Generator)
+  }
+
+  /// W in row codes, `[outputSize, inputSize]`.
+  public let weight: RowCodes
+  /// b, `[outputSize]`, or nil.
+  public var bias: Parameter?
+  /// Magnitude from which an element of x is an outlier; 0 for none.
+  public let threshold: Double
+  /// Type of W as numbers.
+  public let dtype: DType
+  /// How the gradient of the input is computed.
+  public var inputGradient = InputGradient.dequantized
+
+  /// Makes a projection over stored codes.
+  ///
+  /// - Parameters:
+  ///   - weight: `[outputSize, inputSize]`, without outliers.
+  ///   - bias: `[outputSize]`, or nil.
+  ///   - threshold: Magnitude from which an element of x is an outlier; 0 for none.
+  public init(weight: RowCodes, bias: Parameter? = nil, threshold: Double = 6) {
+    self.weight = weight
+    self.bias = bias
+    self.threshold = threshold
+    dtype = weight.dtype
+  }
+
+  /// Quantises a weight.
+  ///
+  /// It is rounded to float16 first, as bitsandbytes does, so that the codes are the same, unless
+  /// that would make a number infinite.
+  ///
+  /// - Parameters:
+  ///   - weight: `[outputSize, inputSize]` of a floating-point type.
+  ///   - bias: `[outputSize]`, or nil.
+  ///   - threshold: Magnitude from which an element of x is an outlier; 0 for none.
+  public convenience init(quantizing weight: Tensor, bias: Parameter? = nil, threshold: Double = 6)
+  {
+    let dense = weight.detached()
+    let half = dense.to(.float16)
+    let codes = RowCodes(quantizing: half.isAllFinite ? half : dense.to(.float32))
+    self.init(
+      weight: RowCodes(codes: codes.codes, scales: codes.scales, dtype: weight.dtype), bias: bias,
+      threshold: threshold)
+  }
+
+  /// Size of the last dimension of inputs.
+  public var inputSize: Int { weight.codes.size(1) }
+  /// Size of the last dimension of outputs.
+  public var outputSize: Int { weight.codes.size(0) }
+  /// Where the codes live.
+  public var device: Device { weight.codes.device }
+
+  /// y = x W^T + b.
+  ///
+  /// - Parameter x: `[..., inputSize]`.
+  /// - Returns: `[..., outputSize]`, of x's type.
+  public func callAsFunction(_ x: Tensor) -> Tensor {
+    differentiable("Linear8bit", [x] + (bias.map { [$0.value] } ?? [])) { inputs in
+      let (x, bias) = (inputs[0], inputs.count > 1 ? inputs[1] : nil)
+      let (needsInput, type) = (x.requiresGradient, x.dtype)
+      return (
+        forward(x, bias: bias),
+        { [self] gradient in
+          let biasGradient = bias.map { bias in
+            bias.requiresGradient
+              ? gradient.reshaped([-1, gradient.size(-1)]).sum([0]).to(bias.dtype) : nil
+          }
+          return [needsInput ? backward(gradient).to(type) : nil]
+            + (biasGradient.map { [$0] } ?? [])
+        }
+      )
+    }
+  }
+
+  private func forward(_ x: Tensor, bias: Tensor?) -> Tensor {
+    guard device.kind == .cpu else { return x.linear(weight.dequantized(x.dtype), bias: bias) }
+    let rows = x.reshaped([-1, inputSize])
+    let codes = RowCodes(
+      quantizing: rows.dtype == .float64 ? rows.to(.float32) : rows, threshold: threshold)
+    return codes.multiplied(by: weight, bias: bias).to(x.dtype)
+      .reshaped(x.shape.dropLast() + [outputSize])
+  }
+
+  private func backward(_ gradient: Tensor) -> Tensor {
+    let codes: RowCodes
+    switch inputGradient {
+    case _ where device.kind != .cpu, .dequantized:
+      return gradient.linear(weight.dequantized(gradient.dtype).transposed())
+    case .int8: codes = RowCodes(quantizing: scaled(gradient))
+    case .int8Stochastic(let generator):
+      let draw = Tensor.empty([1], dtype: .float64)
+      draw.fillUniformInPlace(0, 0x1p53, generator: generator)
+      codes = RowCodes(roundingStochastically: scaled(gradient), seed: UInt64(draw.item()))
+    }
+    return codes.multiplied(byColumnsOf: weight.codes)
+      .reshaped(gradient.shape.dropLast() + [inputSize])
+  }
+
+  /// Rows of the gradient with the weight's scales in them, so that its codes alone are left.
+  private func scaled(_ gradient: Tensor) -> Tensor {
+    gradient.reshaped([-1, outputSize]).to(.float32) * (weight.scales * (1 / 127.0))
+  }
+
+  /// W as numbers.
+  ///
+  /// - Returns: A new tensor, `[outputSize, inputSize]`.
+  public func denseWeight() -> Tensor { weight.dequantized(dtype) }
+
+  /// Quantises another weight in the same way.
+  ///
+  /// - Parameter weight: `[outputSize, inputSize]`.
+  /// - Returns: A new projection with the same bias.
+  public func replacing(weight: Tensor) -> any LinearProjection {
+    let made = Linear8bit(quantizing: weight.to(dtype), bias: bias, threshold: threshold)
+    made.inputGradient = inputGradient
+    return made
+  }
+
+  /// `bias`, where there is one.
+  ///
+  /// - Parameter transform: Gets the parameter's name.
+  public func mapParameters(_ transform: (String, Parameter) -> Parameter) {
+    bias = bias.map { transform("bias", $0) }
+  }
+}
