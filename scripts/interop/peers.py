@@ -52,14 +52,14 @@ class Graft:
         return json.loads(self.run(*arguments, "--json").stdout)
 
     def forward(self, model: Path, inputs: dict, work: Path, adapter: Path | None = None,
-                gradients: bool = False) -> dict:
-        """`graft forward` on the named tensors; returns the output tensors."""
+                gradients: bool = False, more: list = []) -> dict:
+        """`graft forward` on the named tensors, with `more` options; returns the output tensors."""
         work.mkdir(parents=True, exist_ok=True)
         source, result = work / "inputs.safetensors", work / "outputs.safetensors"
         save_file({name: tensor.contiguous() for name, tensor in inputs.items()}, source)
         result.unlink(missing_ok=True)
         options = ["--adapter", adapter] if adapter else []
-        options += ["--gradients"] if gradients else []
+        options += (["--gradients"] if gradients else []) + more
         self.run("forward", "--model", model, "--input", source, "--output", result, *options)
         return load_file(result)
 
