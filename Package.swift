@@ -68,7 +68,7 @@ let package = Package(
     module("Adapters", ["Checkpoints", "JSONValues", "Layers", "Models", "Tensors"]),
 
     // Floor 4.
-    module("Optimizers", ["Layers", "Tensors"]),
+    module("Optimizers", ["CKernels", "Checkpoints", "Layers", "Quantization", "Tensors"]),
     // Floor 6.
     module(
       "Training",
@@ -112,7 +112,9 @@ let package = Package(
     tests(of: "CommandLineParsing"),
     tests(of: "Checkpoints", ["JSONValues"], exclude: ["Fixtures"]),
     tests(of: "Datasets", ["JSONValues", "Tokenizers"]),
-    tests(of: "Optimizers", ["Layers", "Tensors", "TestSupport"]),
+    tests(
+      of: "Optimizers",
+      ["CKernels", "Checkpoints", "Layers", "Quantization", "Tensors", "TestSupport"]),
     tests(of: "Quantization", ["CKernels", "Tensors", "TestSupport"]),
     tests(of: "Models", ["Layers", "Tensors", "TestSupport"], exclude: ["Fixtures"]),
     tests(

@@ -102,4 +102,7 @@ void graft_dequantize_rows(const int8_t *_Nonnull codes, const float *_Nonnull s
 #ifdef __cplusplus
 }
 #endif
+
+#include "Optimizers.h"
+
 #endif
