@@ -14,6 +14,11 @@ INLINE int is_finite(float x) { return __builtin_fabsf(x) <= FLT_MAX; }
 // No errno, so that it can be put into vectors.
 INLINE float root(float x) { return __builtin_elementwise_sqrt(x); }
 
+// A sum of negative zeros becomes zero, so that a parameter that is -0 keeps its sign.
+INLINE float with_decay(const graft_optimizer_step *s, float g, float w) {
+  return g + s->decay * w + 0.0f;
+}
+
 #define PARAMETERS                                                                             \
   const graft_optimizer_step *step, float *restrict w, const float *restrict g,                \
       float *restrict a, float *restrict b, float *restrict v, int64_t count
@@ -66,7 +71,7 @@ INLINE void rmsprop(PARAMETERS, bool guards) {
   UNUSED(v);
   const graft_optimizer_step s = *step;
   for (int64_t i = 0; i < count; ++i) {
-    float gradient = g[i] + s.decay * w[i];
+    float gradient = with_decay(&s, g[i], w[i]);
     float square = s.beta2 * a[i] + s.gain2 * gradient * gradient;
     float next = w[i] - s.rate * (gradient / (root(square) + s.epsilon));
     bool ok = !guards || is_finite(square);
@@ -80,7 +85,7 @@ INLINE void adagrad(PARAMETERS, bool guards) {
   UNUSED(v);
   const graft_optimizer_step s = *step;
   for (int64_t i = 0; i < count; ++i) {
-    float gradient = g[i] + s.decay * w[i];
+    float gradient = with_decay(&s, g[i], w[i]);
     float square = a[i] + gradient * gradient;
     float next = w[i] - s.rate * (gradient / (root(square) + s.epsilon));
     bool ok = !guards || is_finite(square);

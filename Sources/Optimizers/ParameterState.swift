@@ -81,7 +81,10 @@ final class ParameterState {
     let (own, direction) = call.norms(blocks)
     let scale = settings.directionScale(at: stepCount)
     let (length, limit) = (direction.squareRoot() * scale, maximum * own.squareRoot())
-    updateNorm.fillInPlace(direction * scale * scale)
+    // More than float32 holds becomes infinite.
+    updateNorm.withUnsafeMutableBytes {
+      $0.storeBytes(of: Float(direction * scale * scale), as: Float.self)
+    }
     return limit > 0 && length > limit ? limit / length : 1
   }
 

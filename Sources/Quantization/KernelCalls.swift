@@ -43,7 +43,9 @@ func forEachBlockRange(
 }
 
 /// Blocks of a number of elements.
-package func blockCount(_ count: Int, _ blockSize: Int) -> Int { (count + blockSize - 1) / blockSize }
+package func blockCount(_ count: Int, _ blockSize: Int) -> Int {
+  (count + blockSize - 1) / blockSize
+}
 
 /// The kernels' number of an element type.
 package func floatType(of dtype: DType, in caller: StaticString) -> Int32 {
