@@ -27,7 +27,7 @@ public struct FusedOptimizerConfiguration: Equatable, Sendable {
   public var learningRateFactor = 1.0
   /// 32 for a state in float32, 8 for one in blockwise codes.
   public var stateBits = 32
-  /// Elements of a block, 1 to 1024. bitsandbytes reads 256 only.
+  /// Elements of a block, 1 to 1024; bitsandbytes reads 256 only.
   public var blockSize = 256
   /// Parameters of fewer elements have a float32 state in any case.
   public var minimum8bitCount = 4096

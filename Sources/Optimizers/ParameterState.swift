@@ -123,7 +123,7 @@ final class ParameterState {
   }
 }
 
-/// One step of one parameter. Its calls write disjoint parts of the memory.
+/// One step of one parameter, split into calls that write disjoint parts of the memory.
 private struct KernelCall: @unchecked Sendable {
   let step: graft_optimizer_step
   let tensors: graft_optimized
