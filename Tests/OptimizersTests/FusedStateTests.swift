@@ -203,6 +203,22 @@ import Testing
     #expect(!plain.value.isEqual(to: base.transposed()))
   }
 
+  /// Autograd notices that a parameter changed between a forward pass and its backward pass.
+  @Test func `a step is seen by autograd`() async {
+    for steps in [false, true] {
+      await #expect(processExitsWith: steps ? .failure : .success) { [steps = steps as Bool] in
+        let parameter = Parameter(Tensor.ones([64, 64]))
+        parameter.isTrainable = true
+        let loss = (parameter.value * parameter.value).sum()
+        parameter.value.gradient = .ones([64, 64])
+        let optimizer = try FusedOptimizer(
+          [("w", parameter)], FusedOptimizerConfiguration(.adamW, stateBits: 8))
+        if steps { optimizer.step(learningRate: 0.1) }
+        loss.backward()
+      }
+    }
+  }
+
   /// LoRA's B begins as zeros; a limit in lengths of it must not hold it there.
   @Test(arguments: [UpdateRule.lamb, .lars]) func `a parameter of zeros gets off the ground`(
     _ rule: UpdateRule
