@@ -68,7 +68,7 @@ let package = Package(
     module("Adapters", ["Checkpoints", "JSONValues", "Layers", "Models", "Tensors"]),
 
     // Floor 4.
-    module("Optimizers", ["Layers", "Tensors"]),
+    module("Optimizers", ["CKernels", "Checkpoints", "Layers", "Quantization", "Tensors"]),
     // Floor 6.
     module(
       "Training",
@@ -107,7 +107,7 @@ let package = Package(
 
     // Tests, and what they share.
     .target(
-      name: "TestSupport", dependencies: ["Checkpoints", "JSONValues", "Tensors"],
+      name: "TestSupport", dependencies: ["CKernels", "Checkpoints", "JSONValues", "Tensors"],
       path: "Tests/TestSupport",
       swiftSettings: settings),
     tests(of: "Tensors", ["TestSupport"]),
@@ -117,7 +117,9 @@ let package = Package(
     tests(of: "CommandLineParsing"),
     tests(of: "Checkpoints", ["JSONValues"], exclude: ["Fixtures"]),
     tests(of: "Datasets", ["JSONValues", "Tokenizers"]),
-    tests(of: "Optimizers", ["Layers", "Tensors", "TestSupport"]),
+    tests(
+      of: "Optimizers",
+      ["CKernels", "Checkpoints", "Layers", "Quantization", "Tensors", "TestSupport"]),
     tests(
       of: "Quantization",
       ["CKernels", "Checkpoints", "JSONValues", "Layers", "Models", "Tensors", "TestSupport"]),

@@ -7,6 +7,9 @@
 // Numbers that are converted at a time; the buffer lives on the stack.
 enum { GRAFT_CHUNK = 1024 };
 
+// How near to a whole number the place in a segment must not be: far more than what rounding does.
+#define GRAFT_SEGMENT_MARGIN 0x1p-10f
+
 // How the numbers of a block become numbers in [-1, 1].
 typedef struct {
   float absmax;

@@ -2,6 +2,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "Block.h"
 #include "InstructionSet.h"
 
 // The largest float that is not above the midpoint: x > midpoint exactly when x > this float.
@@ -45,6 +46,66 @@ static bool make_cell(graft_code_search *search, int cell, bool negative) {
   return true;
 }
 
+// Fills segment `index` with codes `first` ... `last` from zero's. False when a border is too far from
+// a whole number.
+static bool fit_segment(graft_code_search *search, int index, int first, int last) {
+  const float *border = search->threshold + search->zero;  // border[k]: of k and k + 1.
+  double slope = 0, offset = first + 0.5;
+  if (last > first + 1) {
+    slope = (last - first - 1) / ((double)border[last - 1] - (double)border[first]);
+    offset = first + 1 - slope * (double)border[first];
+  }
+  search->slope[index] = (float)slope;
+  search->offset[index] = (float)offset;
+  search->top[index] = (float)last + 0.5f;
+  for (int k = first; k < last; ++k) {
+    double place = (double)search->slope[index] * (double)border[k] + (double)search->offset[index];
+    if (fabs(place - (k + 1)) > (double)GRAFT_SEGMENT_MARGIN / 4) return false;
+  }
+  if (first == 0) return true;
+  double begin = slope * (double)border[first - 1] + offset;
+  return begin > first - (double)GRAFT_SEGMENT_MARGIN / 4;
+}
+
+// Splits the positive numbers into segments; false when the table is not made of few.
+static bool make_segments(graft_code_search *search) {
+  int zero = search->zero, count = 255 - zero, index = 0;
+  const float *border = search->threshold + zero;
+  if (search->code[zero] != 0) return false;
+  for (int k = 1; k <= zero; ++k) {
+    if (k > count || search->code[zero - k] != -search->code[zero + k]) return false;
+  }
+  for (int power = 0; power < GRAFT_SEGMENT_POWERS; ++power) search->border[power] = INFINITY;
+  for (int first = 0; first <= count; ++index) {
+    if (index == GRAFT_SEGMENT_COUNT) return false;
+    int last = first;
+    // At least two borders, equally distant.
+    if (first > 0 && first + 2 <= count) {
+      double step = (double)border[first + 1] - (double)border[first];
+      last = first + 2;
+      while (last < count && fabs((double)border[last] - (double)border[last - 1] - step) < 0.01 * step) {
+        last += 1;
+      }
+      if (step <= 0) return false;
+    }
+    if (!fit_segment(search, index, first, last)) return false;
+    if (last < count) {
+      uint32_t bits;
+      memcpy(&bits, &border[last], sizeof bits);
+      int power = (int)(bits >> 23) - (GRAFT_FIRST_CELL >> 7);
+      if (power < 0 || power > 23 || search->border[power] != INFINITY) return false;
+      search->border[power] = border[last];
+    }
+    first = last + 1;
+  }
+  int current = 0;
+  for (int power = 0; power < GRAFT_SEGMENT_POWERS; ++power) {
+    search->segment[power] = current;
+    if (search->border[power] != INFINITY) current += 1;
+  }
+  return true;
+}
+
 void graft_make_code_search(const float *code, graft_code_search *search) {
   memcpy(search->code, code, sizeof search->code);
   for (int i = 0; i < 255; ++i) search->threshold[i] = threshold_below(code[i], code[i + 1]);
@@ -53,4 +114,5 @@ void graft_make_code_search(const float *code, graft_code_search *search) {
   for (int cell = 0; cell < GRAFT_CELL_COUNT && search->direct; ++cell) {
     search->direct = make_cell(search, cell, false) && make_cell(search, cell, true);
   }
+  search->segmented = search->direct && make_segments(search);
 }

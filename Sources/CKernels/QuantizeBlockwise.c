@@ -86,6 +86,56 @@ TARGET_AVX512 static int64_t quantize_avx512(const graft_code_search *search, fl
   }
   return i;
 }
+
+// As above without gathers from memory, which are slow on many processors: the code is computed, and
+// looked up only where that is not exact, for one number in 500. A block of 256 took 110 ns so and
+// 157 ns with gathers on an AMD processor.
+TARGET_AVX512 static int64_t quantize_segments(const graft_code_search *search, float factor,
+                                               const float *x, int64_t count, uint8_t *codes) {
+  const __m512 scale = _mm512_set1_ps(factor);
+  const __m512i first = _mm512_set1_epi32(GRAFT_FIRST_CELL >> 7), none = _mm512_setzero_si512();
+  const __m512i ones = _mm512_set1_epi32(1), zero = _mm512_set1_epi32(search->zero);
+  const __m512 low = _mm512_loadu_ps(search->border), high = _mm512_loadu_ps(search->border + 16);
+  const __m512i low_segment = _mm512_loadu_si512(search->segment);
+  const __m512i high_segment = _mm512_loadu_si512(search->segment + 16);
+  const __m512 slope = _mm512_loadu_ps(search->slope), offset = _mm512_loadu_ps(search->offset);
+  const __m512 top = _mm512_loadu_ps(search->top);
+  const __m512 margin = _mm512_set1_ps(GRAFT_SEGMENT_MARGIN);
+  int64_t i = 0;
+  for (; i + 16 <= count; i += 16) {
+    // What comes out slightly above 1 is in the last cell and the last segment as well.
+    __m512 v = _mm512_mul_ps(_mm512_loadu_ps(x + i), scale);
+    __m512 magnitude = _mm512_abs_ps(v);
+    __m512i bits = _mm512_castps_si512(magnitude);
+    __m512i power = _mm512_max_epi32(_mm512_srli_epi32(bits, 23), first);
+    power = _mm512_sub_epi32(power, first);
+    __m512 border = _mm512_permutex2var_ps(low, power, high);
+    __m512i segment = _mm512_permutex2var_epi32(low_segment, power, high_segment);
+    __mmask16 beyond = _mm512_cmp_ps_mask(magnitude, border, _CMP_GT_OQ);
+    segment = _mm512_mask_add_epi32(segment, beyond, segment, ones);
+    __m512 place = _mm512_fmadd_ps(magnitude, _mm512_permutexvar_ps(segment, slope),
+                                   _mm512_permutexvar_ps(segment, offset));
+    place = _mm512_min_ps(place, _mm512_permutexvar_ps(segment, top));
+    __m512 from_whole = _mm512_reduce_ps(place, _MM_FROUND_TO_NEAREST_INT);
+    __mmask16 unsure = _mm512_cmp_ps_mask(_mm512_abs_ps(from_whole), margin, _CMP_LT_OQ);
+    // At a border, and next to it, positive and negative numbers differ.
+    __m512i distance = _mm512_sub_epi32(bits, _mm512_castps_si512(border));
+    unsure |= _mm512_cmple_epu32_mask(distance, ones);
+    __m512i code = _mm512_cvttps_epi32(place);
+    code = _mm512_mask_sub_epi32(code, _mm512_movepi32_mask(_mm512_castps_si512(v)), none, code);
+    code = _mm512_max_epi32(_mm512_add_epi32(code, zero), none);
+    _mm_storeu_si128((__m128i *)(codes + i), _mm512_cvtepi32_epi8(code));
+    if (unsure) {
+      float values[16];
+      _mm512_storeu_ps(values, v);
+      for (uint32_t rest = unsure; rest != 0; rest &= rest - 1) {
+        int lane = __builtin_ctz(rest);
+        codes[i + lane] = search_cells(search, values[lane]);
+      }
+    }
+  }
+  return i;
+}
 #endif
 
 static void quantize_chunk(const void *table, graft_block_scale scale, const float *x,
@@ -96,7 +146,10 @@ static void quantize_chunk(const void *table, graft_block_scale scale, const flo
 #ifdef GRAFT_X86
   if (search->direct && scale.factor != 0) {
     int32_t set = graft_instruction_set();
-    if (set == GRAFT_AVX512) done = quantize_avx512(search, scale.factor, x, count, codes);
+    if (set == GRAFT_AVX512) {
+      done = (search->segmented ? quantize_segments : quantize_avx512)(search, scale.factor, x,
+                                                                       count, codes);
+    }
     else if (set == GRAFT_AVX2) done = quantize_avx2(search, scale.factor, x, count, codes);
   }
 #endif

@@ -9,7 +9,7 @@
 #pragma STDC FP_CONTRACT OFF
 
 static float usable_factor(float scale) {
-  float factor = 127.0f / scale;
+  float factor = 127.0f * (1.0f / scale);
   return scale > 0 && isfinite(scale) && isfinite(factor) ? factor : 0;
 }
 

@@ -172,7 +172,7 @@ void graft_quantize_rows(const void *x, int32_t type, int64_t columns, float thr
       largest = scan(values, some, threshold, largest, outlier == NULL ? NULL : outlier + done);
     }
     memcpy(scale + row, &largest, sizeof largest);
-    float factor = 127.0f / scale[row];
+    float factor = 127.0f * (1.0f / scale[row]);
     bool usable = scale[row] > 0 && isfinite(scale[row]) && isfinite(factor);
     for (int64_t done = 0; done < columns; done += GRAFT_CHUNK) {
       int64_t some = columns - done < GRAFT_CHUNK ? columns - done : GRAFT_CHUNK;

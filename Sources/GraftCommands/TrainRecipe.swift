@@ -4,6 +4,7 @@ import CommandLineParsing
 import Foundation
 import JSONValues
 import Models
+import Optimizers
 import Training
 
 /// The options of a run, from wherever they come: the command line over `--set` over `--config` over
@@ -92,6 +93,11 @@ struct TrainRecipe {
       let change = "\(name): \(before ?? "not set") before, \(value ?? "not set") now"
       guard !Self.adapterOptions.contains(name) else {
         throw UsageError("--resume: the adapter is made already; \(change)")
+      }
+      if name == "optimizer", let old = before.flatMap(OptimizerKind.init),
+        let new = value.flatMap(OptimizerKind.init), !new.continues(old)
+      {
+        throw UsageError("--resume: the state is another optimiser's; \(change)")
       }
       return change
     }

@@ -54,11 +54,12 @@ public final class Trainer {
   ///   - options: How the run goes.
   ///   - directory: The run's directory.
   ///   - recipe: Saved with every checkpoint.
-  /// - Throws: ``TrainingError`` for an option that cannot be.
+  /// - Throws: ``TrainingError`` for an option that cannot be, `CheckpointError` when a paged optimiser
+  ///   finds no room in `directory`.
   public init(
     model: PeftModel, examples: [TokenizedExample], evaluation: [TokenizedExample] = [],
     options: TrainingOptions, directory: String, recipe: JSON
-  ) throws(TrainingError) {
+  ) throws {
     try options.validate()
     self.model = model
     self.options = options
@@ -74,9 +75,9 @@ public final class Trainer {
       paddingID: model.base.paddingID)
     let trainable = model.trainableParameters
     parameters = trainable.map(\.parameter)
-    optimizer = AdamW(
-      trainable.map { ($0.key, $0.parameter) }, AdamWConfiguration(weightDecay: options.weightDecay)
-    )
+    optimizer = try options.optimizer.make(
+      trainable.map { ($0.key, $0.parameter) }, options.optimizerSettings,
+      stateDirectory: directory)
     beginning = BatchStream(sampler, accumulating: options.gradientAccumulation)
     totalSteps =
       options.maximumSteps

@@ -12,8 +12,10 @@ public struct TrainingOptions: Equatable, Sendable {
   public var maximumSteps: Int?
   /// Base learning rate.
   public var learningRate = 2e-4
-  /// AdamW's weight decay.
-  public var weightDecay = 0.0
+  /// What changes the parameters.
+  public var optimizer = OptimizerKind.adamW
+  /// What the optimiser takes, weight decay among it.
+  public var optimizerSettings = OptimizerKind.Settings()
   /// How the learning rate changes.
   public var schedule = LearningRateSchedule.linear
   /// Updates over which the learning rate rises; nil for `warmupRatio`.
@@ -67,7 +69,11 @@ public struct TrainingOptions: Equatable, Sendable {
     let numbers: [(String, Double, ClosedRange<Double>)] = [
       ("epochs", epochs, 1e-9...1e6), ("max-gradient-norm", maximumGradientNorm ?? 0, 0...1e30),
       ("learning-rate", learningRate, 0...1e6),
-      ("weight-decay", weightDecay, 0...1e6), ("warmup-ratio", warmupRatio, 0...1),
+      ("weight-decay", optimizerSettings.weightDecay, 0...1e6),
+      ("beta1", optimizerSettings.beta1 ?? 0, 0...(1.0).nextDown),
+      ("beta2", optimizerSettings.beta2 ?? 0, 0...(1.0).nextDown),
+      ("epsilon", optimizerSettings.epsilon ?? 1, 1e-30...1e6),
+      ("warmup-ratio", warmupRatio, 0...1),
     ]
     for (name, value, range) in numbers where !range.contains(value) {
       throw .option(name: name, expected: "a number in \(range)", actual: "\(value)")

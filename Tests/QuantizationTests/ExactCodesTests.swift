@@ -1,6 +1,7 @@
 import CKernels
 import Quantization
 import Tensors
+import TestSupport
 import Testing
 
 /// Codes equal an exact search for the nearest number, whatever the instruction set.

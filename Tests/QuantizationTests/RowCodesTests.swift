@@ -31,7 +31,7 @@ import Testing
         for row in 0..<7 {
           let numbers = values[row * 1237..<(row + 1) * 1237]
           let inside = numbers.filter { threshold == 0 || abs($0) < threshold }
-          let factor = 127 / (inside.map(abs).max() ?? 0)
+          let factor = 127 * (1 / (inside.map(abs).max() ?? 0))
           for (column, number) in numbers.enumerated() {
             let isOut = threshold > 0 && abs(number) >= threshold
             if isOut { outliers.insert(column) }

@@ -36,6 +36,10 @@ enum { GRAFT_FLOAT32 = 0, GRAFT_FLOAT16 = 1, GRAFT_BFLOAT16 = 2 };
 enum { GRAFT_FIRST_CELL = 104 << 7, GRAFT_LAST_CELL = 127 << 7,
        GRAFT_CELL_COUNT = GRAFT_LAST_CELL - GRAFT_FIRST_CELL + 1 };
 
+// Stretches of magnitudes in which the borders between codes are equally distant, and powers of two
+// from 2^-23 to 1 that each touch at most two of them.
+enum { GRAFT_SEGMENT_COUNT = 16, GRAFT_SEGMENT_POWERS = 32 };
+
 // A table of 256 ascending numbers, prepared for finding the nearest one.
 //
 // A number x in [-1, 1] gets code i when it lies above the midpoint of numbers i - 1 and i and not
@@ -48,6 +52,12 @@ typedef struct {
   // Bits 0 to 15: what the lower half of x's bits must exceed to cross the threshold; bits 16 to 23:
   // the code below it (in magnitude). Crossing adds one for positive and subtracts one for negative x.
   uint32_t cell[2 * GRAFT_CELL_COUNT];
+  bool segmented;  // Whether the following is used: positive and negative numbers mirror each other.
+  float border[GRAFT_SEGMENT_POWERS];     // Where the next segment begins within a power, or infinity.
+  int32_t segment[GRAFT_SEGMENT_POWERS];  // The segment up to there.
+  // A magnitude x of a segment is floor(min(slope x + offset, top)) codes from zero's, but near a
+  // whole number this is not exact.
+  float slope[GRAFT_SEGMENT_COUNT], offset[GRAFT_SEGMENT_COUNT], top[GRAFT_SEGMENT_COUNT];
 } graft_code_search;
 
 void graft_make_code_search(const float *_Nonnull code, graft_code_search *_Nonnull search);
@@ -88,7 +98,7 @@ void graft_dequantize_4bit(int32_t kind, const uint8_t *_Nonnull bytes,
 
 // ---- Rows of 8-bit whole numbers -------------------------------------------------------------
 
-// Rows first..<end of a matrix: scale[r] = max |x|, codes = x * (127 / scale) rounded to nearest,
+// Rows first..<end of a matrix: scale[r] = max |x|, codes = x * (127 * (1 / scale)) rounded to nearest,
 // ties to even, in -127 ... 127. With a threshold above 0, numbers with |x| >= threshold are outliers:
 // they do not count for the scale, get code 0, and set outlier[column] to 1 (never back to 0; several
 // calls may share it). Where the scale is 0, infinite or NaN all codes of the row are 0.
@@ -176,4 +186,7 @@ void graft_4bit_multiply(const graft_4bit_product *_Nonnull product,
 #ifdef __cplusplus
 }
 #endif
+
+#include "Optimizers.h"
+
 #endif

@@ -83,9 +83,19 @@ enum TrainOptions {
   static let learningRate = Option<Double>(
     "learning-rate", default: 2e-4, group: "Optimiser", help: "Base learning rate.")
   static let weightDecay = Option<Double>(
-    "weight-decay", default: 0, group: "Optimiser", help: "AdamW's weight decay.")
+    "weight-decay", default: 0, group: "Optimiser", help: "Weight decay.")
   static let optimizer = Option<String>(
-    "optimizer", default: "adamw", group: "Optimiser", help: "adamw.")
+    "optimizer", default: "adamw", group: "Optimiser",
+    help: "\(optimizerNames).")
+  static let beta1 = Option<Double>(
+    "beta1", default: nil, group: "Optimiser",
+    help: "Decay of the mean gradient, momentum of sgd and lars; default the optimiser's.")
+  static let beta2 = Option<Double>(
+    "beta2", default: nil, group: "Optimiser",
+    help: "Decay of the mean squared gradient; default the optimiser's.")
+  static let epsilon = Option<Double>(
+    "epsilon", default: nil, group: "Optimiser",
+    help: "Added to the root of the mean squared gradient; default the optimiser's.")
   static let schedule = Option<LearningRateSchedule>(
     "schedule", default: .linear, group: "Optimiser", help: "How the learning rate changes.")
   static let warmupSteps = Option<Int>(
@@ -117,7 +127,8 @@ enum TrainOptions {
     ] + [
       method, adapterConfig, rank, alpha, dropout, targetModules, modulesToSave, bias, rsLoRA,
     ] + [
-      optimizer, learningRate, weightDecay, schedule, warmupSteps, warmupRatio, maximumNorm,
+      optimizer, learningRate, weightDecay, beta1, beta2, epsilon, schedule, warmupSteps,
+      warmupRatio, maximumNorm,
       batchSize, accumulation, epochs, maximumSteps, seed, activationCheckpointing,
     ]
 
@@ -128,7 +139,11 @@ enum TrainOptions {
     options.epochs = try arguments.value(epochs)
     options.maximumSteps = arguments[maximumSteps]
     options.learningRate = try arguments.value(learningRate)
-    options.weightDecay = try arguments.value(weightDecay)
+    options.optimizer = try optimizerKind(arguments)
+    options.optimizerSettings.weightDecay = try arguments.value(weightDecay)
+    options.optimizerSettings.beta1 = arguments[beta1]
+    options.optimizerSettings.beta2 = arguments[beta2]
+    options.optimizerSettings.epsilon = arguments[epsilon]
     options.schedule = try arguments.value(schedule)
     options.warmupSteps = arguments[warmupSteps]
     options.warmupRatio = try arguments.value(warmupRatio)
@@ -146,5 +161,19 @@ enum TrainOptions {
     options.keptCheckpoints = try arguments.value(keep)
     try options.validate()
     return options
+  }
+
+  /// The rules, and what their names are made of.
+  private static let optimizerNames =
+    UpdateRule.allCases.map(\.rawValue).joined(separator: ", ")
+    + "; each also with -8bit behind it (state in 8 bits) and paged- before it (state in a file)"
+
+  private static func optimizerKind(_ arguments: ParsedArguments) throws -> OptimizerKind {
+    let name = try arguments.value(optimizer)
+    guard let kind = OptimizerKind(name) else {
+      let nearest = nearestName(name, among: OptimizerKind.names).map { "; did you mean \($0)?" }
+      throw UsageError("--optimizer \(name) is not known; known: \(optimizerNames)\(nearest ?? "")")
+    }
+    return kind
   }
 }

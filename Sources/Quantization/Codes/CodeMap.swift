@@ -1,11 +1,11 @@
-import CKernels
+package import CKernels
 
 /// A table of 256 ascending numbers in [-1, 1], each the meaning of one code of 8 bits.
 public final class CodeMap: Sendable {
   /// The numbers by code.
   public let values: [Float]
   /// The table prepared for finding the nearest number; immutable after `init`.
-  nonisolated(unsafe) let search: UnsafeMutablePointer<graft_code_search>
+  nonisolated(unsafe) package let search: UnsafeMutablePointer<graft_code_search>
 
   /// Makes a map.
   ///

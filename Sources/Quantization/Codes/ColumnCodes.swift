@@ -3,7 +3,7 @@ public import Tensors
 
 /// A matrix in whole numbers of 8 bits, each column over its own largest magnitude.
 ///
-/// As ``RowCodes`` with rows and columns exchanged: codes = x (127 / scale of the column), ties to
+/// As ``RowCodes`` with rows and columns exchanged: codes = x (127 (1 / scale of the column)), ties to
 /// even; elements of at least the threshold count for no scale and have code 0.
 ///
 /// - Note: Source: Dettmers et al. 2022, arXiv 2208.07339; bitsandbytes' `int8_double_quant` makes

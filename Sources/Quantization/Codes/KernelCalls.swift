@@ -1,5 +1,5 @@
 import CKernels
-import Tensors
+package import Tensors
 
 /// The memory of some tensors, for kernels whose calls write disjoint parts of it.
 struct KernelMemory: @unchecked Sendable {
@@ -43,10 +43,12 @@ func forEachBlockRange(
 }
 
 /// Blocks of a number of elements.
-func blockCount(_ count: Int, _ blockSize: Int) -> Int { (count + blockSize - 1) / blockSize }
+package func blockCount(_ count: Int, _ blockSize: Int) -> Int {
+  (count + blockSize - 1) / blockSize
+}
 
 /// The kernels' number of an element type.
-func floatType(of dtype: DType, in caller: StaticString) -> Int32 {
+package func floatType(of dtype: DType, in caller: StaticString) -> Int32 {
   switch dtype {
   case .float32: Int32(GRAFT_FLOAT32)
   case .float16: Int32(GRAFT_FLOAT16)

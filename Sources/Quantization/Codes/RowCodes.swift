@@ -3,7 +3,7 @@ public import Tensors
 
 /// A matrix in whole numbers of 8 bits, each row over its own largest magnitude.
 ///
-/// codes = x (127 / scale) rounded to nearest, ties to even. With a threshold, elements of at least
+/// codes = x (127 (1 / scale)) rounded to nearest, ties to even. With a threshold, elements of at least
 /// that magnitude are outliers: they count for no scale, and every column that has one is left out,
 /// its codes 0. What is left out is for a product in full precision.
 ///

@@ -5,7 +5,10 @@ import Synchronization
 private let turn = Mutex(())
 
 /// Runs a body once with each instruction set that the processor has, the least first.
-func withEachInstructionSet(_ body: (_ set: Int) throws -> Void) rethrows {
+///
+/// - Parameter body: What to run.
+/// - Throws: What `body` throws.
+public func withEachInstructionSet(_ body: (_ set: Int) throws -> Void) rethrows {
   try turn.withLock { _ in
     defer { graft_set_instruction_set(-1) }
     for set in Int(GRAFT_SCALAR)...Int(graft_best_instruction_set()) {
@@ -16,6 +19,9 @@ func withEachInstructionSet(_ body: (_ set: Int) throws -> Void) rethrows {
 }
 
 /// Runs a body once with each instruction set that the processor has, the least first.
-func withEachInstructionSet(_ body: () throws -> Void) rethrows {
+///
+/// - Parameter body: What to run.
+/// - Throws: What `body` throws.
+public func withEachInstructionSet(_ body: () throws -> Void) rethrows {
   try withEachInstructionSet { _ in try body() }
 }
