@@ -3,7 +3,7 @@ SWIFT_BUILD = swift build -c release -Xswiftc -warnings-as-errors
 SWIFT_TEST = swift test -c release -Xswiftc -warnings-as-errors --disable-xctest
 SWIFT_PATHS = Package.swift Sources Tests Examples
 
-.PHONY: help bootstrap build test check lint format demo interop bench clean
+.PHONY: help bootstrap build test check lint format demo interop bench perplexity formats clean
 
 help:            ## This list
 	@sed -n 's/^\([a-z]*\): .*## /\1\t/p;s/^\([a-z]*\):  *## /\1\t/p' Makefile | expand -t 12
@@ -36,9 +36,16 @@ interop: build   ## Compare with transformers and PEFT (installs them into .peer
 	@scripts/peers
 	@scripts/interop/run
 
-bench: build     ## Time a training step against PEFT; writes Documentation/Benchmarks.md
+bench: build     ## Time ours against the peers; writes Documentation/Benchmarks.md
 	@scripts/peers
 	@scripts/bench
+
+perplexity: build ## SmolLM2's perplexity in each format, beside bitsandbytes' own
+	@scripts/peers
+	@scripts/perplexity-table
+
+formats: build   ## The demo's fine-tune on a base of each format
+	@scripts/compare-formats
 
 clean:
 	rm -rf .build demo-output

@@ -94,7 +94,8 @@ let package = Package(
 
     // Timed by Benchmarks/run.
     .executableTarget(
-      name: "QuantizationBenchmark", dependencies: ["Layers", "Quantization", "Tensors"],
+      name: "QuantizationBenchmark",
+      dependencies: ["Layers", "Optimizers", "Quantization", "Tensors"],
       path: "Benchmarks/quantization", swiftSettings: settings),
 
     // For users of the library.

@@ -82,12 +82,17 @@ def operations() -> dict:
     def on(layer, rows):
         return lambda: layer(rows)
 
+    def whole_product(codes=[torch.randint(-127, 128, (rows, SIZE), dtype=torch.int8) for rows in (TOKENS, SIZE)]):
+        return torch._int_mm(codes[0], codes[1].t())
+
     linear = torch.nn.functional.linear
     result = {
         "quantize_blockwise": lambda: lambda: functional.quantize_blockwise(weight, blocksize=256),
         "dequantize_blockwise": dequantize_blockwise,
         "quantize_4bit": lambda: lambda: functional.quantize_4bit(weight, blocksize=64, quant_type="nf4"),
         "dequantize_4bit": dequantize_4bit,
+        # The product of whole numbers alone, which bounds every int8 layer.
+        "int8_product": lambda: whole_product,
         "linear_float32": lambda: lambda: linear(x, weight),
         "linear_float32_1_token": lambda: lambda: linear(x[:1], weight),
         "linear_8bit_threshold_6": lambda: on(eight_bit(weight, 6.0), x),

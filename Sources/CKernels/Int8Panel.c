@@ -95,23 +95,26 @@ TARGET_VNNI static void pack_columns(const graft_int8_product *p, int64_t output
   }
 }
 
-// 128 times the sum of a row: what the bytes' offset adds to every output.
-TARGET_VNNI static int32_t offset_sum(const int8_t *x, int64_t depth) {
+// 128 times the sum of each row: what the bytes' offset adds to every output.
+TARGET_VNNI static void sum_offsets(const int8_t *x, int64_t rows, int64_t depth, int32_t *sums) {
   const __m512i offset = _mm512_set1_epi8((char)0x80);
-  __m512i sum = _mm512_setzero_si512();
-  for (int64_t k = 0; k < depth; k += 64) {
-    __mmask64 bytes = depth - k >= 64 ? ~0ull : (1ull << (depth - k)) - 1;
-    sum = _mm512_dpbusd_epi32(sum, offset, _mm512_maskz_loadu_epi8(bytes, x + k));
+  for (int64_t r = 0; r < rows; ++r) {
+    __m512i sum = _mm512_setzero_si512();
+    for (int64_t k = 0; k < depth; k += 64) {
+      __mmask64 bytes = depth - k >= 64 ? ~0ull : (1ull << (depth - k)) - 1;
+      sum = _mm512_dpbusd_epi32(sum, offset, _mm512_maskz_loadu_epi8(bytes, x + r * depth + k));
+    }
+    sums[r] = _mm512_reduce_add_epi32(sum);
   }
-  return _mm512_reduce_add_epi32(sum);
 }
 
 TARGET_VNNI static inline __attribute__((always_inline)) void multiply(
-    const int8_t *x, const int rows, int64_t depth, const uint8_t *panel, int32_t *sums) {
+    const int8_t *x, const int rows, int64_t depth, const uint8_t *panel, const int32_t *offsets,
+    int32_t *sums) {
   __m512i sum[GRAFT_TILE_ROWS][4];
 #pragma clang loop unroll(full)
   for (int r = 0; r < rows; ++r) {
-    __m512i start = _mm512_set1_epi32(-offset_sum(x + r * depth, depth));
+    __m512i start = _mm512_set1_epi32(-offsets[r]);
     for (int n = 0; n < 4; ++n) sum[r][n] = start;
   }
   int64_t k = 0;
@@ -151,14 +154,15 @@ TARGET_VNNI static inline __attribute__((always_inline)) void multiply(
 }
 
 TARGET_VNNI static void multiply_panel(const int8_t *x, int64_t rows, int64_t depth,
-                                       const uint8_t *panel, int32_t *sums) {
+                                       const uint8_t *panel, const int32_t *offsets,
+                                       int32_t *sums) {
   switch (rows) {
-    case 1: multiply(x, 1, depth, panel, sums); break;
-    case 2: multiply(x, 2, depth, panel, sums); break;
-    case 3: multiply(x, 3, depth, panel, sums); break;
-    case 4: multiply(x, 4, depth, panel, sums); break;
-    case 5: multiply(x, 5, depth, panel, sums); break;
-    default: multiply(x, 6, depth, panel, sums); break;
+    case 1: multiply(x, 1, depth, panel, offsets, sums); break;
+    case 2: multiply(x, 2, depth, panel, offsets, sums); break;
+    case 3: multiply(x, 3, depth, panel, offsets, sums); break;
+    case 4: multiply(x, 4, depth, panel, offsets, sums); break;
+    case 5: multiply(x, 5, depth, panel, offsets, sums); break;
+    default: multiply(x, 6, depth, panel, offsets, sums); break;
   }
 }
 #endif
@@ -172,11 +176,19 @@ void graft_pack_panel(const graft_int8_product *p, int64_t output, int64_t count
 #endif
 }
 
-void graft_multiply_panel(const int8_t *x, int64_t rows, int64_t depth, const uint8_t *panel,
-                          int32_t *sums) {
+void graft_sum_offsets(const int8_t *x, int64_t rows, int64_t depth, int32_t *sums) {
 #ifdef GRAFT_X86
-  multiply_panel(x, rows, depth, panel, sums);
+  sum_offsets(x, rows, depth, sums);
 #else
-  (void)x, (void)rows, (void)depth, (void)panel, (void)sums;
+  (void)x, (void)rows, (void)depth, (void)sums;
+#endif
+}
+
+void graft_multiply_panel(const int8_t *x, int64_t rows, int64_t depth, const uint8_t *panel,
+                          const int32_t *offsets, int32_t *sums) {
+#ifdef GRAFT_X86
+  multiply_panel(x, rows, depth, panel, offsets, sums);
+#else
+  (void)x, (void)rows, (void)depth, (void)panel, (void)offsets, (void)sums;
 #endif
 }

@@ -26,7 +26,8 @@ int64_t graft_int8_parts(const graft_int8_product *p) {
 
 int64_t graft_int8_workspace(const graft_int8_product *p) {
   int64_t panel = uses_panels(p) ? PANEL * parts(p->depth, 4) * 4 : 0;
-  return panel + PANEL * (int64_t)sizeof(float) * (1 + p->outlier_count) + 64;
+  int64_t offsets = p->rows * (int64_t)sizeof(int32_t);
+  return panel + offsets + PANEL * (int64_t)sizeof(float) * (1 + p->outlier_count) + 64;
 }
 
 // What the outputs of one panel need besides codes; the arrays have PANEL entries, zero past the end.
@@ -113,7 +114,10 @@ void graft_int8_multiply(const graft_int8_product *p, int64_t first, int64_t end
   const int64_t row_parts = parts(p->rows, ROWS);
   const bool dot = graft_has_int8_dot(), panels = uses_panels(p);
   float *scale = workspace, *outliers = scale + PANEL;
-  uint8_t *panel = (uint8_t *)(outliers + PANEL * p->outlier_count);
+  int32_t *offsets = (int32_t *)(outliers + PANEL * p->outlier_count);
+  // Its loads are of whole vectors.
+  uint8_t *panel = (uint8_t *)(((uintptr_t)(offsets + p->rows) + 63) / 64 * 64);
+  if (panels && dot) graft_sum_offsets(p->x, p->rows, p->depth, offsets);
   int32_t sums[GRAFT_TILE_ROWS * PANEL];
   int64_t current = -1;
   for (int64_t part = first; part < end; ++part) {
@@ -129,7 +133,7 @@ void graft_int8_multiply(const graft_int8_product *p, int64_t first, int64_t end
       int64_t rows = least(stop - begin, panels && dot ? GRAFT_TILE_ROWS : FEW);
       const int8_t *x = p->x + begin * p->depth;
       if (panels && dot) {
-        graft_multiply_panel(x, rows, p->depth, panel, sums);
+        graft_multiply_panel(x, rows, p->depth, panel, offsets + begin, sums);
       } else {
         const int8_t *weight =
             panels ? (const int8_t *)panel : p->weight + output * p->depth;

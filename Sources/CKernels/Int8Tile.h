@@ -14,9 +14,12 @@ bool graft_has_int8_dot(void);
 // unsigned.
 void graft_pack_panel(const graft_int8_product *p, int64_t output, int64_t count, uint8_t *panel);
 
+// What that offset adds to every output of each row.
+void graft_sum_offsets(const int8_t *x, int64_t rows, int64_t depth, int32_t *sums);
+
 // sums[r * GRAFT_PANEL + n] over k of x[r, k] w[n, k], for at most GRAFT_TILE_ROWS rows.
 void graft_multiply_panel(const int8_t *x, int64_t rows, int64_t depth, const uint8_t *panel,
-                          int32_t *sums);
+                          const int32_t *offsets, int32_t *sums);
 
 // The same for weight rows as they lie and at most 4 rows of x, on every processor.
 void graft_multiply_rows(const int8_t *x, int64_t rows, int64_t depth, const int8_t *weight,
