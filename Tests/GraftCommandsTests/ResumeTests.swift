@@ -62,6 +62,20 @@ import Testing
     }
   }
 
+  @Test(arguments: ["int8", "nf4"]) func onAQuantisedBase(_ format: String) throws {
+    try CommandFixture.with { fixture in
+      let recipe = Self.recipe + ["--quantize", format]
+      try fixture.train(recipe, output: "whole")
+      let process = try start(fixture, fixture.training(recipe), until: Int.random(in: 10..<200))
+      process.send(SIGKILL)
+      _ = try process.wait()
+      // The recipe says how the base was kept.
+      let result = try fixture.graft("train", "--resume", "run")
+      #expect(result.code == 0, "\(result.errors)")
+      try expectSame(fixture)
+    }
+  }
+
   @Test(arguments: [SIGINT, SIGTERM]) func stoppedBySignal(_ signal: Int32) throws {
     try CommandFixture.with { fixture in
       try fixture.train(Self.recipe, output: "whole")
