@@ -113,6 +113,35 @@ import Testing
     }
   }
 
+  /// Codes on a device without memory of the processor: nothing touches it.
+  @Test(arguments: formats) func otherDevices(_ format: WeightFormat) throws {
+    let layer = format.projection(weight, bias: Parameter(bias))
+    let moved: any LinearProjection
+    let decoded: Tensor
+    let metaBias = Parameter(bias.to(device: .meta))
+    if let eight = layer as? Linear8bit {
+      let codes = RowCodes(
+        codes: eight.weight.codes.to(device: .meta), scales: eight.weight.scales.to(device: .meta),
+        dtype: .float32)
+      moved = Linear8bit(weight: codes, bias: metaBias)
+      decoded = eight.weight.codes.to(.float32) * eight.weight.scales.unsqueezed(1) * (1 / 127.0)
+    } else {
+      let codes = try #require(layer as? Linear4bit).weight
+      let meta = FourBitCodes(
+        bytes: codes.bytes.to(device: .meta), scales: codes.scales.moved(to: .meta),
+        blockSize: codes.blockSize, type: codes.type, shape: codes.shape, dtype: codes.dtype)
+      moved = Linear4bit(weight: meta, bias: metaBias)
+      decoded = codes.decodedByOperators(.float32)
+    }
+    expectClose(decoded, layer.denseWeight(), absolute: 0, relative: 1e-6)
+    let input = x.to(device: .meta)
+    input.requiresGradient = true
+    let y = moved(input)
+    #expect(y.device == .meta && y.shape == [3, 7, 24])
+    y.sum().backward()
+    #expect(input.gradient?.shape == x.shape)
+  }
+
   /// Weights that float16 cannot hold are quantised as they are.
   @Test func largeWeights() {
     let layer = Linear8bit(quantizing: weight * 1e6)

@@ -17,6 +17,21 @@ public indirect enum BlockScales {
     }
   }
 
+  /// The same scales on a device.
+  ///
+  /// - Parameter device: Where they go.
+  /// - Returns: Scales over tensors there.
+  public func moved(to device: Device) -> BlockScales {
+    switch self {
+    case .plain(let values): .plain(values.to(device: device))
+    case .quantized(let codes, let offset):
+      .quantized(
+        BlockwiseCodes(
+          codes: codes.codes.to(device: device), scales: codes.scales.moved(to: device),
+          blockSize: codes.blockSize, map: codes.map, dtype: codes.dtype), offset: offset)
+    }
+  }
+
   /// Bytes that the scales take.
   public var byteCount: Int {
     switch self {

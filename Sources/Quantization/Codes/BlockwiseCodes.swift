@@ -77,9 +77,10 @@ public struct BlockwiseCodes {
   /// - Parameter wanted: float32, float16 or bfloat16; nil for the type that was quantised.
   /// - Returns: A new tensor of the codes' shape.
   public func dequantized(_ wanted: DType? = nil) -> Tensor {
+    guard codes.device.kind == .cpu else { return decodedByOperators(wanted ?? dtype) }
     let type = floatType(of: wanted ?? dtype, in: "dequantized")
-    let source = codes.to(device: .cpu).contiguous()
-    let absmax = scales.values.to(device: .cpu).contiguous()
+    let source = codes.contiguous()
+    let absmax = scales.values.contiguous()
     let blocks = blockCount(source.count, blockSize)
     precondition(absmax.count == blocks, "dequantized: \(absmax.count) scales of \(blocks) blocks")
     let result = Tensor.empty(source.shape, dtype: wanted ?? dtype)
@@ -89,7 +90,7 @@ public struct BlockwiseCodes {
         map.values, $0.elements(0, UInt8.self), $0.elements(1, Float.self), count,
         Int64(blockSize), $1, $2, type, $0[2])
     }
-    return result.to(device: codes.device)
+    return result
   }
 
   /// Bytes that codes and scales take.

@@ -105,9 +105,10 @@ public struct FourBitCodes {
   /// - Parameter wanted: float32, float16 or bfloat16; nil for the type that was quantised.
   /// - Returns: A new tensor of `shape`.
   public func dequantized(_ wanted: DType? = nil) -> Tensor {
+    guard bytes.device.kind == .cpu else { return decodedByOperators(wanted ?? dtype) }
     let element = floatType(of: wanted ?? dtype, in: "dequantized")
-    let source = bytes.to(device: .cpu).contiguous()
-    let absmax = scales.values.to(device: .cpu).contiguous()
+    let source = bytes.contiguous()
+    let absmax = scales.values.contiguous()
     let blocks = blockCount(count, blockSize)
     precondition(absmax.count == blocks, "dequantized: \(absmax.count) scales of \(blocks) blocks")
     let result = Tensor.empty(shape, dtype: wanted ?? dtype)
@@ -117,7 +118,7 @@ public struct FourBitCodes {
         kind, $0.elements(0, UInt8.self), $0.elements(1, Float.self), count, Int64(blockSize), $1,
         $2, element, $0[2])
     }
-    return result.to(device: bytes.device)
+    return result
   }
 
   /// Bytes that codes and scales take.
