@@ -1,5 +1,6 @@
 // Blockwise codes of 4 bits back to numbers.
 #include "Block.h"
+#include "Code4Bit.h"
 #include "InstructionSet.h"
 
 #ifdef GRAFT_X86
@@ -11,13 +12,6 @@ TARGET_AVX2 static __m128i codes_of(const uint8_t *bytes) {
   return _mm_unpacklo_epi8(first, _mm_and_si128(pairs, low));
 }
 
-// Numbers of 8 codes: one half of the table or the other, by the code's highest bit.
-TARGET_AVX2 static __m256 numbers_avx2(__m256i code, __m256 low, __m256 high) {
-  __m256 upper = _mm256_castsi256_ps(_mm256_slli_epi32(code, 28));
-  return _mm256_blendv_ps(_mm256_permutevar8x32_ps(low, code), _mm256_permutevar8x32_ps(high, code),
-                          upper);
-}
-
 TARGET_AVX2 static int64_t unpack_avx2(const float *code, const uint8_t *bytes, float absmax,
                                        int64_t count, float *y) {
   const __m256 low = _mm256_loadu_ps(code), high = _mm256_loadu_ps(code + 8);
@@ -25,8 +19,8 @@ TARGET_AVX2 static int64_t unpack_avx2(const float *code, const uint8_t *bytes, 
   int64_t i = 0;
   for (; i + 16 <= count; i += 16) {
     __m128i codes = codes_of(bytes + i / 2);
-    __m256 one = numbers_avx2(_mm256_cvtepu8_epi32(codes), low, high);
-    __m256 two = numbers_avx2(_mm256_cvtepu8_epi32(_mm_srli_si128(codes, 8)), low, high);
+    __m256 one = graft_4bit_numbers(_mm256_cvtepu8_epi32(codes), low, high);
+    __m256 two = graft_4bit_numbers(_mm256_cvtepu8_epi32(_mm_srli_si128(codes, 8)), low, high);
     _mm256_storeu_ps(y + i, _mm256_mul_ps(one, scale));
     _mm256_storeu_ps(y + i + 8, _mm256_mul_ps(two, scale));
   }

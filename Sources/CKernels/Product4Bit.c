@@ -1,6 +1,7 @@
 // Products of few rows with a weight in codes of 4 bits, without a decoded copy of it.
 #include <string.h>
 
+#include "Code4Bit.h"
 #include "InstructionSet.h"
 
 // Rows of x that one pass over the codes serves.
@@ -125,12 +126,6 @@ TARGET_AVX512 static void outputs_avx512(const graft_4bit_product *p, const floa
   }
 }
 
-TARGET_AVX2 static __m256 numbers_avx2(__m256i code, __m256 low, __m256 high) {
-  __m256 upper = _mm256_castsi256_ps(_mm256_slli_epi32(code, 28));
-  return _mm256_blendv_ps(_mm256_permutevar8x32_ps(low, code), _mm256_permutevar8x32_ps(high, code),
-                          upper);
-}
-
 TARGET_AVX2 static void output_avx2(const graft_4bit_product *p, const float *x, int64_t rows,
                                     int64_t output, float *sums) {
   const float *code = graft_code_4bit(p->kind);
@@ -143,8 +138,8 @@ TARGET_AVX2 static void output_avx2(const graft_4bit_product *p, const float *x,
     __m256 part[GROUP] = {0};
     for (int64_t i = k / 2; i < (k + p->block_size) / 2; i += 8) {
       __m256i pairs = _mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)(bytes + i)));
-      __m256 second = numbers_avx2(_mm256_and_si256(pairs, _mm256_set1_epi32(15)), low, high);
-      __m256 first = numbers_avx2(_mm256_srli_epi32(pairs, 4), low, high);
+      __m256 second = graft_4bit_numbers(pairs, low, high);
+      __m256 first = graft_4bit_numbers(_mm256_srli_epi32(pairs, 4), low, high);
       for (int64_t r = 0; r < rows; ++r) {
         const float *values = x + r * 2 * half + i;
         part[r] = _mm256_fmadd_ps(first, _mm256_loadu_ps(values), part[r]);

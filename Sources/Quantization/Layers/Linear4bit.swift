@@ -64,27 +64,13 @@ public final class Linear4bit: LinearProjection {
   /// - Parameter x: `[..., inputSize]`.
   /// - Returns: `[..., outputSize]`, of x's type.
   public func callAsFunction(_ x: Tensor) -> Tensor {
-    differentiable("Linear4bit", [x] + (bias.map { [$0.value] } ?? [])) { inputs in
-      let (x, bias) = (inputs[0], inputs.count > 1 ? inputs[1] : nil)
-      let (needsInput, type) = (x.requiresGradient, x.dtype)
-      return (
-        forward(x, bias: bias),
-        { [self] gradient in
-          let biasGradient = bias.map { bias in
-            bias.requiresGradient
-              ? gradient.reshaped([-1, gradient.size(-1)]).sum([0]).to(bias.dtype) : nil
-          }
-          let wide = gradient.to(computeType(gradient.dtype))
-          return [
-            needsInput
-              ? wide.linear(weight.dequantized(wide.dtype).transposed()).to(type) : nil
-          ] + (biasGradient.map { [$0] } ?? [])
-        }
-      )
+    frozenProduct("Linear4bit", x, bias: bias?.value, forward: forward) { [self] gradient in
+      let wide = gradient.to(computeType(gradient.dtype))
+      return wide.linear(weight.dequantized(wide.dtype).transposed())
     }
   }
 
-  private func forward(_ x: Tensor, bias: Tensor?) -> Tensor {
+  private func forward(_ x: Tensor, _ bias: Tensor?) -> Tensor {
     let wide = x.to(computeType(x.dtype))
     let bias = bias?.to(wide.dtype)
     let rows = wide.count / max(inputSize, 1)

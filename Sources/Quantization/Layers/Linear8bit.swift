@@ -78,24 +78,11 @@ public final class Linear8bit: LinearProjection {
   /// - Parameter x: `[..., inputSize]`.
   /// - Returns: `[..., outputSize]`, of x's type.
   public func callAsFunction(_ x: Tensor) -> Tensor {
-    differentiable("Linear8bit", [x] + (bias.map { [$0.value] } ?? [])) { inputs in
-      let (x, bias) = (inputs[0], inputs.count > 1 ? inputs[1] : nil)
-      let (needsInput, type) = (x.requiresGradient, x.dtype)
-      return (
-        forward(x, bias: bias),
-        { [self] gradient in
-          let biasGradient = bias.map { bias in
-            bias.requiresGradient
-              ? gradient.reshaped([-1, gradient.size(-1)]).sum([0]).to(bias.dtype) : nil
-          }
-          return [needsInput ? backward(gradient).to(type) : nil]
-            + (biasGradient.map { [$0] } ?? [])
-        }
-      )
-    }
+    frozenProduct(
+      "Linear8bit", x, bias: bias?.value, forward: forward, inputGradient: { self.backward($0) })
   }
 
-  private func forward(_ x: Tensor, bias: Tensor?) -> Tensor {
+  private func forward(_ x: Tensor, _ bias: Tensor?) -> Tensor {
     guard device.kind == .cpu else { return x.linear(weight.dequantized(x.dtype), bias: bias) }
     let rows = x.reshaped([-1, inputSize])
     let codes = RowCodes(
