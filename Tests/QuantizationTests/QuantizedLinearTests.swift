@@ -142,6 +142,16 @@ import Testing
     #expect(input.gradient?.shape == x.shape)
   }
 
+  /// Other types of weights are quantised as float32.
+  @Test(arguments: formats) func wideWeights(_ format: WeightFormat) {
+    for dtype in [DType.float64, .float8e4m3] {
+      let layer = format.projection(weight.to(dtype))
+      #expect(layer.dtype == .float32 && layer.denseWeight().dtype == .float32)
+      #expect(relativeError(layer.denseWeight(), weight) < 0.2)
+      #expect(layer.replacing(weight: weight.to(dtype)).dtype == .float32)
+    }
+  }
+
   /// Weights that float16 cannot hold are quantised as they are.
   @Test func largeWeights() {
     let layer = Linear8bit(quantizing: weight * 1e6)

@@ -47,6 +47,11 @@ package func blockCount(_ count: Int, _ blockSize: Int) -> Int {
   (count + blockSize - 1) / blockSize
 }
 
+/// The type in which numbers of a type are quantised: itself, or float32 where the kernels lack it.
+func quantizableType(_ dtype: DType) -> DType {
+  [.float32, .float16, .bfloat16].contains(dtype) ? dtype : .float32
+}
+
 /// The kernels' number of an element type.
 package func floatType(of dtype: DType, in caller: StaticString) -> Int32 {
   switch dtype {

@@ -43,7 +43,7 @@ public final class Linear4bit: LinearProjection {
     quantizing weight: Tensor, bias: Parameter? = nil, type: FourBitType = .nf4,
     blockSize: Int = 64, doubleQuantization: Bool = false
   ) {
-    let dense = weight.dtype == .float64 ? weight.to(.float32) : weight
+    let dense = weight.to(quantizableType(weight.dtype))
     self.init(
       weight: FourBitCodes(
         quantizing: dense, type: type, blockSize: blockSize,

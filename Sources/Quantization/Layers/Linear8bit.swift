@@ -62,7 +62,8 @@ public final class Linear8bit: LinearProjection {
     let half = dense.to(.float16)
     let codes = RowCodes(quantizing: half.isAllFinite ? half : dense.to(.float32))
     self.init(
-      weight: RowCodes(codes: codes.codes, scales: codes.scales, dtype: weight.dtype), bias: bias,
+      weight: RowCodes(
+        codes: codes.codes, scales: codes.scales, dtype: quantizableType(weight.dtype)), bias: bias,
       threshold: threshold)
   }
 

@@ -75,7 +75,8 @@ public final class Table4bit: EmbeddingTable {
     }
     self.init(
       weight: FourBitCodes(
-        quantizing: weight, type: type, blockSize: fitting ?? blockSize,
+        quantizing: weight.to(quantizableType(weight.dtype)), type: type,
+        blockSize: fitting ?? blockSize,
         doubleQuantization: doubleQuantization))
   }
 
