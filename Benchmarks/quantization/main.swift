@@ -62,8 +62,7 @@ func timeSteps(_ stopwatch: Stopwatch, _ weight: Tensor) throws -> Double {
   let (codes, numbers) = (try optimizer(8), try optimizer(32))
   stopwatch.time("adamw_8bit") { codes.step(learningRate: 1e-4) }
   stopwatch.time("adamw_fused") { numbers.step(learningRate: 1e-4) }
-  let kept = codes.state.filter { !$0.name.contains("qmap") }.reduce(0) { $0 + $1.tensor.byteCount }
-  return Double(kept) / Double(weight.count)
+  return Double(codes.stateByteCount) / Double(weight.count)
 }
 
 let stopwatch = Stopwatch(

@@ -206,8 +206,8 @@ public final class PeftModel {
         for (inner, owner) in module.modules() {
           owner.mapParameters { own, parameter in
             let made = Parameter(parameter.value.detached().cloned())
-            original.append((joinedPath(inner, own), parameter))
-            copy.append((joinedPath(inner, own), made))
+            original.append((joined(inner, own), parameter))
+            copy.append((joined(inner, own), made))
             return made
           }
         }
@@ -225,10 +225,6 @@ public final class PeftModel {
       }
     }
   }
-}
-
-private func joinedPath(_ left: String, _ right: String) -> String {
-  left.isEmpty ? right : left + "." + right
 }
 
 extension Int {

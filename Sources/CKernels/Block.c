@@ -70,6 +70,11 @@ graft_block_scale graft_find_scale(const void *x, int32_t type, int64_t start, i
   return scale;
 }
 
+float graft_int8_factor(float scale) {
+  float factor = 127.0f * (1.0f / scale);
+  return scale > 0 && isfinite(scale) && isfinite(factor) ? factor : 0;
+}
+
 void graft_normalize(graft_block_scale scale, const float *x, int64_t count, float *result) {
   if (scale.factor != 0) {
     for (int64_t i = 0; i < count; ++i) {

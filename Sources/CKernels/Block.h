@@ -19,6 +19,9 @@ typedef struct {
 
 graft_block_scale graft_find_scale(const void *x, int32_t type, int64_t start, int64_t count);
 
+// 127 * (1 / scale) in float32, or 0 where that is no usable factor: int8 codes are then all 0.
+float graft_int8_factor(float scale);
+
 // Writes x in [-1, 1]: x * factor, or what stands for it in a block of zeros, of numbers too small
 // for a factor, with infinities or with NaN.
 void graft_normalize(graft_block_scale scale, const float *x, int64_t count, float *result);

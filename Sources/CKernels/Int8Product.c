@@ -1,7 +1,7 @@
 // Products of matrices of 8-bit whole numbers with scales, bias and outlier columns in one pass.
 //
 // The weight stays as files have it, a row for each output. For many rows of x a panel of 64 outputs
-// is put into the order of the processor's dot products first, which costs as much as half a row of x;
+// is put into the order of the processor's dot products first, which costs as much as eight rows of x;
 // for few rows the weight is read as it lies.
 #include <string.h>
 

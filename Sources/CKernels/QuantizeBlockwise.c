@@ -88,8 +88,8 @@ TARGET_AVX512 static int64_t quantize_avx512(const graft_code_search *search, fl
 }
 
 // As above without gathers from memory, which are slow on many processors: the code is computed, and
-// looked up only where that is not exact, for one number in 500. A block of 256 took 110 ns so and
-// 157 ns with gathers on an AMD processor.
+// looked up only where that is not exact, for one number in 500. A block of 256 took 135 ns so and
+// 168 ns with gathers on an AMD processor.
 TARGET_AVX512 static int64_t quantize_segments(const graft_code_search *search, float factor,
                                                const float *x, int64_t count, uint8_t *codes) {
   const __m512 scale = _mm512_set1_ps(factor);

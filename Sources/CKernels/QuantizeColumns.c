@@ -8,11 +8,6 @@
 
 #pragma STDC FP_CONTRACT OFF
 
-static float usable_factor(float scale) {
-  float factor = 127.0f * (1.0f / scale);
-  return scale > 0 && isfinite(scale) && isfinite(factor) ? factor : 0;
-}
-
 static bool is_outlier(float x, float threshold) { return threshold > 0 && fabsf(x) >= threshold; }
 
 void graft_column_scales(const void *x, int32_t type, int64_t rows, int64_t columns,
@@ -42,7 +37,7 @@ void graft_quantize_columns(const void *x, int32_t type, int64_t columns, float 
       int64_t some = columns - done < GRAFT_CHUNK ? columns - done : GRAFT_CHUNK;
       const float *values = graft_load(x, type, row * columns + done, some, buffer);
       for (int64_t i = 0; i < some; ++i) {
-        float factor = usable_factor(scale[done + i]);
+        float factor = graft_int8_factor(scale[done + i]);
         bool zero = factor == 0 || is_outlier(values[i], threshold);
         codes[row * columns + done + i] = zero ? 0 : (int8_t)rintf(values[i] * factor);
       }
@@ -65,7 +60,7 @@ void graft_quantize_rows_stochastic(const float *x, int64_t columns, uint64_t se
     const float *values = x + row * columns;
     graft_block_scale found = graft_find_scale(values, GRAFT_FLOAT32, 0, columns);
     scale[row] = found.absmax;
-    float factor = usable_factor(found.absmax);
+    float factor = graft_int8_factor(found.absmax);
     uint64_t stream = seed + (uint64_t)row * (uint64_t)columns * 0x9E3779B97F4A7C15u;
     for (int64_t i = 0; i < columns; ++i) {
       float chance = (float)mixed(stream + (uint64_t)i * 0x9E3779B97F4A7C15u) * 0x1p-24f;

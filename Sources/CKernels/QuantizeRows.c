@@ -172,12 +172,11 @@ void graft_quantize_rows(const void *x, int32_t type, int64_t columns, float thr
       largest = scan(values, some, threshold, largest, outlier == NULL ? NULL : outlier + done);
     }
     memcpy(scale + row, &largest, sizeof largest);
-    float factor = 127.0f * (1.0f / scale[row]);
-    bool usable = scale[row] > 0 && isfinite(scale[row]) && isfinite(factor);
+    float factor = graft_int8_factor(scale[row]);
     for (int64_t done = 0; done < columns; done += GRAFT_CHUNK) {
       int64_t some = columns - done < GRAFT_CHUNK ? columns - done : GRAFT_CHUNK;
       const float *values = graft_load(x, type, start + done, some, buffer);
-      round_all(values, some, threshold, usable ? factor : 0, codes + start + done);
+      round_all(values, some, threshold, factor, codes + start + done);
     }
   }
 }

@@ -30,7 +30,8 @@ public enum AutoModelForCausalLM {
     _ directory: String, dtype: DType? = .float32, device: Device = .cpu,
     quantization: QuantizationOptions? = nil
   ) throws -> DecoderForCausalLM {
-    let stored = try Self.quantization(of: directory)
+    let (json, path) = try Self.json(of: directory)
+    let stored = try BitsAndBytesConfiguration(model: json, path: path)
     if let stored, let quantization {
       let format = stored.format()
       guard format.name == quantization.format.name else {
@@ -38,7 +39,7 @@ public enum AutoModelForCausalLM {
           path: directory, format: format.name, wanted: quantization.format.name)
       }
     }
-    let configuration = try configuration(of: directory)
+    let configuration = try Self.configuration(json, path)
     let checkpoint = try SafetensorsCheckpoint(directory: directory)
     return try DecoderLoader(
       configuration: configuration, checkpoint: checkpoint, dtype: dtype, device: device,
@@ -55,8 +56,8 @@ public enum AutoModelForCausalLM {
   public static func quantization(
     of directory: String
   ) throws -> BitsAndBytesConfiguration? {
-    let path = directory + "/config.json"
-    return try BitsAndBytesConfiguration(model: try JSON.read(path: path), path: path)
+    let (json, path) = try json(of: directory)
+    return try BitsAndBytesConfiguration(model: json, path: path)
   }
 
   /// Reads the configuration of a model directory.
@@ -65,8 +66,19 @@ public enum AutoModelForCausalLM {
   /// - Returns: Shape and switches.
   /// - Throws: ``ModelError`` or `JSONError` when `config.json` is missing or unusable.
   public static func configuration(of directory: String) throws -> DecoderConfiguration {
+    let (json, path) = try json(of: directory)
+    return try configuration(json, path)
+  }
+
+  private static func json(of directory: String) throws(JSONError) -> (JSON, path: String) {
     let path = directory + "/config.json"
-    let reader = ConfigurationReader(json: try JSON.read(path: path), path: path)
+    return (try JSON.read(path: path), path)
+  }
+
+  private static func configuration(
+    _ json: JSON, _ path: String
+  ) throws(ModelError) -> DecoderConfiguration {
+    let reader = ConfigurationReader(json: json, path: path)
     let type = try reader.string("model_type")
     guard let family = families.first(where: { $0.modelType == type }) else {
       throw ModelError.unknownModelType(path: path, type: type, known: modelTypes)

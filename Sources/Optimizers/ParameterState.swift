@@ -56,13 +56,17 @@ final class ParameterState {
     let work = isInPlace ? value : value.to(device: .cpu).contiguous()
     let source = gradient.detached().to(device: .cpu).contiguous()
     let blocks = blockCount(work.count, settings.blockSize)
-    let call = KernelCall(
-      step: settings.step(stepCount, learningRate: learningRate), tensors: memory(work, source))
-    let shortening = shortening(call, blocks)
-    KernelCall(
-      step: settings.step(stepCount, learningRate: learningRate, shortening: shortening),
-      tensors: call.tensors
-    ).update(blocks)
+    let tensors = memory(work, source)
+    func call(shortening: Double = 1) -> KernelCall {
+      KernelCall(
+        step: settings.step(stepCount, learningRate: learningRate, shortening: shortening),
+        tensors: tensors)
+    }
+    // Rules with a limit go over the blocks twice: what they measure comes before what they do.
+    let limited = settings.maximumUpdateNorm.map {
+      call(shortening: shortening($0, call(), blocks))
+    }
+    (limited ?? call()).update(blocks)
     withExtendedLifetime((work, source)) {}
     if isInPlace {
       // Changes nothing, but tells autograd that the memory was written to.
@@ -76,13 +80,12 @@ final class ParameterState {
   ///
   /// A parameter of zeros has no length to compare with and moves freely, as otherwise it would
   /// stay zero for ever (LoRA's B begins so); in bitsandbytes it stays.
-  private func shortening(_ call: KernelCall, _ blocks: Int) -> Double {
-    guard let maximum = settings.maximumUpdateNorm, let updateNorm else { return 1 }
+  private func shortening(_ maximum: Double, _ call: KernelCall, _ blocks: Int) -> Double {
     let (own, direction) = call.norms(blocks)
     let scale = settings.directionScale(at: stepCount)
     let (length, limit) = (direction.squareRoot() * scale, maximum * own.squareRoot())
     // More than float32 holds becomes infinite.
-    updateNorm.withUnsafeMutableBytes {
+    updateNorm?.withUnsafeMutableBytes {
       $0.storeBytes(of: Float(direction * scale * scale), as: Float.self)
     }
     return limit > 0 && length > limit ? limit / length : 1
@@ -91,8 +94,8 @@ final class ParameterState {
   /// What kernels take; valid as long as the tensors.
   private func memory(_ work: Tensor, _ gradient: Tensor) -> graft_optimized {
     var result = graft_optimized(
-      parameter: pointer(work), parameter_type: floatType(of: work.dtype, in: "FusedOptimizer"),
-      gradient: UnsafeRawPointer(pointer(gradient)),
+      parameter: work.memory, parameter_type: floatType(of: work.dtype, in: "FusedOptimizer"),
+      gradient: UnsafeRawPointer(gradient.memory),
       gradient_type: floatType(of: gradient.dtype, in: "FusedOptimizer"),
       count: Int64(work.count), block_size: Int64(settings.blockSize),
       state1: kernelState(state1, absmax1, .dynamic), slow: graft_optimizer_state(),
@@ -110,16 +113,8 @@ final class ParameterState {
     _ values: Tensor, _ absmax: Tensor?, _ map: CodeMap
   ) -> graft_optimizer_state {
     graft_optimizer_state(
-      values: pointer(values),
-      absmax: absmax.map { pointer($0).assumingMemoryBound(to: Float.self) },
+      values: values.memory, absmax: absmax?.elements(),
       search: absmax == nil ? nil : UnsafePointer(map.search))
-  }
-
-  private func pointer(_ tensor: Tensor) -> UnsafeMutableRawPointer {
-    guard let pointer = tensor.withUnsafeMutableBytes(\.baseAddress) else {
-      preconditionFailure("FusedOptimizer: a tensor of shape \(tensor.shape) has no memory")
-    }
-    return pointer
   }
 }
 

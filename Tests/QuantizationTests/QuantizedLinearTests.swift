@@ -124,7 +124,7 @@ import Testing
         codes: eight.weight.codes.to(device: .meta), scales: eight.weight.scales.to(device: .meta),
         dtype: .float32)
       moved = Linear8bit(weight: codes, bias: metaBias)
-      decoded = eight.weight.codes.to(.float32) * eight.weight.scales.unsqueezed(1) * (1 / 127.0)
+      decoded = eight.weight.decodedByOperators(.float32)
     } else {
       let codes = try #require(layer as? Linear4bit).weight
       let meta = FourBitCodes(

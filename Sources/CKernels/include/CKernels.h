@@ -2,7 +2,7 @@
 //
 // A kernel takes a range of blocks or rows, so that the caller can split the work over the threads it
 // has. Each exists in scalar C, and where it was written out also for AVX2 and AVX-512, all with the
-// same results to the last bit; the best one that the processor has is taken at run time.
+// same results to the last bit unless it says otherwise; the best one that the processor has is taken at run time.
 #ifndef CKERNELS_H
 #define CKERNELS_H
 
@@ -166,14 +166,13 @@ typedef struct {
 } graft_block_magnitudes;
 
 // y[m, n] = sum_k x[m, k] w[n, k] + bias[n] for few rows, outputs first..<end; w in codes of 4 bits over
-// the flattened matrix. float32; the order of the sum differs between instruction sets. The workspace
-// holds rows * (depth + 64) floats and is filled by graft_split_pairs for all rows before.
+// the flattened matrix. float32; the order of the sum differs between instruction sets. x is what
+// graft_split_pairs made of its rows, rows * (depth + 64) floats.
 typedef struct {
   int32_t kind;
   const uint8_t *_Nonnull bytes;
   graft_block_magnitudes magnitudes;
   int64_t block_size, rows, outputs, depth;
-  const float *_Nonnull x;            // [rows, depth]
   const float *_Nullable bias;
   float *_Nonnull y;                  // [rows, outputs]
 } graft_4bit_product;

@@ -3,6 +3,7 @@ import Checkpoints
 import CommandLineParsing
 import Foundation
 import JSONValues
+import Quantization
 import Tensors
 import Training
 
@@ -64,26 +65,6 @@ enum InspectCommand: Verb {
     }
     if let curve = lossCurve(path) { console.write("\nloss\n\(curve)\n") }
     return .done
-  }
-
-  /// How many numbers of the model a tensor stands for; none for what belongs to a quantised one.
-  private static func parameterCount(_ entry: SafetensorsEntry, among names: Set<String>) -> Int {
-    let name = entry.name
-    if let cut = name.range(of: ".weight.") {
-      let weight = name[..<cut.lowerBound] + ".weight"
-      let part = name[cut.upperBound...]
-      let isState =
-        ["absmax", "quant_map", "nested_absmax", "nested_quant_map"].contains(part)
-        || part.hasPrefix("quant_state.")
-      if isState, names.contains(String(weight)) { return 0 }
-    }
-    for end in [".SCB", ".weight_format"] where name.hasSuffix(end) {
-      if names.contains(name.dropLast(end.count) + ".weight") { return 0 }
-    }
-    let isFourBit = ["nf4", "fp4"].contains {
-      names.contains("\(name).quant_state.bitsandbytes__\($0)")
-    }
-    return isFourBit ? entry.byteRange.count * 2 : entry.elementCount
   }
 
   /// The loss curve of a run's directory.

@@ -92,7 +92,7 @@ enum TrainOptions {
     help: "Decay of the mean gradient, momentum of sgd and lars; default the optimiser's.")
   static let beta2 = Option<Double>(
     "beta2", default: nil, group: "Optimiser",
-    help: "Decay of the mean squared gradient; default the optimiser's.")
+    help: "Decay of the mean squared gradient, of lion's mean; default the optimiser's.")
   static let epsilon = Option<Double>(
     "epsilon", default: nil, group: "Optimiser",
     help: "Added to the root of the mean squared gradient; default the optimiser's.")

@@ -24,7 +24,7 @@ extension FourBitCodes {
         product: graft_4bit_product(
           kind: type.kind, bytes: bytes.elements(), magnitudes: magnitudes,
           block_size: Int64(blockSize), rows: Int64(rows), outputs: Int64(outputs),
-          depth: Int64(depth), x: x.elements(), bias: bias?.elements(), y: result.elements()),
+          depth: Int64(depth), bias: bias?.elements(), y: result.elements()),
         split: split.elements())
       let work = max(depth * rows, 1)
       Runtime.parallelFor(0..<outputs, grain: max(1, (1 << 18) / work)) { job.run($0) }

@@ -79,13 +79,3 @@ private struct Int8Job: @unchecked Sendable {
     }
   }
 }
-
-extension Tensor {
-  /// The memory of a contiguous tensor on the processor, as long as the tensor lives.
-  func elements<Element>(_ type: Element.Type = Element.self) -> UnsafeMutablePointer<Element> {
-    guard let base = withUnsafeMutableBytes(\.baseAddress) else {
-      preconditionFailure("a tensor of shape \(shape) has no memory")
-    }
-    return base.assumingMemoryBound(to: type)
-  }
-}

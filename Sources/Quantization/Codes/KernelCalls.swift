@@ -6,12 +6,7 @@ struct KernelMemory: @unchecked Sendable {
   private let pointers: [UnsafeMutableRawPointer]
 
   fileprivate init(_ tensors: [Tensor]) {
-    pointers = tensors.map { tensor in
-      guard let pointer = tensor.withUnsafeMutableBytes(\.baseAddress) else {
-        preconditionFailure("KernelMemory: a tensor of shape \(tensor.shape) has no memory")
-      }
-      return pointer
-    }
+    pointers = tensors.map(\.memory)
   }
 
   /// The memory of one tensor.
@@ -40,6 +35,23 @@ func forEachBlockRange(
     kernel(memory, Int64(range.lowerBound), Int64(range.upperBound))
   }
   withExtendedLifetime(tensors) {}
+}
+
+extension Tensor {
+  /// The memory of a contiguous tensor on the processor, as long as the tensor lives.
+  package var memory: UnsafeMutableRawPointer {
+    guard let pointer = withUnsafeMutableBytes(\.baseAddress) else {
+      preconditionFailure("a tensor of shape \(shape) has no memory")
+    }
+    return pointer
+  }
+
+  /// The same as elements of a type.
+  package func elements<Element>(
+    _ type: Element.Type = Element.self
+  ) -> UnsafeMutablePointer<Element> {
+    memory.assumingMemoryBound(to: type)
+  }
 }
 
 /// Blocks of a number of elements.

@@ -13,6 +13,13 @@ extension BlockwiseCodes {
   }
 }
 
+extension RowCodes {
+  /// As ``dequantized(_:)``, on any device.
+  package func decodedByOperators(_ wanted: DType) -> Tensor {
+    (codes.to(.float32) * scales.unsqueezed(1) * Double(Float(1) / 127)).to(wanted)
+  }
+}
+
 extension FourBitCodes {
   /// As ``dequantized(_:)``, on any device.
   package func decodedByOperators(_ wanted: DType) -> Tensor {

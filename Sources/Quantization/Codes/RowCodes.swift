@@ -83,6 +83,19 @@ public struct RowCodes {
       outlierColumns: places?.to(device: x.device), outliers: taken, dtype: x.dtype)
   }
 
+  /// Quantises a weight.
+  ///
+  /// It is rounded to float16 first, as bitsandbytes does, so that the codes are the same, unless
+  /// that would make a number infinite.
+  ///
+  /// - Parameter weight: `[rows, columns]` of a floating-point type.
+  public init(quantizingWeight weight: Tensor) {
+    let dense = weight.detached()
+    let half = dense.to(.float16)
+    let made = RowCodes(quantizing: half.isAllFinite ? half : dense.to(.float32))
+    self.init(codes: made.codes, scales: made.scales, dtype: quantizableType(weight.dtype))
+  }
+
   /// Quantises the rows of a matrix with random rounding.
   ///
   /// A number between two codes gets the upper one with the probability of its distance from the
@@ -112,10 +125,7 @@ public struct RowCodes {
   /// - Parameter wanted: float32, float16 or bfloat16; nil for the type that was quantised.
   /// - Returns: `[rows, columns]`.
   public func dequantized(_ wanted: DType? = nil) -> Tensor {
-    guard codes.device.kind == .cpu else {
-      let wide = codes.to(.float32) * scales.unsqueezed(1) * Double(Float(1) / 127)
-      return wide.to(wanted ?? dtype)
-    }
+    guard codes.device.kind == .cpu else { return decodedByOperators(wanted ?? dtype) }
     let type = floatType(of: wanted ?? dtype, in: "dequantized")
     let (source, scale) = (codes.contiguous(), scales.contiguous())
     let result = Tensor.empty(source.shape, dtype: wanted ?? dtype)

@@ -49,7 +49,7 @@ public struct QuantizedWeightReader {
       return nil
     }
     for type in FourBitType.allCases {
-      let key = "\(weight).quant_state.bitsandbytes__\(type.rawValue)"
+      let key = "\(weight).\(type.stateName)"
       guard checkpoint.entry(key) != nil else { continue }
       let codes = try FourBitState(self, weight: weight, key: key, type: type, shape: shape)
         .codes(file.byteTensor(entry), dtype: dtype)

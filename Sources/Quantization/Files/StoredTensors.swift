@@ -1,29 +1,25 @@
-public import Tensors
+package import Checkpoints
+import Foundation
+import Tensors
 
-extension Linear8bit {
-  /// `weight` (the codes), `SCB` (the rows' largest magnitudes) and `weight_format` (0: by row).
-  public var storedTensors: [(name: String, tensor: Tensor)] {
-    [
-      ("weight", weight.codes), ("SCB", weight.scales),
-      ("weight_format", Tensor([UInt8(0)], shape: [])),
-    ]
-  }
+// What codes are in bitsandbytes' files: names behind the module's path, and how to count them.
 
-  /// Elements of W.
-  public var storedCount: Int { weight.codes.count }
+extension RowCodes {
+  /// `weight` (the codes) and `SCB` (the rows' largest magnitudes).
+  var storedTensors: [(name: String, tensor: Tensor)] { [("weight", codes), ("SCB", scales)] }
 }
 
-extension Linear4bit {
+extension FourBitCodes {
   /// `weight` (pairs of codes), `weight.absmax`, `weight.quant_map`, with double quantisation
   /// `weight.nested_absmax` and `weight.nested_quant_map`, and `weight.quant_state.bitsandbytes__<type>`
   /// (JSON as bytes).
-  public var storedTensors: [(name: String, tensor: Tensor)] {
-    var result: [(name: String, tensor: Tensor)] = [("weight", weight.bytes)]
+  var storedTensors: [(name: String, tensor: Tensor)] {
+    var result: [(name: String, tensor: Tensor)] = [("weight", bytes)]
     var fields = [
-      "\"quant_type\": \"\(weight.type.rawValue)\"", "\"blocksize\": \(weight.blockSize)",
-      "\"dtype\": \"\(weight.dtype)\"", "\"shape\": \(weight.shape)",
+      "\"quant_type\": \"\(type.rawValue)\"", "\"blocksize\": \(blockSize)",
+      "\"dtype\": \"\(dtype)\"", "\"shape\": \(shape)",
     ]
-    switch weight.scales {
+    switch scales {
     case .plain(let values): result.append(("weight.absmax", values))
     case .quantized(let codes, let offset):
       result.append(("weight.absmax", codes.codes))
@@ -34,34 +30,37 @@ extension Linear4bit {
         "\"nested_offset\": \(Double(offset))",
       ]
     }
-    result.append(("weight.quant_map", Tensor(weight.type.values)))
+    result.append(("weight.quant_map", Tensor(type.values)))
     // As Python's json writes it, which some readers compare.
     let json = "{" + fields.joined(separator: ", ") + "}"
-    result.append(
-      ("weight.quant_state.bitsandbytes__\(weight.type.rawValue)", Tensor(Array(json.utf8))))
+    result.append(("weight.\(type.stateName)", Tensor(Array(json.utf8))))
     return result
   }
-
-  /// Elements of W.
-  public var storedCount: Int { weight.count }
 }
 
-extension Table8bit {
-  /// `weight` (the codes) and `SCB` (the rows' largest magnitudes).
-  public var storedTensors: [(name: String, tensor: Tensor)] {
-    [("weight", weight.codes), ("SCB", weight.scales)]
-  }
-
-  /// Elements of the table.
-  public var storedCount: Int { weight.codes.count }
+extension FourBitType {
+  /// What the state of a weight is called behind the weight's own name.
+  var stateName: String { "quant_state.bitsandbytes__\(rawValue)" }
 }
 
-extension Table4bit {
-  /// The tensors of ``Linear4bit/storedTensors``.
-  public var storedTensors: [(name: String, tensor: Tensor)] {
-    Linear4bit(weight: weight).storedTensors
+/// How many numbers of a model a tensor of its checkpoint stands for.
+///
+/// - Parameters:
+///   - entry: The tensor.
+///   - names: Every tensor of the checkpoint.
+/// - Returns: Its elements, those of codes of 4 bits, or 0 for what belongs to a quantised weight.
+package func parameterCount(_ entry: SafetensorsEntry, among names: Set<String>) -> Int {
+  let name = entry.name
+  if let cut = name.range(of: ".weight.") {
+    let part = name[cut.upperBound...]
+    let isState =
+      ["absmax", "quant_map", "nested_absmax", "nested_quant_map"].contains(part)
+      || part.hasPrefix("quant_state.")
+    if isState, names.contains(name[..<cut.lowerBound] + ".weight") { return 0 }
   }
-
-  /// Elements of the table.
-  public var storedCount: Int { weight.count }
+  for end in [".SCB", ".weight_format"] where name.hasSuffix(end) {
+    if names.contains(name.dropLast(end.count) + ".weight") { return 0 }
+  }
+  let isFourBit = FourBitType.allCases.contains { names.contains("\(name).\($0.stateName)") }
+  return isFourBit ? entry.byteRange.count * 2 : entry.elementCount
 }

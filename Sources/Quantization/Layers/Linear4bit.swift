@@ -104,6 +104,12 @@ public final class Linear4bit: LinearProjection {
       doubleQuantization: isNested)
   }
 
+  /// Codes, scales and tables, under bitsandbytes' names.
+  public var storedTensors: [(name: String, tensor: Tensor)] { weight.storedTensors }
+
+  /// Elements of W.
+  public var storedCount: Int { weight.count }
+
   /// `bias`, where there is one.
   ///
   /// - Parameter transform: Gets the parameter's name.

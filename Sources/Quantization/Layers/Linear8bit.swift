@@ -5,8 +5,8 @@ public import Tensors
 ///
 /// Each row of x and of W is whole numbers over its largest magnitude. Columns of x with an element
 /// of at least the threshold are multiplied in float32 instead. The numbers are the same in training
-/// and in evaluation, whatever x's type, and W never exists as more than its codes, except for one
-/// layer's copy in the backward pass.
+/// and in evaluation, and W never exists as more than its codes, except for one layer's copy in the
+/// backward pass. Off the processor the decoded W is multiplied with x as it is.
 ///
 /// - Note: Source: Dettmers et al. 2022, arXiv 2208.07339. Unlike bitsandbytes 0.50.2, whose training
 ///   forward on a processor multiplies the dequantised weight instead.
@@ -47,10 +47,7 @@ public final class Linear8bit: LinearProjection {
     dtype = weight.dtype
   }
 
-  /// Quantises a weight.
-  ///
-  /// It is rounded to float16 first, as bitsandbytes does, so that the codes are the same, unless
-  /// that would make a number infinite.
+  /// Quantises a weight as ``RowCodes/init(quantizingWeight:)`` does.
   ///
   /// - Parameters:
   ///   - weight: `[outputSize, inputSize]` of a floating-point type.
@@ -58,13 +55,7 @@ public final class Linear8bit: LinearProjection {
   ///   - threshold: Magnitude from which an element of x is an outlier; 0 for none.
   public convenience init(quantizing weight: Tensor, bias: Parameter? = nil, threshold: Double = 6)
   {
-    let dense = weight.detached()
-    let half = dense.to(.float16)
-    let codes = RowCodes(quantizing: half.isAllFinite ? half : dense.to(.float32))
-    self.init(
-      weight: RowCodes(
-        codes: codes.codes, scales: codes.scales, dtype: quantizableType(weight.dtype)), bias: bias,
-      threshold: threshold)
+    self.init(weight: RowCodes(quantizingWeight: weight), bias: bias, threshold: threshold)
   }
 
   /// Size of the last dimension of inputs.
@@ -126,6 +117,14 @@ public final class Linear8bit: LinearProjection {
     made.inputGradient = inputGradient
     return made
   }
+
+  /// `weight` (the codes), `SCB` (the rows' largest magnitudes) and `weight_format` (0: by row).
+  public var storedTensors: [(name: String, tensor: Tensor)] {
+    weight.storedTensors + [("weight_format", Tensor([UInt8(0)], shape: []))]
+  }
+
+  /// Elements of W.
+  public var storedCount: Int { weight.codes.count }
 
   /// `bias`, where there is one.
   ///

@@ -15,7 +15,7 @@ public final class Table8bit: EmbeddingTable {
   ///
   /// - Parameter weight: `[count, size]` of a floating-point type.
   public convenience init(quantizing weight: Tensor) {
-    self.init(weight: Linear8bit(quantizing: weight).weight)
+    self.init(weight: RowCodes(quantizingWeight: weight))
   }
 
   /// Rows of the table.
@@ -41,6 +41,12 @@ public final class Table8bit: EmbeddingTable {
   ///
   /// - Returns: A new tensor, `[count, size]`.
   public func denseWeight() -> Tensor { weight.dequantized() }
+
+  /// `weight` (the codes) and `SCB` (the rows' largest magnitudes).
+  public var storedTensors: [(name: String, tensor: Tensor)] { weight.storedTensors }
+
+  /// Elements of the table.
+  public var storedCount: Int { weight.codes.count }
 }
 
 /// An embedding table in codes of 4 bits.
@@ -110,4 +116,10 @@ public final class Table4bit: EmbeddingTable {
   ///
   /// - Returns: A new tensor, `[count, size]`.
   public func denseWeight() -> Tensor { weight.dequantized() }
+
+  /// Codes, scales and tables, under bitsandbytes' names.
+  public var storedTensors: [(name: String, tensor: Tensor)] { weight.storedTensors }
+
+  /// Elements of the table.
+  public var storedCount: Int { weight.count }
 }
