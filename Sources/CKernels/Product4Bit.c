@@ -7,12 +7,14 @@
 // Rows of x that one pass over the codes serves.
 enum { GROUP = 4 };
 
-static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
-
+// Scales are rounded as in decoding: code * nested, then the offset.
 static float magnitude(const graft_block_magnitudes *m, int64_t block) {
+#pragma STDC FP_CONTRACT OFF
   if (m->absmax != NULL) return m->absmax[block];
   return m->code[m->codes[block]] * m->nested[block / m->nested_size] + m->offset;
 }
+
+static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 
 // Numbers of a row in two halves, those at even and those at odd places, each with room for a vector
 // that is read past the end.

@@ -13,8 +13,8 @@ struct ModelDirectoryWriter {
   let source: String
   /// Type of the written parameters; nil for their own.
   let dtype: DType?
-  /// How the written weights are quantised; nil for not at all.
-  let quantization: BitsAndBytesConfiguration?
+  /// How the model's quantised weights are kept; nil when it has none.
+  let format: WeightFormat?
 
   /// Writes the directory, which appears only when it is whole.
   ///
@@ -22,7 +22,8 @@ struct ModelDirectoryWriter {
   ///   - directory: The new directory.
   ///   - check: Called with the name and numbers of every parameter as it is written.
   /// - Returns: Tensors written and the numbers that they stand for.
-  /// - Throws: `CheckpointError` when it cannot be written, and what `check` throws.
+  /// - Throws: `CheckpointError` when it cannot be written, `QuantizationError` when a quantised
+  ///   weight is not finite, and what `check` throws.
   func write(
     _ directory: String, check: (String, Tensor) throws -> Void = { _, _ in }
   ) throws -> (tensors: Int, parameters: Int) {
@@ -42,7 +43,13 @@ struct ModelDirectoryWriter {
       count += written.count
     }
     for (path, module) in model.modules() {
-      for (name, tensor) in module.storedTensors { tensors.append((path + "." + name, tensor)) }
+      for (name, tensor) in module.storedTensors {
+        // Scales of a weight with NaN or infinity are so themselves.
+        guard !tensor.dtype.isFloatingPoint || tensor.isAllFinite else {
+          throw QuantizationError.notFinite(weight: path + ".weight")
+        }
+        tensors.append((path + "." + name, tensor))
+      }
       count += module.storedCount
     }
     try SafetensorsWriter.save(target.path(of: "model.safetensors"), tensors: tensors)
@@ -76,13 +83,26 @@ struct ModelDirectoryWriter {
     }
   }
 
+  /// Whole paths of linear layers that stayed dense, which every reader of the list understands in
+  /// the same way; nil where that is the output head alone, as readers assume.
+  private var skippedModules: [String]? {
+    let dense = model.modules().filter { ($0.module as? Linear)?.projection is DenseProjection }
+      .map(\.path)
+    return dense == ["lm_head"] ? nil : dense
+  }
+
   private func writeConfiguration(to path: String, untied: Bool) throws {
     var object = try JSON.read(path: "\(source)/config.json").objectValue ?? JSONObject()
     if let dtype {
-      object[object["torch_dtype"] == nil ? "dtype" : "torch_dtype"] = .string(dtype.description)
+      // "torch_dtype" until transformers 4, "dtype" since; some files have both.
+      for key in ["dtype", "torch_dtype"] where key == "dtype" || object[key] != nil {
+        object[key] = .string(dtype.description)
+      }
     }
     if untied { object["tie_word_embeddings"] = false }
-    object["quantization_config"] = quantization?.json
+    object["quantization_config"] = format.map {
+      BitsAndBytesConfiguration($0, skippedModules: skippedModules).json
+    }
     try AtomicFile.write(path: path, text: JSON.object(object).serialized(indent: 2) + "\n")
   }
 }

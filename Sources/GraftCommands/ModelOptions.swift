@@ -1,4 +1,5 @@
 import CommandLineParsing
+import Models
 import Quantization
 import Tensors
 
@@ -64,6 +65,38 @@ enum ModelOptions {
     quantize, doubleQuant, blockSize, threshold, quantizeEmbeddings, precision, device, threads,
   ]
   static let all: [any OptionDeclaration] = [model, adapter] + opening
+
+  /// How the options want a model's base to be kept; nil for as it is.
+  ///
+  /// What a stored format has and no option contradicts is taken over from it.
+  static func quantization(
+    _ arguments: ParsedArguments, of directory: String
+  ) throws -> QuantizationOptions? {
+    let embeddings = arguments[quantizeEmbeddings]
+    guard var format = try format(arguments) else {
+      if embeddings { throw UsageError("--quantize-embeddings needs --quantize") }
+      return nil
+    }
+    if let stored = try AutoModelForCausalLM.storedFormat(of: directory) {
+      func wrong(_ name: String) -> UsageError {
+        UsageError("--\(name): \(directory) is stored in \(stored)")
+      }
+      switch (format, stored) {
+      case (.int8(let wanted), .int8(let threshold)):
+        if wanted != 6, wanted != threshold { throw wrong("int8-threshold") }
+        format = stored
+      case (
+        .fourBit(let type, let size, let nested),
+        .fourBit(let storedType, let storedSize, let isNested)
+      ) where type == storedType:
+        if size != 64, size != storedSize { throw wrong("block-size") }
+        if nested, !isNested { throw wrong("double-quant") }
+        format = stored
+      default: break  // Opening says that the formats differ.
+      }
+    }
+    return QuantizationOptions(format, quantizesEmbeddings: embeddings)
+  }
 
   /// The format that the options mean; nil for none.
   ///

@@ -28,10 +28,7 @@ struct ModelSource {
       throw UsageError("--device \(device): this LibTorch finds no such hardware here")
     }
     dtype = (arguments[ModelOptions.precision] ?? .float32).dtype
-    quantization = try ModelOptions.format(arguments).map {
-      QuantizationOptions(
-        $0, quantizesEmbeddings: arguments[ModelOptions.quantizeEmbeddings])
-    }
+    quantization = try ModelOptions.quantization(arguments, of: directory)
     try Self.setThreads(arguments)
   }
 

@@ -66,7 +66,7 @@ public func rmsNormalized(_ x: Tensor, weight: Tensor, epsilon: Double) -> Tenso
         let normalized = x.to(wide.dtype) * scale
         let weightGradient =
           weight.requiresGradient
-          ? (gradient * normalized).reshaped([-1, x.size(-1)]).sum([0]).to(weight.dtype) : nil
+          ? (gradient * normalized).rows().sum([0]).to(weight.dtype) : nil
         guard x.requiresGradient else { return [nil, weightGradient] }
         let inner = gradient * weight.to(wide.dtype)
         let projection = (inner * normalized).mean([-1], keepDimensions: true)

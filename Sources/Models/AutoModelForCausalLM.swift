@@ -22,7 +22,8 @@ public enum AutoModelForCausalLM {
   ///   - dtype: Type to compute in; nil for the checkpoint's own.
   ///   - device: Where to compute.
   ///   - quantization: How linear layers are quantised as they are read; nil for not at all. A
-  ///     checkpoint that bitsandbytes quantised is opened as it is without this.
+  ///     checkpoint that bitsandbytes quantised is opened as it is without this, and has to be in the
+  ///     same format with it.
   /// - Returns: The model, nothing of it trainable.
   /// - Throws: ``ModelError``, `QuantizationError`, `CheckpointError` or `JSONError` when the
   ///   directory is not such a model.
@@ -33,6 +34,7 @@ public enum AutoModelForCausalLM {
     let (json, path) = try Self.json(of: directory)
     let stored = try BitsAndBytesConfiguration(model: json, path: path)
     if let stored, let quantization {
+      // The loader compares the rest, which may stand beside each weight.
       let format = stored.format()
       guard format.name == quantization.format.name else {
         throw QuantizationError.alreadyQuantized(
@@ -43,21 +45,21 @@ public enum AutoModelForCausalLM {
     let checkpoint = try SafetensorsCheckpoint(directory: directory)
     return try DecoderLoader(
       configuration: configuration, checkpoint: checkpoint, dtype: dtype, device: device,
-      quantization: stored == nil ? quantization : nil, stored: stored
+      quantization: quantization, stored: stored
     ).causalLM()
   }
 
-  /// How a model directory is quantised.
+  /// How the weights of a model directory are quantised.
   ///
   /// - Parameter directory: A Hugging Face directory.
-  /// - Returns: The configuration, or nil when the model is not quantised.
+  /// - Returns: The format, or nil when the model is not quantised.
   /// - Throws: `QuantizationError` when it is in a way that is not known here; `JSONError` when
   ///   `config.json` is missing or malformed.
-  public static func quantization(
-    of directory: String
-  ) throws -> BitsAndBytesConfiguration? {
+  public static func storedFormat(of directory: String) throws -> WeightFormat? {
     let (json, path) = try json(of: directory)
-    return try BitsAndBytesConfiguration(model: json, path: path)
+    guard let stored = try BitsAndBytesConfiguration(model: json, path: path) else { return nil }
+    let checkpoint = try SafetensorsCheckpoint(directory: directory)
+    return QuantizedWeightReader(checkpoint: checkpoint, configuration: stored).format
   }
 
   /// Reads the configuration of a model directory.

@@ -10,6 +10,8 @@ public enum ModelError: Error, Equatable, Sendable {
   case missingTensor(path: String, name: String)
   /// A weight has another shape than the configuration says.
   case wrongShape(path: String, name: String, expected: [Int], actual: [Int])
+  /// A weight is stored in a type that cannot be computed with.
+  case wrongType(path: String, name: String, actual: String)
   /// Ids or lengths that the model cannot take.
   case input(String)
 }
@@ -28,6 +30,9 @@ extension ModelError: CustomStringConvertible {
       "\(path): the checkpoint has no tensor \(name)"
     case .wrongShape(let path, let name, let expected, let actual):
       "\(path): tensor \(name) has shape \(actual), expected \(expected) by config.json"
+    case .wrongType(let path, let name, let actual):
+      "\(path): tensor \(name) is stored as \(actual), expected a floating-point type; only linear "
+        + "layers can be quantised"
     case .input(let message): message
     }
   }

@@ -32,10 +32,18 @@ public enum OptimizerKind: Hashable, Sendable {
     }
   }
 
+  /// What it does to a parameter.
+  public var rule: UpdateRule {
+    switch self {
+    case .adamW: .adamW
+    case .fused(let rule, _, _): rule
+    }
+  }
+
   /// Its name.
   public var name: String {
     switch self {
-    case .adamW: UpdateRule.adamW.rawValue
+    case .adamW: rule.rawValue
     case .fused(let rule, let stateBits, let isPaged):
       (isPaged ? "paged-" : "") + rule.rawValue + (stateBits == 8 ? "-8bit" : "")
     }

@@ -65,8 +65,14 @@ extension UpdateRule {
   /// Whether its direction can be measured and shortened.
   var hasUpdateNorm: Bool { kernel == GRAFT_ADAM || kernel == GRAFT_MOMENTUM }
 
-  /// Whether it divides by a root plus epsilon.
-  var divides: Bool { kernel != GRAFT_LION && kernel != GRAFT_MOMENTUM }
+  /// Whether it has ``FusedOptimizerConfiguration/beta1``.
+  public var usesBeta1: Bool { self != .rmsProp && self != .adagrad }
+
+  /// Whether it has ``FusedOptimizerConfiguration/beta2``.
+  public var usesBeta2: Bool { self != .sgd && self != .lars && self != .adagrad }
+
+  /// Whether it divides by a root plus ``FusedOptimizerConfiguration/epsilon``.
+  public var divides: Bool { kernel != GRAFT_LION && kernel != GRAFT_MOMENTUM }
 
   /// The kernels' number of its arithmetic.
   var kernel: Int {

@@ -24,6 +24,14 @@ private enum Operators {
 }
 
 extension Tensor {
+  /// The same elements as a matrix of rows of the last dimension.
+  ///
+  /// - Returns: `[count / size(-1), size(-1)]`, a view where the memory layout allows it, else a copy.
+  public func rows() -> Tensor {
+    // Not -1, which is ambiguous where rows are empty.
+    reshaped([shape.dropLast().reduce(1, *), size(-1)])
+  }
+
   /// The same elements in another shape.
   ///
   /// - Parameter shape: Size of each dimension; one may be -1 and is then worked out.

@@ -71,6 +71,9 @@ import Testing
         (["--optimizer", "adamw-8bits"], ["did you mean adamw-8bit?", "ademamix", "paged-"]),
         (["--optimizer", "sophia"], ["sophia", "lion"]), (["--beta1", "1"], ["beta1"]),
         (["--epsilon", "0"], ["epsilon"]),
+        (["--optimizer", "lion", "--epsilon", "1e-3"], ["--epsilon", "lion"]),
+        (["--optimizer", "paged-sgd-8bit", "--beta2", "0.9"], ["--beta2", "paged-sgd-8bit"]),
+        (["--optimizer", "adagrad", "--beta1", "0.9"], ["--beta1", "adagrad"]),
       ] { try fixture.expectFailure(64, naming: mentions, fixture.training(arguments)) }
     }
   }

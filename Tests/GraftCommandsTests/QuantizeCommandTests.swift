@@ -78,6 +78,108 @@ import Testing
     }
   }
 
+  /// What was left dense is written so that transformers reads the list in the same way.
+  @Test func skippedModules() throws {
+    try CommandFixture.with { fixture in
+      func skipped(_ names: String...) throws -> JSON? {
+        let made = try GraftProcess.run(
+          ["quantize", "--model", "model", "--format", "int8", "--output", "small"]
+            + (names.isEmpty ? [] : ["--skip-modules", names.joined(separator: ",")]),
+          directory: fixture.directory)
+        try #require(made.code == 0, "\(made.errors)")
+        let config = try JSON.read(path: fixture.path("small/config.json"))
+        try FileManager.default.removeItem(atPath: fixture.path("small"))
+        return config["quantization_config"]?["llm_int8_skip_modules"]
+      }
+      #expect(try skipped() == .null)
+      // The head is the embedding table and stays dense in any case.
+      #expect(
+        try skipped("v_proj", " layers.1.mlp")?.arrayValue?.compactMap(\.stringValue) == [
+          "model.layers.0.self_attn.v_proj", "model.layers.1.self_attn.v_proj",
+          "model.layers.1.mlp.gate_proj", "model.layers.1.mlp.up_proj",
+          "model.layers.1.mlp.down_proj", "lm_head",
+        ])
+      try fixture.expectFailure(
+        64, naming: ["vproj"],
+        [
+          "quantize", "--model", "model", "--format", "int8", "--output", "small",
+          "--skip-modules", "vproj",
+        ])
+    }
+  }
+
+  /// Numbers that no code can stand for are never written.
+  @Test(arguments: [["int8"], ["nf4"], ["nf4", "--double-quant"]])
+  func notFinite(_ format: [String]) throws {
+    try CommandFixture.with { fixture in
+      try fixture.train()
+      let name = "base_model.model.model.layers.1.mlp.up_proj.lora_B.weight"
+      let path = fixture.path("run/adapter_model.safetensors")
+      let file = try SafetensorsFile(path: path)
+      let tensors = try file.entries.map { entry in
+        let tensor = try file.tensor(entry).cloned()
+        return (entry.name, entry.name == name ? tensor.fillInPlace(.nan) : tensor)
+      }
+      try SafetensorsWriter.save(path, tensors: tensors)
+      let merge = ["merge", "--model", "model", "--adapter", "run", "--output", "merged"]
+      try fixture.expectFailure(
+        65, naming: ["layers.1.mlp.up_proj", "run"], merge + ["--quantize"] + format)
+      try fixture.expectFailure(
+        65, naming: ["layers.1.mlp.up_proj", "finite"],
+        merge + ["--no-safe", "--quantize"] + format
+      )
+      let numbers = try GraftProcess.run(merge + ["--no-safe"], directory: fixture.directory)
+      #expect(numbers.code == 0, "\(numbers.errors)")
+      try fixture.expectFailure(
+        65, naming: ["layers.1.mlp.up_proj.weight", "finite"],
+        ["quantize", "--model", "merged", "--output", "small", "--format"] + format)
+    }
+  }
+
+  /// Options of a stored format are compared with it, where they are given.
+  @Test func storedSettings() throws {
+    try CommandFixture.with { fixture in
+      func store(_ output: String, _ more: String...) throws {
+        let made = try GraftProcess.run(
+          ["quantize", "--model", "model", "--output", output, "--format"] + more,
+          directory: fixture.directory)
+        try #require(made.code == 0, "\(made.errors)")
+      }
+      try store("eight", "int8", "--int8-threshold", "3")
+      try store("four", "nf4", "--block-size", "128")
+      for (model, format, option) in [
+        ("eight", "int8", ["--int8-threshold", "5"]), ("four", "nf4", ["--block-size", "32"]),
+        ("four", "nf4", ["--double-quant"]),
+      ] {
+        let words = ["--model", model, "--quantize", format]
+        try fixture.expectFailure(
+          64, naming: [option[0], model, format],
+          ["generate", "--prompt", "a"] + words + option)
+        // What is not given is as stored.
+        let stored = try logits(fixture, ["--model", model])
+        #expect(try logits(fixture, words).isEqual(to: stored))
+      }
+      for more in [[], ["--quantize", "int8"]] {
+        try fixture.expectFailure(
+          more.isEmpty ? 64 : 65, naming: [more.isEmpty ? "--quantize" : "same table"],
+          ["generate", "--prompt", "a", "--model", "model", "--quantize-embeddings"] + more)
+      }
+      // The type of merged weights is that of their state, too.
+      try fixture.train()
+      let merged = try fixture.graft(
+        "merge", "--model", "model", "--adapter", "run", "--output", "merged", "--quantize", "nf4",
+        "--dtype", "bfloat16")
+      try #require(merged.code == 0, "\(merged.errors)")
+      let file = try SafetensorsFile(path: fixture.path("merged/model.safetensors"))
+      let state = try #require(
+        file["model.layers.0.mlp.up_proj.weight.quant_state.bitsandbytes__nf4"])
+      let json = try JSON.parse(Data(file.byteTensor(state).array(of: UInt8.self)))
+      #expect(json["dtype"]?.stringValue == "bfloat16")
+      let config = try JSON.read(path: fixture.path("merged/config.json"))
+      #expect(config["dtype"]?.stringValue == "bfloat16" && config["torch_dtype"] == nil)
+    }
+  }
+
   @Test func badInput() throws {
     try CommandFixture.with { fixture in
       func quantize(_ more: String...) -> [String] {

@@ -72,10 +72,15 @@ import Testing
       // The same format may be asked for again; another one may not.
       _ = try AutoModelForCausalLM.fromPretrained(
         directory, quantization: QuantizationOptions(format))
-      let other = format == Self.nf4 ? Self.int8 : Self.nf4
-      #expect(throws: QuantizationError.self) {
-        try AutoModelForCausalLM.fromPretrained(
-          directory, quantization: QuantizationOptions(other))
+      let others: [WeightFormat] = [
+        .int8(threshold: 3), .fourBit(.nf4, blockSize: 64, doubleQuantization: false),
+        .fourBit(.fp4, blockSize: 64, doubleQuantization: false),
+      ]
+      for other in others {
+        #expect(throws: QuantizationError.self) {
+          try AutoModelForCausalLM.fromPretrained(
+            directory, quantization: QuantizationOptions(other))
+        }
       }
     }
   }
@@ -147,7 +152,11 @@ import Testing
     #expect(try changing("dtype", "int4").contains("dtype: expected float32"))
     #expect(try changing("quant_type", "af4").contains("quant_type: expected nf4"))
     #expect(try changing("nested_offset", "x").contains("nested_offset: expected a number"))
-    #expect(try changing("nested_blocksize", 0).contains("nested_blocksize: expected a positive"))
+    #expect(try changing("nested_offset", 1e300).contains("nested_offset: expected a number"))
+    for size: JSON in [0, .integer(Int.max - 1)] {
+      #expect(
+        try changing("nested_blocksize", size).contains("nested_blocksize: expected a positive"))
+    }
     let torn = try message(Self.nf4) { tensors, _ in
       tensors["\(layer).weight.quant_state.bitsandbytes__nf4"] = Tensor([UInt8(123), 34])
     }
@@ -168,6 +177,58 @@ import Testing
       tensors["\(layer).weight_format"] = Tensor([UInt8(2)], shape: [])
     }
     #expect(format.contains("weight_format: expected 0"))
+  }
+
+  /// Sizes of nested blocks that are no power of two, and larger than the tensor.
+  @Test(arguments: [3, 5, 1000]) func nestedBlockSizes(_ size: Int) throws {
+    let values = Tensor.randomNormal([2, 64 * 7], generator: Generator(seed: 4))
+    let made = FourBitCodes(quantizing: values)
+    let codes = FourBitCodes(
+      bytes: made.bytes, scales: .quantizing(made.scales.values, blockSize: size), blockSize: 64,
+      type: .nf4, shape: [2, 64 * 7], dtype: .float32)
+    expectClose(
+      codes.decodedByOperators(.float32), codes.dequantized(), absolute: 0, relative: 1e-6)
+    let layer = Linear4bit(weight: codes)
+    let x = Tensor.randomNormal([3, 64 * 7], generator: Generator(seed: 5))
+    expectClose(layer(x), x.linear(codes.dequantized()), absolute: 1e-4, relative: 1e-5)
+  }
+
+  /// Types that `config.json` may claim and weights cannot be computed in.
+  @Test(arguments: ["float64", "int64", "float8_e4m3fn", "bool"])
+  func claimedTypes(_ name: String) throws {
+    for format in [Self.int8, Self.nf4] {
+      try withModel(
+        format, changing: { _, config in config["dtype"] = .string(name) }
+      ) { directory, _ in
+        let model = try AutoModelForCausalLM.fromPretrained(directory, dtype: nil)
+        model.dequantize()
+        let dense = try #require(model.module(at: layer) as? Linear).projection
+        #expect(dense.dtype == .float32)
+      }
+    }
+  }
+
+  /// Codes where numbers belong: no layer computes with them.
+  @Test func codesInOtherPlaces() throws {
+    let embedding = try message(Self.int8) { tensors, _ in
+      tensors["model.embed_tokens.weight"] = tensors["model.embed_tokens.weight"]?.to(.int8)
+    }
+    #expect(embedding.contains("model.embed_tokens.weight is stored as int8"))
+    // A quantised head of a model that says its head is tied is used as it is.
+    var head: RowCodes?
+    try withModel(
+      Self.int8,
+      changing: { tensors, _ in
+        let table = tensors["model.embed_tokens.weight"] ?? Tensor([Float(0)])
+        let codes = RowCodes(quantizingWeight: table * 3)
+        (tensors["lm_head.weight"], tensors["lm_head.SCB"]) = (codes.codes, codes.scales)
+        head = codes
+      }
+    ) { directory, _ in
+      let model = try AutoModelForCausalLM.fromPretrained(directory)
+      let layer = try #require(model.head.projection as? Linear8bit)
+      #expect(layer.weight.codes.isEqual(to: try #require(head).codes))
+    }
   }
 
   @Test func truncatedFile() throws {
@@ -213,11 +274,18 @@ import Testing
 
   @Test func skippedModules() throws {
     try withTemporaryDirectory { directory in
-      try TinyModel().write(to: directory)
-      let model = try AutoModelForCausalLM.fromPretrained(
-        directory,
-        quantization: QuantizationOptions(
-          Self.nf4, skippedModules: ["v_proj", "model.layers.1"], quantizesEmbeddings: true))
+      var tiny = TinyModel()
+      let options = QuantizationOptions(
+        Self.nf4, skippedModules: ["v_proj", "model.layers.1", "lm_head"],
+        quantizesEmbeddings: true)
+      try tiny.write(to: directory)
+      // A second table would take memory, not save it.
+      #expect(throws: ModelError.self) {
+        try AutoModelForCausalLM.fromPretrained(directory, quantization: options)
+      }
+      tiny.tiesEmbeddings = false
+      try tiny.write(to: directory)
+      let model = try AutoModelForCausalLM.fromPretrained(directory, quantization: options)
       let kept = model.modules().filter { ($0.module as? Linear)?.projection is DenseProjection }
       #expect(kept.count == 2 + 7)  // v_proj of layer 0, all of layer 1, and the head.
       #expect(model.model.embedding.table is Table4bit)

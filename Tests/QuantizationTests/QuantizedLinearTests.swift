@@ -49,10 +49,21 @@ import Testing
   @Test(arguments: formats) func typesOfInputs(_ format: WeightFormat) {
     let layer = format.projection(weight)
     for dtype in [DType.bfloat16, .float16, .float64] {
-      let y = layer(x.to(dtype))
+      let input = x.to(dtype)
+      input.requiresGradient = true
+      let y = layer(input)
       #expect(y.dtype == dtype && y.shape == [3, 7, 24])
+      y.sum().backward()
+      #expect(input.gradient?.dtype == dtype && input.gradient?.isAllFinite == true)
       #expect(relativeError(y.to(.float32), layer(x)) < (dtype == .bfloat16 ? 0.02 : 0.005))
     }
+  }
+
+  /// A weight without columns: the bias is left.
+  @Test(arguments: formats) func noColumns(_ format: WeightFormat) {
+    let layer = format.projection(Tensor.empty([24, 0]), bias: Parameter(bias))
+    #expect(layer(Tensor.empty([2, 0])).isEqual(to: bias.expanded([2, 24])))
+    #expect(layer.denseWeight().shape == [24, 0])
   }
 
   /// SwitchBack: the gradient in whole numbers, its error measured.

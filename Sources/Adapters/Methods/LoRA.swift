@@ -96,12 +96,12 @@ func addingLowRankProduct(
   let dropped = x.dropout(dropout, generator: generator)
   return differentiable("LoRA", [y, dropped, a, b]) { inputs in
     let (y, x, a, b) = (inputs[0], inputs[1], inputs[2], inputs[3])
-    let rows = x.reshaped([-1, x.size(-1)]).to(a.dtype)  // [N, in]
+    let rows = x.rows().to(a.dtype)  // [N, in]
     let narrow = rows.linear(a)  // [N, rank]
     let output: Tensor
     if y.dtype == b.dtype && y.isContiguous {
       output = y
-      y.reshaped([-1, y.size(-1)])
+      y.rows()
         .addMatrixProductInPlace(narrow, b.transposed(), scale: scale)
     } else {
       // A half-precision base: the sum is rounded once, at the end.
@@ -111,7 +111,7 @@ func addingLowRankProduct(
     return (
       output,
       { gradient in
-        let wide = gradient.reshaped([-1, gradient.size(-1)]).to(b.dtype)  // [N, out]
+        let wide = gradient.rows().to(b.dtype)  // [N, out]
         let inner = wide.linear(b.transposed()).multiplyInPlace(scale)  // [N, rank]
         return [
           y.requiresGradient ? gradient : nil,

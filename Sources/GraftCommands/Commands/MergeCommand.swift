@@ -33,18 +33,22 @@ enum MergeCommand: Verb {
     try ModelSource.setThreads(arguments)
     let source = try ModelSource.directory(of: try arguments.value(ModelOptions.model))
     let chosen = try ModelOptions.format(arguments)
+    let dtype = arguments[dtype]?.dtype
     let model = try AutoModelForCausalLM.fromPretrained(source, dtype: nil)
     for path in paths {
       let peft = try PeftModel.fromPretrained(model, path)
-      try peft.mergeAndUnload()
+      do {
+        try peft.mergeAndUnload(safely: arguments[safe])
+      } catch .notFinite(let module, _) {
+        throw AdapterError.notFinite(module: module, adapter: path)
+      }
     }
     // A quantised base is written as numbers, all of it, or quantised anew.
     model.dequantize()
-    if let chosen { model.quantize(QuantizationOptions(chosen)) }
+    if let chosen { model.quantize(QuantizationOptions(chosen), dtype: dtype) }
     // Every written weight, in the type in which it is written.
     let written = try ModelDirectoryWriter(
-      model: model, source: source, dtype: arguments[dtype]?.dtype,
-      quantization: chosen.map { BitsAndBytesConfiguration($0) }
+      model: model, source: source, dtype: dtype, format: chosen
     ).write(directory) { path, tensor in
       guard !arguments[safe] || tensor.isAllFinite else {
         throw AdapterError.notFinite(module: path, adapter: paths.joined(separator: ", "))

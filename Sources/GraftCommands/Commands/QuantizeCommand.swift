@@ -1,4 +1,5 @@
 import CommandLineParsing
+import Foundation
 import JSONValues
 import Models
 import Quantization
@@ -30,19 +31,22 @@ enum QuantizeCommand: Verb {
     try ModelSource.setThreads(arguments)
     let directory = try arguments.value(output)
     let source = try ModelSource.directory(of: try arguments.value(ModelOptions.model))
-    if let stored = try AutoModelForCausalLM.quantization(of: source) {
+    if let stored = try AutoModelForCausalLM.storedFormat(of: source) {
       throw QuantizationError.alreadyQuantized(
-        path: source, format: stored.format().name, wanted: weights.name)
+        path: source, format: stored.description, wanted: weights.description)
     }
-    let skipped = try arguments.value(skip).split(separator: ",").map(String.init)
+    let skipped = try arguments.value(skip).split(separator: ",").map {
+      $0.trimmingCharacters(in: .whitespaces)
+    }
     let options = QuantizationOptions(weights, skippedModules: skipped)
     let dtype = arguments[dtype]?.dtype
     let model = try AutoModelForCausalLM.fromPretrained(
       source, dtype: dtype, quantization: options)
+    if let unknown = options.unknownNames(in: model).first {
+      throw UsageError("--skip-modules \"\(unknown)\": \(source) has no such linear layer")
+    }
     let written = try ModelDirectoryWriter(
-      model: model, source: source, dtype: dtype,
-      quantization: BitsAndBytesConfiguration(
-        weights, skippedModules: skipped == ["lm_head"] ? nil : skipped)
+      model: model, source: source, dtype: dtype, format: weights
     ).write(directory)
     if arguments[json] {
       console.write([

@@ -174,6 +174,12 @@ enum TrainOptions {
       let nearest = nearestName(name, among: OptimizerKind.names).map { "; did you mean \($0)?" }
       throw UsageError("--optimizer \(name) is not known; known: \(optimizerNames)\(nearest ?? "")")
     }
+    let rule = kind.rule
+    for (option, isUsed) in [
+      (beta1, rule.usesBeta1), (beta2, rule.usesBeta2), (epsilon, rule.divides),
+    ] where arguments[option] != nil && !isUsed {
+      throw UsageError("--\(option.name): --optimizer \(name) has no such setting")
+    }
     return kind
   }
 }

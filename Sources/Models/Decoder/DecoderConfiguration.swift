@@ -61,7 +61,7 @@ public struct DecoderConfiguration: Sendable {
   public let endOfTextIDs: [Int]
   /// Token that fills rows up, or nil.
   public let paddingID: Int?
-  /// Type that the weights were saved in, or nil when the file does not say.
+  /// Floating-point type that the weights were saved in, or nil when the file does not say.
   public let storedDType: DType?
 
   init(_ reader: ConfigurationReader, family: DecoderFamily) throws(ModelError) {
@@ -97,7 +97,7 @@ public struct DecoderConfiguration: Sendable {
     paddingID = try reader.ids("pad_token_id").first.flatMap { vocabulary.contains($0) ? $0 : nil }
     // "torch_dtype" until transformers 4, "dtype" since.
     storedDType = (reader.json["dtype"] ?? reader.json["torch_dtype"])?.stringValue
-      .flatMap(DType.init(name:))
+      .flatMap(DType.init(name:)).flatMap { $0.isFloatingPoint ? $0 : nil }
     let activation = try reader.string("hidden_act", default: "silu")
     guard activation == "silu" || activation == "swish" else {
       throw .unsupported(

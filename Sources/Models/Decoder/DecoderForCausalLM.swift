@@ -52,7 +52,7 @@ public final class DecoderForCausalLM: Module {
           [labels.size(0), 1], Double(ignoredLabel), dtype: .int64, device: labels.device),
       ], dimension: 1
     ).reshaped([-1])
-    let rows = hidden.reshaped([-1, hidden.size(-1)])
+    let rows = hidden.rows()
     if let dense = head.projection as? DenseProjection, dense.bias == nil {
       return linearCrossEntropy(rows, weight: dense.weight.value, labels: shifted)
     }

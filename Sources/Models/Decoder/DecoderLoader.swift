@@ -44,24 +44,34 @@ struct DecoderLoader {
     let (embeddingName, headName) = (prefix + "embed_tokens.weight", "lm_head.weight")
     guard configuration.tiesEmbeddings else {
       return (
-        embedding(Parameter(try tensor(embeddingName, shape))),
+        try embedding(Parameter(try tensor(embeddingName, shape))),
         try linear("lm_head", shape[0], shape[1], bias: false)
       )
     }
     let hasEmbedding = checkpoint.entry(embeddingName) != nil
     let shared = Parameter(try tensor(hasEmbedding ? embeddingName : headName, shape))
+    if let quantized = try storedProjection("lm_head", shape: shape) {
+      return (try embedding(shared), Linear(quantized))
+    }
     var head = shared
     if checkpoint.entry(headName) != nil, hasEmbedding {
       // Both are there: as the reference does, they are tied only if they are equal.
       let own = try tensor(headName, shape)
       if !own.isEqual(to: shared.value) { head = Parameter(own) }
     }
-    return (embedding(shared), Linear(DenseProjection(weight: head)))
+    return (try embedding(shared), Linear(DenseProjection(weight: head)))
   }
 
-  private func embedding(_ weight: Parameter) -> Embedding {
+  private func embedding(_ weight: Parameter) throws -> Embedding {
     guard let quantization, quantization.quantizesEmbeddings else {
       return Embedding(weight: weight)
+    }
+    guard !configuration.tiesEmbeddings else {
+      throw ModelError.unsupported(
+        path: checkpoint.directory,
+        what: "quantising the embeddings of a model whose output head is the same table (it stays "
+          + "as it is, so that a second table would take more memory)",
+        supported: ["models with tie_word_embeddings false"])
     }
     return Embedding(quantization.format.table(weight.value))
   }
@@ -98,13 +108,10 @@ struct DecoderLoader {
   private func linear(_ name: String, _ output: Int, _ input: Int, bias: Bool) throws -> Linear {
     let shape = [output, input]
     let bias = bias ? Parameter(try tensor(name + ".bias", [output])) : nil
-    if let found = try stored.projection(
-      name, shape: shape, bias: bias, dtype: dtype ?? configuration.storedDType)
-    {
-      return Linear(found)
-    }
+    if let found = try storedProjection(name, shape: shape, bias: bias) { return Linear(found) }
     let weight = try tensor(name + ".weight", shape)
-    if let quantization, !quantization.skips(name) {
+    // What a quantised checkpoint holds dense stays so.
+    if stored.configuration == nil, let quantization, !quantization.skips(name) {
       let made = Linear(quantization.format.projection(weight, bias: bias))
       // The dense weight is not needed again: its pages need not stay in memory.
       if let (file, entry) = checkpoint.entry(name + ".weight") {
@@ -113,6 +120,23 @@ struct DecoderLoader {
       return made
     }
     return Linear(DenseProjection(weight: Parameter(weight), bias: bias))
+  }
+
+  /// A projection whose weight the checkpoint holds quantised, or nil.
+  private func storedProjection(
+    _ name: String, shape: [Int], bias: Parameter? = nil
+  ) throws -> (any LinearProjection)? {
+    let found = try stored.projection(
+      name, shape: shape, bias: bias, dtype: dtype ?? configuration.storedDType)
+    if let found, let quantization {
+      let format = WeightFormat(of: found)
+      guard format == quantization.format else {
+        throw QuantizationError.alreadyQuantized(
+          path: checkpoint.directory, format: format?.description ?? "?",
+          wanted: quantization.format.description)
+      }
+    }
+    return found
   }
 
   private func norm(_ name: String, size: Int) throws -> RMSNorm {
@@ -127,6 +151,10 @@ struct DecoderLoader {
     guard found.shape == shape else {
       throw ModelError.wrongShape(
         path: checkpoint.directory, name: name, expected: shape, actual: found.shape)
+    }
+    guard found.dtype.isFloatingPoint else {
+      throw ModelError.wrongType(
+        path: checkpoint.directory, name: name, actual: "\(found.dtype)")
     }
     return (dtype.map { found.to($0) } ?? found).to(device: device)
   }

@@ -17,6 +17,29 @@ public indirect enum BlockScales {
     }
   }
 
+  /// Whether the magnitudes are quantised themselves.
+  public var areQuantized: Bool {
+    if case .quantized = self { true } else { false }
+  }
+
+  /// How many magnitudes there are.
+  public var count: Int {
+    switch self {
+    case .plain(let values): values.count
+    case .quantized(let codes, _): codes.codes.count
+    }
+  }
+
+  /// Stops the program unless there is a magnitude for each block: kernels read them unchecked.
+  func requireCount(of elements: Int, blockSize: Int, in caller: StaticString) {
+    precondition(blockSize > 0, "\(caller): a block of \(blockSize) elements")
+    let blocks = blockCount(elements, blockSize)
+    precondition(count == blocks, "\(caller): \(count) scales of \(blocks) blocks")
+    if case .plain(let values) = self {
+      precondition(values.dtype == .float32, "\(caller): scales of type \(values.dtype)")
+    }
+  }
+
   /// The same scales on a device.
   ///
   /// - Parameter device: Where they go.

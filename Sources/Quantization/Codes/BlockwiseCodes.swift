@@ -32,9 +32,10 @@ public struct BlockwiseCodes {
   ///   - blockSize: Elements of a block.
   ///   - map: The numbers that codes mean.
   ///   - dtype: Type that ``dequantized(_:)`` returns.
-  /// - Precondition: There is a scale for each block.
+  /// - Precondition: Codes are uint8, and there is a scale for each block.
   public init(codes: Tensor, scales: BlockScales, blockSize: Int, map: CodeMap, dtype: DType) {
     precondition(codes.dtype == .uint8, "BlockwiseCodes: codes of type \(codes.dtype)")
+    scales.requireCount(of: codes.count, blockSize: blockSize, in: "BlockwiseCodes")
     self.codes = codes
     self.scales = scales
     self.blockSize = blockSize
@@ -82,7 +83,6 @@ public struct BlockwiseCodes {
     let source = codes.contiguous()
     let absmax = scales.values.contiguous()
     let blocks = blockCount(source.count, blockSize)
-    precondition(absmax.count == blocks, "dequantized: \(absmax.count) scales of \(blocks) blocks")
     let result = Tensor.empty(source.shape, dtype: wanted ?? dtype)
     let (map, count, blockSize) = (map, Int64(source.count), blockSize)
     forEachBlockRange(blocks, blockSize: blockSize, [source, absmax, result]) {

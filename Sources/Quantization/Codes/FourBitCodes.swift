@@ -52,7 +52,8 @@ public struct FourBitCodes {
   ///   - type: What codes mean.
   ///   - shape: Shape of the tensor.
   ///   - dtype: Type that ``dequantized(_:)`` returns.
-  /// - Precondition: There are as many bytes as the shape needs.
+  /// - Precondition: There are as many bytes and scales as the shape needs, and the block size is one
+  ///   of ``blockSizes``.
   public init(
     bytes: Tensor, scales: BlockScales, blockSize: Int, type: FourBitType, shape: [Int],
     dtype: DType
@@ -61,6 +62,9 @@ public struct FourBitCodes {
     precondition(
       bytes.dtype == .uint8 && bytes.count == (count + 1) / 2,
       "FourBitCodes: \(bytes.dtype)\(bytes.shape) for a tensor of shape \(shape)")
+    precondition(
+      Self.blockSizes.contains(blockSize), "FourBitCodes: a block of \(blockSize) elements")
+    scales.requireCount(of: count, blockSize: blockSize, in: "FourBitCodes")
     self.bytes = bytes
     self.scales = scales
     self.blockSize = blockSize
@@ -110,7 +114,6 @@ public struct FourBitCodes {
     let source = bytes.contiguous()
     let absmax = scales.values.contiguous()
     let blocks = blockCount(count, blockSize)
-    precondition(absmax.count == blocks, "dequantized: \(absmax.count) scales of \(blocks) blocks")
     let result = Tensor.empty(shape, dtype: wanted ?? dtype)
     let (kind, count, blockSize) = (type.kind, Int64(count), blockSize)
     forEachBlockRange(blocks, blockSize: blockSize, [source, absmax, result]) {

@@ -15,6 +15,7 @@ extension FourBitCodes {
     let (rows, outputs, depth) = (x.size(0), shape[0], shape[1])
     let result = Tensor.empty([rows, outputs], dtype: .float32)
     guard rows > 0, outputs > 0 else { return result }
+    guard depth > 0 else { return result.emptyProduct(bias) }
     let x = x.detached().contiguous()
     let (bias, bytes) = (bias?.detached().to(.float32).contiguous(), bytes.contiguous())
     let split = Tensor.empty([rows, depth + 64], dtype: .float32)

@@ -36,6 +36,7 @@ extension RowCodes {
     let (rows, depth) = (codes.size(0), codes.size(1))
     let result = Tensor.empty([rows, outputs], dtype: .float32)
     guard rows > 0, outputs > 0 else { return result }
+    guard depth > 0 else { return result.emptyProduct(bias) }
     let x = codes.contiguous()
     let places = outliers == nil ? nil : outlierColumns
     let (weight, xScales, weightScales) = (

@@ -54,6 +54,14 @@ extension Tensor {
   }
 }
 
+extension Tensor {
+  /// A product over no columns at all: the bias, or zero.
+  func emptyProduct(_ bias: Tensor?) -> Tensor {
+    fillInPlace(0)
+    return bias.map { self + $0.detached() } ?? self
+  }
+}
+
 /// Blocks of a number of elements.
 package func blockCount(_ count: Int, _ blockSize: Int) -> Int {
   (count + blockSize - 1) / blockSize

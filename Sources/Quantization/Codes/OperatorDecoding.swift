@@ -37,7 +37,8 @@ extension FourBitCodes {
 extension Tensor {
   /// The value of its block for each element.
   fileprivate func spread(over count: Int, blockSize: Int) -> Tensor {
-    let blocks = Tensor.arange(0, count, device: device).to(.float64) * (1 / Double(blockSize))
-    return gathered(0, blocks.to(.int64))
+    // A block may be larger than the tensor.
+    unsqueezed(1).expanded([self.count, Swift.min(blockSize, count)]).reshaped([-1])
+      .narrowed(0, 0..<count)
   }
 }

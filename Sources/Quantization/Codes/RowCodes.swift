@@ -112,7 +112,11 @@ public struct RowCodes {
     let codes = Tensor.empty(x.shape, dtype: .int8)
     let scales = Tensor.empty([x.size(0)], dtype: .float32)
     let columns = x.size(1)
-    forEachBlockRange(x.size(0), blockSize: max(columns, 1), [source, codes, scales]) {
+    guard columns > 0 else {
+      self.init(codes: codes, scales: scales.fillInPlace(0), dtype: .float32)
+      return
+    }
+    forEachBlockRange(x.size(0), blockSize: columns, [source, codes, scales]) {
       graft_quantize_rows_stochastic(
         $0.elements(0, Float.self), Int64(columns), seed, $1, $2, $0.elements(1, Int8.self),
         $0.elements(2, Float.self))

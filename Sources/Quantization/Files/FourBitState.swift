@@ -52,11 +52,12 @@ struct FourBitState {
       nested = nil
       return
     }
-    guard let inner = json["nested_blocksize"]?.intValue, inner > 0 else {
+    guard let inner = json["nested_blocksize"]?.intValue, inner > 0, inner <= 1 << 30 else {
       throw wrong("nested_blocksize", "a positive whole number", json["nested_blocksize"])
     }
-    guard let offset = json["nested_offset"]?.doubleValue, offset.isFinite else {
-      throw wrong("nested_offset", "a number", json["nested_offset"])
+    guard let offset = json["nested_offset"]?.doubleValue, Float(offset).isFinite
+    else {
+      throw wrong("nested_offset", "a number of float32", json["nested_offset"])
     }
     nested = (inner, Float(offset))
   }
@@ -64,9 +65,10 @@ struct FourBitState {
   /// The codes with their scales.
   func codes(_ bytes: Tensor, dtype wanted: DType?) throws -> FourBitCodes {
     let count = shape.reduce(1, *)
-    guard bytes.count == (count + 1) / 2 else {
+    let needed = count / 2 + count % 2
+    guard bytes.count == needed else {
       throw reader.wrong(
-        reader.checkpoint.directory, weight, "\((count + 1) / 2) bytes for a shape of \(shape)",
+        reader.checkpoint.directory, weight, "\(needed) bytes for a shape of \(shape)",
         "\(bytes.count)")
     }
     let map = try reader.tensor(
@@ -79,7 +81,7 @@ struct FourBitState {
     }
     return FourBitCodes(
       bytes: bytes.reshaped([-1, 1]).to(device: reader.device),
-      scales: try scales(blocks: (count + blockSize - 1) / blockSize), blockSize: blockSize,
+      scales: try scales(blocks: blockCount(count, blockSize)), blockSize: blockSize,
       type: type, shape: shape, dtype: wanted ?? dtype)
   }
 
@@ -92,7 +94,7 @@ struct FourBitState {
     let codes = try reader.tensor(name, of: weight, shape: [blocks], dtype: .uint8)
     let inner = try reader.tensor(
       weight + ".nested_absmax", of: weight,
-      shape: [(blocks + nested.blockSize - 1) / nested.blockSize], dtype: .float32)
+      shape: [blockCount(blocks, nested.blockSize)], dtype: .float32)
     let numbers = try reader.tensor(
       weight + ".nested_quant_map", of: weight, shape: [256], dtype: .float32
     ).array(of: Float.self)

@@ -8,6 +8,8 @@ public enum QuantizationError: Error, Equatable, Sendable {
   case missingState(path: String, weight: String, missing: String)
   /// A tensor of a quantised weight has a value or shape that does not fit the others.
   case state(path: String, tensor: String, expected: String, actual: String)
+  /// A weight that is to be quantised has numbers that are not finite.
+  case notFinite(weight: String)
   /// The checkpoint is quantised already, in another way than is asked for.
   case alreadyQuantized(path: String, format: String, wanted: String)
 }
@@ -25,6 +27,8 @@ extension QuantizationError: CustomStringConvertible {
       "\(path): the quantised weight \(weight) lacks \(missing); the checkpoint is not complete"
     case .state(let path, let tensor, let expected, let actual):
       "\(path): \(tensor): expected \(expected), found \(actual)"
+    case .notFinite(let weight):
+      "\(weight) has numbers that are not finite (NaN or infinity); it cannot be quantised"
     case .alreadyQuantized(let path, let format, let wanted):
       "\(path): the model is quantised as \(format) already and cannot be opened as \(wanted); take "
         + "the unquantised model, or merge it into one"

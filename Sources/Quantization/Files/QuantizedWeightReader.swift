@@ -1,4 +1,5 @@
 public import Checkpoints
+import Foundation
 import JSONValues
 public import Layers
 public import Tensors
@@ -28,6 +29,21 @@ public struct QuantizedWeightReader {
     self.device = device
   }
 
+  /// How the checkpoint's weights are kept; nil when `config.json` does not say that they are
+  /// quantised.
+  ///
+  /// The block size is that of the first weight: `config.json` has none.
+  public var format: WeightFormat? {
+    guard let configuration else { return nil }
+    let state = "weight.\(configuration.fourBitType.stateName)"
+    guard configuration.bits == 4,
+      let name = checkpoint.names.first(where: { $0.hasSuffix(state) }),
+      let (file, entry) = checkpoint.entry(name),
+      let json = try? JSON.parse(Data(file.byteTensor(entry).array(of: UInt8.self)))
+    else { return configuration.format() }
+    return configuration.format(blockSize: json["blocksize"]?.intValue ?? 64)
+  }
+
   /// Opens one weight.
   ///
   /// Codes are mapped from the file, not read.
@@ -36,14 +52,18 @@ public struct QuantizedWeightReader {
   ///   - name: The layer's path; the weight is its `weight`.
   ///   - shape: `[outputSize, inputSize]` by the model's configuration.
   ///   - bias: The layer's bias, or nil.
-  ///   - dtype: Type of the weight as numbers; nil for the one that was quantised.
+  ///   - dtype: Type of the weight as numbers, float32 in the place of one that cannot be quantised;
+  ///     nil for the one that was quantised.
   /// - Returns: Nil when the weight is not quantised.
   /// - Throws: ``QuantizationError`` or `CheckpointError` when what belongs to it is missing or does
   ///   not fit.
   public func projection(
     _ name: String, shape: [Int], bias: Parameter?, dtype: DType?
   ) throws -> (any LinearProjection)? {
-    let weight = name + ".weight"
+    let (weight, dtype) = (name + ".weight", dtype.map(quantizableType))
+    guard shape.reduce(1, multiplied) < Int.max else {
+      throw wrong(checkpoint.directory, weight, "a shape that can be", "\(shape) by config.json")
+    }
     guard let (file, entry) = checkpoint.entry(weight) else {
       try rejectOtherMethods(name)
       return nil
@@ -117,4 +137,10 @@ public struct QuantizedWeightReader {
     let isGPTQ = checkpoint.entry(name + ".g_idx") != nil
     throw .unknownMethod(path: checkpoint.directory, method: isGPTQ ? "GPTQ" : "GPTQ or AWQ")
   }
+}
+
+/// The product, or the greatest number where it would be more.
+private func multiplied(_ a: Int, _ b: Int) -> Int {
+  let (product, overflows) = a.multipliedReportingOverflow(by: b)
+  return overflows ? Int.max : product
 }

@@ -24,7 +24,7 @@ func frozenProduct(
         if let bias {
           results.append(
             bias.requiresGradient
-              ? gradient.reshaped([-1, gradient.size(-1)]).sum([0]).to(bias.dtype) : nil)
+              ? gradient.rows().sum([0]).to(bias.dtype) : nil)
         }
         return results
       }

@@ -77,7 +77,7 @@ public final class Linear4bit: LinearProjection {
     guard device.kind == .cpu, wide.dtype == .float32, rows <= Self.fewRows else {
       return wide.linear(weight.dequantized(wide.dtype), bias: bias).to(x.dtype)
     }
-    return weight.product(wide.reshaped([-1, inputSize]), bias: bias)
+    return weight.product(wide.rows(), bias: bias)
       .reshaped(x.shape.dropLast() + [outputSize]).to(x.dtype)
   }
 
@@ -98,10 +98,9 @@ public final class Linear4bit: LinearProjection {
   /// - Returns: A new projection with the same bias.
   public func replacing(weight: Tensor) -> any LinearProjection {
     let codes = self.weight
-    let isNested = if case .quantized = codes.scales { true } else { false }
     return Linear4bit(
       quantizing: weight.to(dtype), bias: bias, type: codes.type, blockSize: codes.blockSize,
-      doubleQuantization: isNested)
+      doubleQuantization: codes.scales.areQuantized)
   }
 
   /// Codes, scales and tables, under bitsandbytes' names.

@@ -76,7 +76,7 @@ public final class Linear8bit: LinearProjection {
 
   private func forward(_ x: Tensor, _ bias: Tensor?) -> Tensor {
     guard device.kind == .cpu else { return x.linear(weight.dequantized(x.dtype), bias: bias) }
-    let rows = x.reshaped([-1, inputSize])
+    let rows = x.rows()
     let codes = RowCodes(
       quantizing: rows.dtype == .float64 ? rows.to(.float32) : rows, threshold: threshold)
     return codes.multiplied(by: weight, bias: bias).to(x.dtype)
@@ -87,7 +87,8 @@ public final class Linear8bit: LinearProjection {
     let codes: RowCodes
     switch inputGradient {
     case _ where device.kind != .cpu, .dequantized:
-      return gradient.linear(weight.dequantized(gradient.dtype).transposed())
+      let narrow = gradient.to(quantizableType(gradient.dtype))
+      return narrow.linear(weight.dequantized(narrow.dtype).transposed())
     case .int8: codes = RowCodes(quantizing: scaled(gradient))
     case .int8Stochastic(let generator):
       let draw = Tensor.empty([1], dtype: .float64)
@@ -100,7 +101,7 @@ public final class Linear8bit: LinearProjection {
 
   /// Rows of the gradient with the weight's scales in them, so that its codes alone are left.
   private func scaled(_ gradient: Tensor) -> Tensor {
-    gradient.reshaped([-1, outputSize]).to(.float32) * (weight.scales * (1 / 127.0))
+    gradient.rows().to(.float32) * (weight.scales * (1 / 127.0))
   }
 
   /// W as numbers.

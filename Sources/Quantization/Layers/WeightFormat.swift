@@ -17,6 +17,21 @@ public enum WeightFormat: Equatable, Sendable {
     }
   }
 
+  /// How a projection keeps its weight; nil for a dense one.
+  ///
+  /// - Parameter projection: Whose weight.
+  public init?(of projection: any LinearProjection) {
+    if let layer = projection as? Linear8bit {
+      self = .int8(threshold: layer.threshold)
+    } else if let layer = projection as? Linear4bit {
+      self = .fourBit(
+        layer.weight.type, blockSize: layer.weight.blockSize,
+        doubleQuantization: layer.weight.scales.areQuantized)
+    } else {
+      return nil
+    }
+  }
+
   /// Quantises the weight of a linear layer.
   ///
   /// - Parameters:
@@ -48,6 +63,17 @@ public enum WeightFormat: Equatable, Sendable {
   }
 }
 
+extension WeightFormat: CustomStringConvertible {
+  /// The name with the settings, for messages.
+  public var description: String {
+    switch self {
+    case .int8(let threshold): "int8 with threshold \(threshold)"
+    case .fourBit(let type, let blockSize, let nested):
+      "\(type.rawValue) with blocks of \(blockSize)" + (nested ? " and double quantisation" : "")
+    }
+  }
+}
+
 /// Which parts of a model are quantised, and how.
 public struct QuantizationOptions: Equatable, Sendable {
   /// How weights are kept.
@@ -72,6 +98,18 @@ public struct QuantizationOptions: Equatable, Sendable {
     self.quantizesEmbeddings = quantizesEmbeddings
   }
 
+  /// Names of the list that no linear layer has.
+  ///
+  /// - Parameter model: The model.
+  /// - Returns: The names, in their order.
+  public func unknownNames(in model: any Module) -> [String] {
+    let paths = model.modules().filter { $0.module is Linear }.map(\.path)
+    return skippedModules.filter { name in
+      let one = QuantizationOptions(format, skippedModules: [name])
+      return !paths.contains(where: one.skips)
+    }
+  }
+
   /// Whether a layer stays as it is.
   ///
   /// - Parameter path: Its path in the model.
@@ -86,13 +124,17 @@ extension Module {
   ///
   /// The dense weights are let go layer by layer.
   ///
-  /// - Parameter options: Which layers, and how.
-  public func quantize(_ options: QuantizationOptions) {
+  /// - Parameters:
+  ///   - options: Which layers, and how.
+  ///   - dtype: Type of the quantised weights as numbers; nil for their own.
+  public func quantize(_ options: QuantizationOptions, dtype: DType? = nil) {
     for (path, module) in modules() {
       if let layer = module as? Linear, let dense = layer.projection as? DenseProjection,
         !options.skips(path)
       {
-        layer.projection = options.format.projection(dense.weight.value, bias: dense.bias)
+        let weight = dense.weight.value
+        layer.projection = options.format.projection(
+          dtype.map { weight.to($0) } ?? weight, bias: dense.bias)
       } else if options.quantizesEmbeddings, let layer = module as? Embedding,
         let dense = layer.table as? DenseTable
       {
@@ -101,7 +143,7 @@ extension Module {
     }
   }
 
-  /// Puts dense weights in the place of quantised ones, layer by layer.
+  /// Puts dense weights in the place of quantised ones, layer by layer; those under adapters stay.
   ///
   /// - Parameter dtype: Type of the weights; nil for the one that was quantised.
   public func dequantize(_ dtype: DType? = nil) {
