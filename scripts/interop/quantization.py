@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 
 import torch
+from bitsandbytes.nn import Linear4bit
 from peers import (TOKENIZER_FILES, Report, arguments, load_file, load_model, relative, sample_inputs,
                    save_tiny)
 from tokenizers import Tokenizer
@@ -163,6 +164,24 @@ def opened(report, options, label, name, how):
     report.within(f"{label}, logits", relative(actual["logits"], expected.logits), LOGITS)
 
 
+def left_out(report, options, base_name, modules):
+    """graft's list of dense layers, whole paths, as transformers reads it."""
+    label = f"{base_name} without {modules}"
+    work = options.work / label.replace(" ", "-").replace(",", "-")
+    base, ours = save_tiny(base_name, work / "base", **WIDE), work / "ours"
+    options.graft.run("quantize", "--model", base, "--format", "nf4", "--skip-modules", modules, "--output", ours)
+    stored = {key.removesuffix(".weight") for key in weight_keys(load_file(ours / "model.safetensors"))}
+    model = open_quantized(ours)
+    linear = {name: isinstance(module, Linear4bit) for name, module in model.named_modules()
+              if isinstance(module, torch.nn.Linear)}
+    wrong = [name for name, is_quantized in linear.items() if is_quantized != (name in stored)]
+    report.line(not wrong and not all(linear.values()), f"{label}, layers",
+                f"{sum(linear.values())} of {len(linear)} quantised, otherwise in transformers: {wrong}")
+    inputs = sample_inputs(96)
+    actual, expected = options.graft.forward(ours, inputs, work), logits_of(model, inputs)
+    report.within(f"{label}, logits", relative(actual["logits"], expected.logits), LOGITS)
+
+
 def in_bfloat16(report, options, name):
     """A bfloat16 checkpoint stays one: its floats, the type that scales and states name."""
     label = f"{name}, bfloat16 checkpoint"
@@ -197,6 +216,9 @@ def main():
     for kind in FORMATS:
         report.case(f"{kind}, 40 columns", odd_widths, report, options, kind)
         report.case(f"{kind}, bfloat16 checkpoint", in_bfloat16, report, options, kind)
+    for name in ["llama", "llama-tied"]:
+        for modules in ["mlp", "layers.1,v_proj", "model.layers.0.self_attn.q_proj,lm_head"]:
+            report.case(f"{name} without {modules}", left_out, report, options, name, modules)
     for kind, size in [("nf4", 32), ("nf4 double", 128), ("fp4 double", 256)]:
         report.case(f"{kind}, blocks of {size}", block_sizes, report, options, kind, size)
     for label, kind, how in OTHERS:
