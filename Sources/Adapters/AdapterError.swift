@@ -6,6 +6,8 @@ public enum AdapterError: Error, Equatable, Sendable {
   case unsupported(field: String, value: String)
   /// The file is not of a known method.
   case unknownMethod(path: String, type: String, known: [String])
+  /// A file's configuration has fields that the method does not have here: a newer PEFT wrote it.
+  case unknownFields(path: String, names: [String], version: String?)
   /// A file's configuration is malformed, or asks for what cannot be had.
   case file(path: String, reason: String)
   /// Names that no layer of the model has.
@@ -16,6 +18,10 @@ public enum AdapterError: Error, Equatable, Sendable {
   case keys(path: String, missing: [String], unexpected: [String])
   /// A merge would put infinities or NaN into a weight.
   case notFinite(module: String, adapter: String)
+  /// The method cannot do that.
+  case impossible(method: String, what: String)
+  /// Adapters cannot be together in the way that was asked for.
+  case conflict(String)
   /// An adapter of that name is there already, or is not there.
   case name(String, exists: Bool)
 }
@@ -30,6 +36,10 @@ extension AdapterError: CustomStringConvertible {
       "adapter configuration: \(field) = \(value) is not supported"
     case .unknownMethod(let path, let type, let known):
       "\(path): peft_type \"\(type)\" is not supported; known: \(known.joined(separator: ", "))"
+    case .unknownFields(let path, let names, let version):
+      "\(path): fields that are not known here: \(names.joined(separator: ", ")); "
+        + (version.map { "PEFT \($0) wrote it" } ?? "another version of PEFT may have written it")
+        + ", known are those of PEFT 0.21.2"
     case .file(let path, let reason): "\(path): \(reason)"
     case .noSuchModules(let names, let known):
       """
@@ -50,6 +60,8 @@ extension AdapterError: CustomStringConvertible {
         ].compactMap { $0 }.joined(separator: "; ")
     case .notFinite(let module, let adapter):
       "merging adapter \"\(adapter)\" into \(module) would give infinite or undefined weights"
+    case .impossible(let method, let what): "\(method) adapters cannot be \(what)"
+    case .conflict(let reason): reason
     case .name(let name, let exists):
       "adapter \"\(name)\" \(exists ? "exists already" : "does not exist")"
     }

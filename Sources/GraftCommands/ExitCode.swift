@@ -41,8 +41,9 @@ enum ExitCode: Int32 {
       if case .missing = error { self = .missingInput } else { self = .badData }
     case let error as AdapterError:
       switch error {
-      case .configuration, .unsupported, .noSuchModules, .name: self = .usage
-      case .unknownMethod, .file, .wrongShape, .keys, .notFinite: self = .badData
+      case .configuration, .unsupported, .noSuchModules, .name, .conflict, .impossible:
+        self = .usage
+      case .unknownMethod, .unknownFields, .file, .wrongShape, .keys, .notFinite: self = .badData
       }
     case let error as TrainingError:
       switch error {

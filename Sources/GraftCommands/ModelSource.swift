@@ -69,7 +69,7 @@ struct ModelSource {
   /// The model with the adapter that `--adapter` names, if any.
   func model(
     adapter: String?, trainable: Bool = false
-  ) throws -> (DecoderForCausalLM, PeftModel?) {
+  ) throws -> (DecoderForCausalLM, PeftModel<DecoderForCausalLM>?) {
     let base = try model()
     guard let adapter else { return (base, nil) }
     return (base, try PeftModel.fromPretrained(base, adapter, trainable: trainable))

@@ -1,5 +1,6 @@
 import Adapters
 import Datasets
+import Models
 import Training
 
 /// Progress of a run on standard error: a bar on a terminal, lines in a pipe, a curve at the end.
@@ -11,7 +12,7 @@ final class TrainingProgress {
     display = ProgressDisplay(kind: isQuiet ? .quiet : nil, totalSteps: totalSteps)
   }
 
-  func begin(_ report: EncodingReport, _ model: PeftModel, _ trainer: Trainer) {
+  func begin(_ report: EncodingReport, _ model: PeftModel<DecoderForCausalLM>, _ trainer: Trainer) {
     display.message(model.trainableParametersDescription())
     display.message("\(report)")
     display.message(

@@ -4,7 +4,7 @@ public import Datasets
 import Foundation
 public import JSONValues
 import Layers
-import Models
+public import Models
 import Optimizers
 import Tensors
 
@@ -18,7 +18,7 @@ public enum TrainingOutcome: Equatable, Sendable {
 
 /// Trains an adapter.
 public final class Trainer {
-  private let model: PeftModel
+  private let model: PeftModel<DecoderForCausalLM>
   private let options: TrainingOptions
   private let sampler: BatchSampler
   private let beginning: BatchStream
@@ -57,7 +57,8 @@ public final class Trainer {
   /// - Throws: ``TrainingError`` for an option that cannot be, `CheckpointError` when a paged optimiser
   ///   finds no room in `directory`.
   public init(
-    model: PeftModel, examples: [TokenizedExample], evaluation: [TokenizedExample] = [],
+    model: PeftModel<DecoderForCausalLM>, examples: [TokenizedExample],
+    evaluation: [TokenizedExample] = [],
     options: TrainingOptions, directory: String, recipe: JSON
   ) throws {
     try options.validate()
@@ -177,14 +178,16 @@ public final class Trainer {
     let targets = Double(max(1, group.targetCount))
     var total = 0.0
     for batch in group.batches {
-      let loss = model.base.summedLoss(batch) / targets
+      var loss = model.base.summedLoss(batch) / targets
       total += loss.item()
+      if let penalty = model.penalty() { loss = loss + penalty / Double(group.batches.count) }
       if loss.requiresGradient { loss.backward() }
     }
     guard total.isFinite else { throw TrainingError.diverged(step: step, loss: total) }
     let norm = clipGradients(parameters, maximumNorm: options.maximumGradientNorm)
     guard norm.isFinite else { throw TrainingError.diverged(step: step, gradientNorm: norm) }
     optimizer.step(learningRate: learningRate)
+    model.didStep(step, of: totalSteps)
     optimizer.zeroGradients()
     return (total, norm)
   }

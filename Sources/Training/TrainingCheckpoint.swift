@@ -3,6 +3,7 @@ import Checkpoints
 import Datasets
 import Foundation
 import JSONValues
+import Models
 import Optimizers
 import Tensors
 
@@ -34,7 +35,7 @@ struct TrainingCheckpoint {
 
   /// Writes a checkpoint beside the others; it has its name only when it is whole.
   static func save(
-    run: String, position: Position, model: PeftModel, optimizer: any Optimizer,
+    run: String, position: Position, model: PeftModel<DecoderForCausalLM>, optimizer: any Optimizer,
     recipe: JSON, keep: Int
   ) throws {
     let directory = "\(run)/checkpoints"
@@ -46,7 +47,8 @@ struct TrainingCheckpoint {
     try model.savePretrained(output.temporaryPath)
     try SafetensorsWriter.save(
       output.path(of: "optimizer.safetensors"),
-      tensors: optimizer.state + [("generator", model.context.generator.state)])
+      tensors: optimizer.state + model.trainingState
+        + [("generator", model.context.generator.state)])
     try AtomicFile.write(
       path: output.path(of: "recipe.json"), text: recipe.serialized(indent: 2) + "\n")
     try AtomicFile.write(
@@ -70,7 +72,7 @@ struct TrainingCheckpoint {
   }
 
   /// Puts everything back and tells where to go on.
-  func restore(model: PeftModel, optimizer: any Optimizer) throws -> Position {
+  func restore(model: PeftModel<DecoderForCausalLM>, optimizer: any Optimizer) throws -> Position {
     guard let position = Position(json: try JSON.read(path: "\(path)/state.json")) else {
       throw TrainingError.resume(path: path, reason: "state.json is not complete")
     }
@@ -78,7 +80,8 @@ struct TrainingCheckpoint {
     let file = try SafetensorsFile(path: "\(path)/optimizer.safetensors")
     var tensors: [String: Tensor] = [:]
     for (name, tensor) in try file.tensors() { tensors[name] = tensor }
-    try optimizer.load(tensors)
+    model.restoreTrainingState(tensors)
+    try optimizer.load(tensors.filter { !$0.key.hasPrefix("adapter.") })
     if let generator = tensors["generator"] {
       model.context.generator.state = generator.cloned()
     }

@@ -98,12 +98,13 @@ class Report:
         sys.exit(1 if self.failed else 0)
 
 
-def arguments(description: str) -> argparse.Namespace:
-    """--graft, --work (made empty, one folder a script) and --smollm2."""
+def arguments(description: str, add=lambda parser: None) -> argparse.Namespace:
+    """--graft, --work (made empty, one folder a script), --smollm2 and what `add` declares."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--graft", required=True, help="the graft executable")
     parser.add_argument("--work", required=True, type=Path, help="folder for temporary files")
     parser.add_argument("--smollm2", required=True, type=Path, help="SmolLM2 by `graft import`")
+    add(parser)
     options = parser.parse_args()
     options.graft = Graft(options.graft)
     options.work = options.work.resolve() / Path(sys.argv[0]).stem

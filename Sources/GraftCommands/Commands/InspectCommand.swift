@@ -84,7 +84,7 @@ enum InspectCommand: Verb {
   /// The configuration of an adapter, which says how its updates are scaled.
   private static func adapterConfiguration(_ json: JSON?, _ path: String) throws -> LoRAConfig? {
     guard let json, json["peft_type"] != nil else { return nil }
-    return try LoRAConfig(json: json, path: path)
+    return try AdapterMethods.configuration(json: json, path: path) as? LoRAConfig
   }
 
   private static func contents(

@@ -91,10 +91,7 @@ enum TrainCommand: Verb {
   }
 
   private static func checkChoices(_ arguments: ParsedArguments) throws {
-    let (method, known) = (try arguments.value(TrainOptions.method).lowercased(), ["lora"])
-    guard known.contains(method) else {
-      throw UsageError("--method \(method) is not known; known: \(known.joined(separator: ", "))")
-    }
+    _ = try AdapterOptions.method(arguments)
   }
 
   /// What was asked for, else 1024, and never more than the model can take.
@@ -112,77 +109,33 @@ enum TrainCommand: Verb {
   /// The adapter of the newest checkpoint, the one to go on with, or a new one.
   private static func adapted(
     _ source: ModelSource, _ recipe: TrainRecipe, _ given: ParsedArguments, _ seed: UInt64
-  ) throws -> PeftModel {
+  ) throws -> PeftModel<DecoderForCausalLM> {
     let base = try source.model()
     if recipe.isResumed, let path = latestCheckpoint(ofRun: recipe.directory) {
       return try PeftModel.fromPretrained(base, path, trainable: true, seed: seed)
     }
     guard let path = recipe.arguments[ModelOptions.adapter] else {
-      return try PeftModel(base, try configuration(recipe.arguments), seed: seed)
+      return try PeftModel(
+        base, try AdapterOptions.configuration(recipe.arguments), seed: seed)
     }
     let model = try PeftModel.fromPretrained(
       base, path, trainable: true, seed: seed,
       dropout: given.isGiven("dropout") ? given[TrainOptions.dropout] : nil)
     for (_, configuration) in model.configurations {
-      try checkAgreement(given, configuration, path)
+      try AdapterOptions.checkAgreement(given, configuration, path)
     }
     return model
   }
 
-  /// An adapter to go on with has its own shape; options that say otherwise are a mistake.
-  private static func checkAgreement(
-    _ given: ParsedArguments, _ configuration: LoRAConfig, _ path: String
+  /// Writes what the adapter is into the recipe, where the command line said nothing.
+  private static func settle(
+    _ recipe: inout TrainRecipe, _ model: PeftModel<DecoderForCausalLM>
   ) throws {
-    let own = [
-      ("rank", given[TrainOptions.rank] == configuration.rank, "\(configuration.rank)"),
-      ("alpha", given[TrainOptions.alpha] == configuration.alpha, "\(configuration.alpha)"),
-      ("bias", given[TrainOptions.bias] == configuration.bias, configuration.bias.rawValue),
-      (
-        "rslora", given[TrainOptions.rsLoRA] == configuration.usesRankStabilization,
-        "\(configuration.usesRankStabilization)"
-      ), ("adapter-config", false, "its own"),
-    ]
-    for (name, agrees, value) in own where given.isGiven(name) && !agrees {
-      throw UsageError("--\(name): the adapter \(path) has \(value), which cannot be changed")
-    }
-  }
-
-  /// Writes what an adapter's file says into the recipe, where the command line said nothing.
-  private static func settle(_ recipe: inout TrainRecipe, _ model: PeftModel) throws {
-    guard let configuration = model.configurations.first?.configuration,
+    guard let configuration = model.configurations.first?.configuration else { return }
+    let isGiven =
       recipe.arguments[TrainOptions.adapterConfig] ?? recipe.arguments[ModelOptions.adapter] != nil
-    else { return }
-    try recipe.settle("rank", "\(configuration.rank)")
-    try recipe.settle("alpha", "\(configuration.alpha)")
-    try recipe.settle("dropout", "\(configuration.dropout)")
-    try recipe.settle("bias", configuration.bias.rawValue)
-    try recipe.settle("rslora", "\(configuration.usesRankStabilization)")
-    switch configuration.targetModules {
-    case .names(let names): try recipe.settle("target-modules", names.joined(separator: ","))
-    case .pattern(let pattern): try recipe.settle("target-modules", pattern)
-    case .allLinear, nil: break
+    if isGiven || !(configuration is LoRAConfig) {
+      try AdapterOptions.settle(&recipe, configuration)
     }
-  }
-
-  /// `--adapter-config` with what the command line or the recipe says over it.
-  private static func configuration(_ arguments: ParsedArguments) throws -> LoRAConfig {
-    var config = LoRAConfig()
-    let path = arguments[TrainOptions.adapterConfig]
-    if let path { config = try LoRAConfig(json: try JSON.read(path: path), path: path) }
-    func decides(_ name: String) -> Bool { path == nil || arguments.isGiven(name) }
-    if decides("rank") { config.rank = try arguments.value(TrainOptions.rank) }
-    if decides("alpha") { config.alpha = try arguments.value(TrainOptions.alpha) }
-    if decides("dropout") { config.dropout = try arguments.value(TrainOptions.dropout) }
-    if decides("bias") { config.bias = try arguments.value(TrainOptions.bias) }
-    if decides("rslora") { config.usesRankStabilization = arguments[TrainOptions.rsLoRA] }
-    if decides("target-modules"), path == nil || arguments.isGiven("target-modules") {
-      config.targetModules = TargetModules(try arguments.value(TrainOptions.targetModules))
-    }
-    if let names = arguments[TrainOptions.modulesToSave] {
-      config.modulesToSave = names.split(separator: ",").map(String.init)
-    }
-    config.baseModel = try arguments.value(ModelOptions.model)
-    try config.validate()
-    return config
   }
 }

@@ -1,3 +1,5 @@
+import JSONValues
+
 /// Which layers an adapter goes to.
 public enum TargetModules: Equatable, Sendable {
   /// Layers whose path is one of the names or ends with a dot and one of them.
@@ -21,6 +23,17 @@ public enum TargetModules: Equatable, Sendable {
         text.split(separator: ",").map { String($0.filter { $0 != " " }) }.filter { !$0.isEmpty })
     } else {
       self = .pattern(text)
+    }
+  }
+}
+
+extension TargetModules {
+  /// As files spell it; names are sorted, since PEFT takes them for a set.
+  var json: JSON {
+    switch self {
+    case .names(let names): .array(names.sorted().map(JSON.string))
+    case .pattern(let pattern): .string(pattern)
+    case .allLinear: "all-linear"
     }
   }
 }

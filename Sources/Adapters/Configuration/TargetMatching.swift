@@ -1,16 +1,20 @@
 import Foundation
 import Layers
+import Models
 
 /// Finds the layers of a model that a configuration means, by PEFT's rules.
 struct TargetMatching {
   /// Paths of the linear layers, in the order of the model.
   let linearPaths: [String]
-  /// Path of the output head, which "all-linear" leaves out.
-  let headPath: String
+  /// Path of the output head, which "all-linear" leaves out; nil where there is none.
+  let headPath: String?
+  /// The `model_type`, which decides the default; nil where there is none.
+  let modelType: String?
 
-  init(_ model: any Module, headPath: String) {
+  init(_ model: any Module) {
     linearPaths = model.modules().filter { $0.module is Linear }.map(\.path)
-    self.headPath = headPath
+    headPath = (model as? any AdaptableModel)?.outputHeadPath
+    modelType = (model as? any AdaptableModel)?.modelType
   }
 
   /// The layers that get an adapter.
@@ -22,10 +26,10 @@ struct TargetMatching {
   /// - Returns: Paths in the order of the model.
   /// - Throws: ``AdapterError`` when nothing matches, or some name does not and that is strict.
   func targets(
-    of configuration: LoRAConfig, isStrict: Bool
+    of configuration: any LayerConfiguration, isStrict: Bool
   ) throws(AdapterError) -> [String] {
     let excluded = try excludedPaths(configuration)
-    let chosen = configuration.targetModules ?? .names(["q_proj", "v_proj"])
+    let chosen = try chosenTargets(configuration)
     let candidates = linearPaths.filter { !excluded.contains($0) }
     var result: [String]
     switch chosen {
@@ -100,7 +104,34 @@ struct TargetMatching {
     return fallback
   }
 
-  private func excludedPaths(_ configuration: LoRAConfig) throws(AdapterError) -> Set<String> {
+  /// What is asked for, or PEFT's default for the type of model.
+  func chosenTargets(
+    _ configuration: any LayerConfiguration
+  ) throws(AdapterError) -> TargetModules {
+    let selection = configuration.selection
+    if selection.layersToTransform == nil, !selection.layersPattern.isEmpty {
+      throw .configuration(
+        field: "layers_pattern", expected: "layers_to_transform beside it", actual: "none")
+    }
+    if selection.layersToTransform != nil, case .pattern = selection.targetModules {
+      throw .configuration(
+        field: "layers_to_transform", expected: "a list of target_modules", actual: "an expression")
+    }
+    if let chosen = selection.targetModules { return chosen }
+    let method = type(of: configuration)
+    guard let found = modelType.flatMap({ method.defaultTargets(modelType: $0) }) else {
+      throw .configuration(
+        field: "target_modules",
+        expected: "names, as \(method.type) has no default for models of type "
+          + "\(modelType ?? "unknown"); linear layers are \(suffixes.joined(separator: ", "))",
+        actual: "nothing")
+    }
+    return found
+  }
+
+  private func excludedPaths(_ configuration: any LayerConfiguration) throws(AdapterError) -> Set<
+    String
+  > {
     var excluded: Set<String> = []
     switch configuration.excludeModules {
     case .names(let names):

@@ -1,7 +1,6 @@
 import Checkpoints
 import JSONValues
 import Layers
-public import Models
 import Tensors
 
 extension PeftModel {
@@ -12,18 +11,14 @@ extension PeftModel {
   ///   - adapter: Which adapter; nil for the first active one.
   /// - Throws: `CheckpointError` when it cannot be written.
   public func savePretrained(_ directory: String, adapter: String? = nil) throws {
-    let name = adapter ?? context.active.first ?? "default"
-    guard let configuration = configurations.first(where: { $0.name == name })?.configuration
-    else { throw AdapterError.name(name, exists: false) }
+    let adapter = try self.adapter(named: adapter ?? context.active.first ?? "default")
     try makeDirectory(directory)
     try SafetensorsWriter.save(
       directory + "/adapter_model.safetensors",
-      tensors: adapterParameters(name).map { ($0.key, $0.parameter.value) })
-    // "all-linear" means other layers in another model: the file names those that were meant.
-    let targets = configuration.targetModules == .allLinear ? targetNames(name) : nil
+      tensors: adapter.parameters.map { ($0.key, $0.own.parameter.value) })
     try AtomicFile.write(
       path: directory + "/adapter_config.json",
-      text: configuration.json(targets: targets).serialized(indent: 2, sortedKeys: true))
+      text: savedConfiguration(of: adapter).json.serialized(indent: 2, sortedKeys: true))
   }
 
   /// Opens an adapter directory on a model.
@@ -38,15 +33,19 @@ extension PeftModel {
   ///   - adapterName: The name it gets here.
   ///   - trainable: Whether training goes on.
   ///   - seed: Start of the random numbers of dropout.
-  ///   - dropout: Share of dropped inputs in training; nil for what the file says.
+  ///   - dropout: Share of dropped inputs in training of a LoRA; nil for what the file says.
   /// - Returns: The model with the adapter, which acts.
   /// - Throws: ``AdapterError``, `CheckpointError` or `JSONError` when the directory is not such an
   ///   adapter or was made for another model.
   public static func fromPretrained(
-    _ base: DecoderForCausalLM, _ directory: String, adapterName: String = "default",
+    _ base: Base, _ directory: String, adapterName: String = "default",
     trainable: Bool = false, seed: UInt64 = 0, dropout: Double? = nil
   ) throws -> PeftModel {
-    let file = try AdapterFile(directory, dropout: dropout)
+    var file = try AdapterFile(directory)
+    if let dropout, var lora = file.configuration as? LoRAConfig {
+      lora.dropout = dropout
+      file.configuration = lora
+    }
     let model = try file.naming {
       () throws(AdapterError) in
       try PeftModel(base, file.configuration, adapterName, seed: seed, isStrict: false)
@@ -108,11 +107,27 @@ extension PeftModel {
 }
 
 extension PeftModel {
+  /// The configuration as it is written: "all-linear" means other layers in another model, so that the
+  /// file names those that were meant, as does PEFT's default.
+  private func savedConfiguration(of adapter: PlacedAdapter) -> any AdapterConfiguration {
+    guard var layers = adapter.configuration as? any LayerConfiguration else {
+      return adapter.configuration
+    }
+    let matching = TargetMatching(base)
+    if layers.targetModules == .allLinear {
+      layers.targetModules = .names(
+        matching.shortestNames(for: adapter.targets, among: basePaths))
+    } else if layers.targetModules == nil {
+      layers.targetModules = try? matching.chosenTargets(layers)
+    }
+    return layers
+  }
+
   /// The base's own parameters by the keys under which PEFT would save them.
   private func baseParameters() -> [String: Parameter] {
+    // An adapter's own tensors have its name in their paths here and would never be found.
     Dictionary(
-      base.parameters().filter { !$0.path.contains(".lora_") }
-        .map { (PeftModel.prefix + $0.path, $0.parameter) },
+      base.parameters().map { (keyPrefix + $0.path, $0.parameter) },
       uniquingKeysWith: { first, _ in first })
   }
 }
@@ -120,7 +135,7 @@ extension PeftModel {
 /// The two files of an adapter directory.
 private struct AdapterFile {
   let path: String
-  let configuration: LoRAConfig
+  var configuration: any AdapterConfiguration
   let weights: SafetensorsFile
 
   /// Runs `body`; what is wrong with a field is then wrong with this file.
@@ -142,13 +157,11 @@ private struct AdapterFile {
     }
   }
 
-  init(_ directory: String, dropout: Double? = nil) throws {
+  init(_ directory: String) throws {
     let path = directory + "/adapter_config.json"
     let json = try JSON.read(path: path)
     configuration = try Self.naming(path) { () throws(AdapterError) in
-      var configuration = try LoRAConfig(json: json, path: path)
-      configuration.dropout = dropout ?? configuration.dropout
-      return configuration
+      try AdapterMethods.configuration(json: json, path: path)
     }
     self.path = path
     weights = try SafetensorsFile(path: directory + "/adapter_model.safetensors")

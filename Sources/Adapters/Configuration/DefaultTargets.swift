@@ -1,0 +1,32 @@
+/// Layers that PEFT 0.21.2 adapts in a type of model when nothing is said, by `model_type`.
+enum DefaultTargets {
+  static let lora: [String: TargetModules] = table([
+    (["q", "v"], "mt5 t5"),
+    (
+      ["q_proj", "v_proj"],
+      """
+      bart gemma gemma2 gemma3_text gpt_neo gptj llama llama4 mistral mixtral opt qwen2 qwen3 \
+      stablelm
+      """
+    ),
+    (["c_attn"], "gpt2 gpt_bigcode"),
+    (["query_key_value"], "RefinedWeb RefinedWebModel bloom chatglm falcon gpt_neox"),
+    (["q", "v", "q_proj", "v_proj"], "blip-2"),
+    (["query", "value"], "bert electra layoutlm roberta xlm-roberta"),
+    (["query_proj", "value_proj"], "deberta-v2"), (["in_proj"], "deberta"), (["Wqkv"], "mpt"),
+    (["c_proj", "c_attn"], "btlm"), (["qkv_proj"], "codegen"),
+    (["q_proj", "v_proj", "fc1", "fc2"], "phi"),
+    (["q_proj", "k_proj", "v_proj", "o_proj"], "nemotron_h"),
+    (["key", "value", "receptance", "output"], "rwkv"),
+    (["r_proj", "k_proj", "v_proj", "o_proj", "key", "value"], "rwkv7"),
+  ]).merging(["gemma4": .pattern(#".*language_model\..*\.(q_proj|v_proj)"#)]) { _, new in new }
+
+  /// A table from lists of layers and the types of models, with spaces, that have them.
+  static func table(_ rows: [(layers: [String], modelTypes: String)]) -> [String: TargetModules] {
+    var result: [String: TargetModules] = [:]
+    for (layers, modelTypes) in rows {
+      for name in modelTypes.split(separator: " ") { result[String(name)] = .names(layers) }
+    }
+    return result
+  }
+}

@@ -1,0 +1,108 @@
+import Layers
+import Tensors
+
+/// What one adapter does to one linear layer.
+///
+/// Several adapters of a layer act in their order: each changes the input, then the base multiplies,
+/// then each changes the output.
+protocol LayerAdapter: AnyObject {
+  /// Tensors of the adapter, with the names that files put behind the layer's path.
+  var parameters: [AdapterParameter] { get }
+
+  /// What the base gets instead of x.
+  ///
+  /// - Parameters:
+  ///   - x: `[..., inputSize]`.
+  ///   - context: Whether dropout is on, and its generator.
+  /// - Returns: `[..., inputSize]`, of x's type.
+  func input(_ x: Tensor, _ context: AdapterContext) -> Tensor
+
+  /// What the layer returns instead of y.
+  ///
+  /// - Parameters:
+  ///   - y: `[..., outputSize]`: fresh, so that it may be written to.
+  ///   - x: The layer's own input, `[..., inputSize]`.
+  ///   - base: The layer's projection, for methods that need the weight or another product.
+  ///   - context: Whether dropout is on, and its generator.
+  /// - Returns: `[..., outputSize]`, of y's type.
+  func output(
+    _ y: Tensor, input x: Tensor, base: any LinearProjection, _ context: AdapterContext
+  ) -> Tensor
+
+  /// Does to a weight what the adapter does to the layer, without dropout.
+  ///
+  /// - Parameter layer: The weight and bias so far, in float32 or wider.
+  func merge(into layer: inout MergedLayer)
+}
+
+extension LayerAdapter {
+  func input(_ x: Tensor, _ context: AdapterContext) -> Tensor { x }
+
+  func output(
+    _ y: Tensor, input x: Tensor, base: any LinearProjection, _ context: AdapterContext
+  ) -> Tensor { y }
+}
+
+/// A tensor of an adapter.
+struct AdapterParameter {
+  /// What files put behind the layer's path, for example "lora_A.weight".
+  let name: String
+  let parameter: Parameter
+  /// Whether training changes it; else it is only stored.
+  let isTrained: Bool
+
+  init(_ name: String, _ parameter: Parameter, isTrained: Bool = true) {
+    self.name = name
+    self.parameter = parameter
+    self.isTrained = isTrained
+  }
+}
+
+/// A layer while adapters are merged into it.
+struct MergedLayer {
+  /// W, `[outputSize, inputSize]`, float32 or wider; a copy that may be written to.
+  var weight: Tensor
+  /// b, `[outputSize]`, in W's type, or nil; a copy.
+  var bias: Tensor?
+}
+
+/// An adapter that adds a product with a matrix of its own: y + x D^T.
+///
+/// Methods whose D has no cheaper product than itself only say what it is.
+protocol DeltaAdapter: LayerAdapter {
+  /// Share of x that is dropped in training.
+  var dropout: Double { get }
+
+  /// D, `[outputSize, inputSize]`, differentiable in the adapter's parameters.
+  func delta() -> Tensor
+}
+
+extension DeltaAdapter {
+  var dropout: Double { 0 }
+
+  func output(
+    _ y: Tensor, input x: Tensor, base: any LinearProjection, _ context: AdapterContext
+  ) -> Tensor {
+    let delta = delta()
+    let dropped = context.dropped(x, dropout)
+    return y.adding(wide: dropped.to(delta.dtype).linear(delta))
+  }
+
+  func merge(into layer: inout MergedLayer) {
+    layer.weight.addInPlace(delta().detached().to(layer.weight.dtype))
+  }
+}
+
+extension AdapterContext {
+  /// x with a share of it dropped and the rest scaled up, in training.
+  func dropped(_ x: Tensor, _ share: Double) -> Tensor {
+    isTraining && share > 0 ? x.dropout(share, generator: generator) : x
+  }
+}
+
+extension Tensor {
+  /// The sum with an update of at least this tensor's precision, rounded once to this type.
+  func adding(wide update: Tensor) -> Tensor {
+    dtype == update.dtype ? self + update : (to(update.dtype) + update).to(dtype)
+  }
+}

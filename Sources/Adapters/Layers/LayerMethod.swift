@@ -1,0 +1,63 @@
+import Layers
+import Tensors
+
+/// A method that gives each of some linear layers an adapter of its own.
+protocol LayerMethod: LayerConfiguration {
+  /// Whether adapters can be merged into weights.
+  static var isMergeable: Bool { get }
+
+  /// Makes the adapters of the chosen layers.
+  ///
+  /// - Parameter sites: The layers, in the order of the model.
+  /// - Returns: An adapter for each, and what they share.
+  /// - Throws: ``AdapterError`` when the configuration does not fit a layer.
+  func adapters(for sites: [LayerSite]) throws(AdapterError) -> LayerAdapters
+
+  /// Makes the adapter of one layer, for methods whose layers know nothing of each other.
+  ///
+  /// - Parameter site: The layer.
+  /// - Returns: The adapter, with its initial numbers.
+  /// - Throws: ``AdapterError`` when the configuration does not fit the layer.
+  func adapter(for site: LayerSite) throws(AdapterError) -> any LayerAdapter
+}
+
+/// The adapters of some layers.
+struct LayerAdapters {
+  /// One for each layer, in their order.
+  var layers: [any LayerAdapter]
+  /// Tensors that layers share; files put their names behind "base_model.".
+  var shared: [AdapterParameter] = []
+  /// What happens between steps of training; nil for nothing.
+  var training: (any AdapterTraining)?
+}
+
+/// What a method does in training beside its gradients.
+protocol AdapterTraining: AnyObject {
+  /// Added to the loss of each micro-batch; nil for nothing.
+  func penalty() -> Tensor?
+  /// Called after each update, before gradients are forgotten.
+  func didStep(_ step: Int, of total: Int)
+  /// What has to be saved for a run to go on.
+  var state: [(name: String, tensor: Tensor)] { get }
+  /// Takes back what was saved.
+  func restore(_ state: [String: Tensor])
+}
+
+extension LayerMethod {
+  static var isMergeable: Bool { true }
+
+  func adapters(for sites: [LayerSite]) throws(AdapterError) -> LayerAdapters {
+    var made: [any LayerAdapter] = []
+    for site in sites { made.append(try adapter(for: site)) }
+    return LayerAdapters(layers: made)
+  }
+
+  func adapter(for site: LayerSite) throws(AdapterError) -> any LayerAdapter {
+    preconditionFailure("\(Self.type) makes its adapters all together")
+  }
+
+  /// What is wrong with a layer's shape.
+  func misfit(_ site: LayerSite, field: String, expected: String, actual: String) -> AdapterError {
+    .configuration(field: "\(field) for \(site.path)", expected: expected, actual: actual)
+  }
+}

@@ -1,0 +1,48 @@
+import Tensors
+
+/// y + s x A^T B^T as one differentiable function that writes into y's memory.
+///
+/// Keeps x, which the base keeps anyway where its weight is trained, and the narrow product x A^T.
+///
+/// ## Shapes
+/// - y: `[..., outputSize]`, x: `[..., inputSize]`, a: `[rank, inputSize]`, b: `[outputSize, rank]`.
+///
+/// - Precondition: y is fresh: nobody else reads its memory afterwards.
+func addingLowRankProduct(
+  to y: Tensor, _ x: Tensor, a: Tensor, b: Tensor, scale: Double, dropout: Double,
+  generator: Generator?
+) -> Tensor {
+  let dropped = x.dropout(dropout, generator: generator)
+  return differentiable("LoRA", [y, dropped, a, b]) { inputs in
+    let (y, x, a, b) = (inputs[0], inputs[1], inputs[2], inputs[3])
+    let rows = x.rows().to(a.dtype)  // [N, in]
+    let narrow = rows.linear(a)  // [N, rank]
+    let output: Tensor
+    if y.dtype == b.dtype && y.isContiguous {
+      output = y
+      y.rows()
+        .addMatrixProductInPlace(narrow, b.transposed(), scale: scale)
+    } else {
+      // A half-precision base: the sum is rounded once, at the end.
+      let update = narrow.matrixProduct(b.transposed()).reshaped(y.shape)
+      output = y.to(b.dtype).adding(update, scale: scale).to(y.dtype)
+    }
+    return (
+      output,
+      { gradient in
+        let wide = gradient.rows().to(b.dtype)  // [N, out]
+        let inner = wide.linear(b.transposed()).multiplyInPlace(scale)  // [N, rank]
+        return [
+          y.requiresGradient ? gradient : nil,
+          x.requiresGradient
+            ? inner.linear(a.transposed()).reshaped(x.shape).to(x.dtype) : nil,
+          a.requiresGradient ? inner.transposed().linear(rows.transposed()) : nil,
+          // Transposed, as libraries are slow where the result has few columns.
+          b.requiresGradient
+            ? narrow.transposed().linear(wide.transposed()).transposed().contiguous()
+              .multiplyInPlace(scale) : nil,
+        ]
+      }
+    )
+  }
+}

@@ -1,0 +1,42 @@
+import Layers
+public import Tensors
+
+/// What some methods do in training beside their gradients; nothing for most.
+extension PeftModel {
+  private var acting: [any AdapterTraining] {
+    placed.filter { context.active.contains($0.name) }.compactMap(\.training)
+  }
+
+  /// What is added to the mean loss of a batch; nil for nothing.
+  ///
+  /// - Returns: A scalar.
+  public func penalty() -> Tensor? {
+    let all = acting.compactMap { $0.penalty() }
+    return all.dropFirst().reduce(all.first) { sum, next in sum.map { $0 + next } }
+  }
+
+  /// To be called after each update, before gradients are forgotten.
+  ///
+  /// - Parameters:
+  ///   - step: Updates so far, with this one.
+  ///   - total: Updates of the whole run.
+  public func didStep(_ step: Int, of total: Int) {
+    for training in acting { training.didStep(step, of: total) }
+  }
+
+  /// What has to be saved beside the adapter for a run to go on.
+  public var trainingState: [(name: String, tensor: Tensor)] {
+    acting.flatMap(\.state).map { ("adapter." + $0.name, $0.tensor) }
+  }
+
+  /// Takes back what ``trainingState`` gave.
+  ///
+  /// - Parameter state: Tensors by name; others are ignored.
+  public func restoreTrainingState(_ state: [String: Tensor]) {
+    var own: [String: Tensor] = [:]
+    for (name, tensor) in state where name.hasPrefix("adapter.") {
+      own[String(name.dropFirst("adapter.".count))] = tensor
+    }
+    for training in acting { training.restore(own) }
+  }
+}

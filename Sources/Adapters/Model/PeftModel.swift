@@ -1,0 +1,203 @@
+public import Layers
+import Models
+import Tensors
+
+/// A model with adapters.
+///
+/// Wrapping changes the model in place: its linear layers get projections that add the adapters'
+/// updates. Its own weights are frozen.
+public final class PeftModel<Base: Module> {
+  /// The wrapped model.
+  public let base: Base
+  /// What the adapters share while the model runs.
+  public let context: AdapterContext
+  /// The adapters in the order they were added.
+  private(set) var placed: [PlacedAdapter] = []
+  /// Paths of the model before anything was added to it.
+  let basePaths: [String]
+
+  /// Configurations by adapter name, in the order they were added.
+  public var configurations: [(name: String, configuration: any AdapterConfiguration)] {
+    placed.map { ($0.name, $0.configuration) }
+  }
+
+  /// Wraps a model and adds a first adapter.
+  ///
+  /// - Parameters:
+  ///   - base: The model; changed in place.
+  ///   - configuration: The adapter.
+  ///   - adapterName: Its name; files of one named "default" have no folder of their own.
+  ///   - seed: Start of the random numbers of its initial weights and of dropout.
+  /// - Throws: ``AdapterError`` when the configuration does not fit the model.
+  public convenience init(
+    _ base: Base, _ configuration: any AdapterConfiguration, adapterName: String = "default",
+    seed: UInt64 = 0
+  ) throws(AdapterError) {
+    try self.init(base, configuration, adapterName, seed: seed, isStrict: true)
+  }
+
+  /// Wraps a model; a file's list of targets may have names that match nothing.
+  init(
+    _ base: Base, _ configuration: any AdapterConfiguration, _ adapterName: String, seed: UInt64,
+    isStrict: Bool
+  ) throws(AdapterError) {
+    self.base = base
+    let device = base.parameters().first?.parameter.value.device ?? .cpu
+    context = AdapterContext(generator: Generator(seed: seed, device: device))
+    (base as? any AdaptableModel)?.dropoutGenerator = context.generator
+    basePaths = base.modules().map(\.path)
+    for (_, parameter) in base.parameters() { parameter.isTrainable = false }
+    try add(adapterName, configuration, seed: seed, isStrict: isStrict)
+    try setAdapter([adapterName], trainable: true)
+  }
+
+  /// Adds another adapter, which does not act yet.
+  ///
+  /// - Parameters:
+  ///   - name: Its name.
+  ///   - configuration: The adapter.
+  ///   - seed: Start of the random numbers of its initial weights.
+  /// - Throws: ``AdapterError`` when the name is taken or the configuration does not fit.
+  public func addAdapter(
+    _ name: String, _ configuration: any AdapterConfiguration, seed: UInt64 = 0
+  ) throws(AdapterError) {
+    try add(name, configuration, seed: seed, isStrict: true)
+  }
+
+  func add(
+    _ name: String, _ configuration: any AdapterConfiguration, seed: UInt64, isStrict: Bool
+  ) throws(AdapterError) {
+    try checkNew(name)
+    try checkBiases(configuration)
+    placed.append(
+      try AdapterPlacement(model: base, context: context).place(
+        name, configuration, generator: Generator(seed: seed), isStrict: isStrict))
+  }
+
+  /// Lets other adapters act; several add up.
+  ///
+  /// - Parameters:
+  ///   - names: Adapters that act from now on.
+  ///   - trainable: Whether they are trained.
+  /// - Throws: ``AdapterError/name(_:exists:)`` for one that is not there,
+  ///   ``AdapterError/conflict(_:)`` when two of them replace the same module.
+  public func setAdapter(_ names: [String], trainable: Bool = false) throws(AdapterError) {
+    var chosen: [PlacedAdapter] = []
+    for name in names { chosen.append(try adapter(named: name)) }
+    var replaced: [String: String] = [:]
+    for adapter in chosen {
+      for path in adapter.replacements.map(\.path) {
+        if let other = replaced.updateValue(adapter.name, forKey: path) {
+          throw .conflict("\(other) and \(adapter.name) both have a \(path) of their own")
+        }
+      }
+    }
+    for adapter in placed { setTrainable(adapter, false) }
+    for name in context.active { try adapter(named: name).act(false) }
+    context.active = names
+    for adapter in chosen {
+      adapter.act(true)
+      if trainable { setTrainable(adapter, true) }
+    }
+  }
+
+  /// Runs `body` as if there were no adapters.
+  ///
+  /// - Parameter body: What to run.
+  /// - Returns: What `body` returns.
+  public func withAdaptersDisabled<Result>(_ body: () throws -> Result) rethrows -> Result {
+    let before = context.isEnabled
+    let acting = placed.filter { context.active.contains($0.name) }
+    context.isEnabled = false
+    for adapter in acting { adapter.act(false) }
+    defer {
+      context.isEnabled = before
+      if before { for adapter in acting { adapter.act(true) } }
+    }
+    return try body()
+  }
+
+  /// Takes an adapter out.
+  ///
+  /// If it acted, nothing acts afterwards but the others that did.
+  ///
+  /// - Parameter name: The adapter.
+  /// - Throws: ``AdapterError/name(_:exists:)`` when it is not there, ``AdapterError/conflict(_:)``
+  ///   while it is merged.
+  public func deleteAdapter(_ name: String) throws(AdapterError) {
+    let adapter = try adapter(named: name)
+    for (_, projection) in adaptedLayers where projection.merged?.names.contains(name) == true {
+      throw .conflict("\(name) is merged; unmerge it before it is deleted")
+    }
+    if context.active.contains(name) {
+      adapter.act(false)
+      context.active.removeAll { $0 == name }
+    }
+    for (layer, projection) in adaptedLayers {
+      projection.remove(name)
+      if projection.adapters.isEmpty { layer.projection = projection.base }
+    }
+    placed.removeAll { $0 === adapter }
+  }
+
+  /// Gives an adapter another name.
+  ///
+  /// - Parameters:
+  ///   - name: The adapter.
+  ///   - other: Its new name.
+  /// - Throws: ``AdapterError/name(_:exists:)`` when it is not there or the new name is taken.
+  public func renameAdapter(_ name: String, to other: String) throws(AdapterError) {
+    let adapter = try adapter(named: name)
+    guard name != other else { return }
+    try checkNew(other)
+    for (_, projection) in adaptedLayers { projection.rename(name, to: other) }
+    context.active = context.active.map { $0 == name ? other : $0 }
+    adapter.name = other
+  }
+}
+
+extension PeftModel {
+  /// Linear layers that have adapters.
+  var adaptedLayers: [(layer: Linear, projection: AdaptedProjection)] {
+    base.modules().compactMap { entry in
+      guard let layer = entry.module as? Linear,
+        let projection = layer.projection as? AdaptedProjection
+      else { return nil }
+      return (layer, projection)
+    }
+  }
+
+  func adapter(named name: String) throws(AdapterError) -> PlacedAdapter {
+    guard let found = placed.first(where: { $0.name == name }) else {
+      throw .name(name, exists: false)
+    }
+    return found
+  }
+
+  private func checkNew(_ name: String) throws(AdapterError) {
+    guard !name.isEmpty, !name.contains(".") else {
+      throw .configuration(field: "adapter name", expected: "a name without dots", actual: name)
+    }
+    guard !placed.contains(where: { $0.name == name }) else { throw .name(name, exists: true) }
+  }
+
+  /// The model's biases can be trained for one adapter only.
+  private func checkBiases(_ configuration: any AdapterConfiguration) throws(AdapterError) {
+    func trainsBiases(_ configuration: any AdapterConfiguration) -> Bool {
+      ((configuration as? any LayerConfiguration)?.selection.bias ?? .none) != .none
+    }
+    guard trainsBiases(configuration),
+      let other = placed.first(where: { trainsBiases($0.configuration) })
+    else { return }
+    throw .conflict("the model's biases are trained with \(other.name) already")
+  }
+
+  private func setTrainable(_ adapter: PlacedAdapter, _ value: Bool) {
+    for (_, own) in adapter.parameters where own.isTrained {
+      let parameter = own.parameter
+      // A parameter over a mapped file is copied before anything may write to it.
+      if value && !parameter.isTrainable { parameter.value = parameter.value.detached().cloned() }
+      parameter.isTrainable = value
+    }
+  }
+}

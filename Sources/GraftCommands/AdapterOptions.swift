@@ -1,0 +1,144 @@
+import Adapters
+import CommandLineParsing
+import JSONValues
+import Models
+
+/// The options that describe an adapter, for every method: each stands for the field that the method
+/// has for it.
+enum AdapterOptions {
+  /// The method that `--method` names.
+  static func method(_ arguments: ParsedArguments) throws -> any AdapterConfiguration.Type {
+    let name = try arguments.value(TrainOptions.method)
+    guard let method = AdapterMethods.named(name) else {
+      let known = AdapterMethods.types.map { $0.lowercased() }
+      let nearest = nearestName(name.lowercased(), among: known).map { "; did you mean \($0)?" }
+      throw UsageError(
+        "--method \(name) is not known; known: \(known.joined(separator: ", "))\(nearest ?? "")")
+    }
+    return method
+  }
+
+  /// `--adapter-config` or the method's defaults, with what the options say over it.
+  static func configuration(_ arguments: ParsedArguments) throws -> any AdapterConfiguration {
+    let (method, object, isLoRA) = try beginning(arguments)
+    var fields = object
+    for (option, value) in try values(arguments) where isLoRA || arguments.isGiven(option) {
+      if let key = key(of: option, in: method) {
+        fields[key] = value.json
+      } else if !value.isDefault {
+        throw UsageError("--\(option): \(method.type) has no such setting")
+      }
+    }
+    var made = try method.init(
+      json: .object(fields), path: arguments[TrainOptions.adapterConfig] ?? "--method")
+    if var layers = made as? any LayerConfiguration {
+      if isLoRA || arguments.isGiven("target-modules") {
+        layers.targetModules = TargetModules(try arguments.value(TrainOptions.targetModules))
+      }
+      if isLoRA || arguments.isGiven("bias") {
+        layers.bias = try arguments.value(TrainOptions.bias)
+      }
+      made = layers
+    } else if arguments[TrainOptions.bias] != BiasTraining.none {
+      throw UsageError("--bias: \(method.type) has no such setting")
+    }
+    if let names = arguments[TrainOptions.modulesToSave] {
+      made.modulesToSave = names.split(separator: ",").map(String.init)
+    }
+    made.baseModel = try arguments.value(ModelOptions.model)
+    try made.validate()
+    return made
+  }
+
+  /// The method, its fields before any option, and whether LoRA's options have their defaults.
+  private static func beginning(
+    _ arguments: ParsedArguments
+  ) throws -> (any AdapterConfiguration.Type, JSONObject, Bool) {
+    let chosen = try method(arguments)
+    guard let path = arguments[TrainOptions.adapterConfig] else {
+      return (chosen, chosen.init().json.objectValue ?? JSONObject(), chosen == LoRAConfig.self)
+    }
+    let json = try JSON.read(path: path)
+    let found = type(of: try AdapterMethods.configuration(json: json, path: path))
+    if arguments.isGiven("method"), found != chosen {
+      throw UsageError("--method \(chosen.type): \(path) is a configuration of \(found.type)")
+    }
+    return (found, json.objectValue ?? JSONObject(), false)
+  }
+
+  /// An adapter to go on with has its own shape; options that say otherwise are a mistake.
+  static func checkAgreement(
+    _ given: ParsedArguments, _ configuration: any AdapterConfiguration, _ path: String
+  ) throws {
+    func refuse(_ option: String, _ has: String) -> UsageError {
+      UsageError("--\(option): the adapter \(path) has \(has), which cannot be changed")
+    }
+    let method = type(of: configuration)
+    for (option, value) in try values(given) where given.isGiven(option) && option != "dropout" {
+      let own = key(of: option, in: method).flatMap { configuration.json[$0] }
+      guard
+        own == value.json || (own?.doubleValue != nil && own?.doubleValue == value.json.doubleValue)
+      else { throw refuse(option, own?.serialized() ?? "no such setting") }
+    }
+    if given.isGiven("method"), try AdapterOptions.method(given) != method {
+      throw refuse("method", method.type)
+    }
+    if given.isGiven("bias"),
+      let bias = (configuration as? any LayerConfiguration)?.bias, bias != given[TrainOptions.bias]
+    {
+      throw refuse("bias", bias.rawValue)
+    }
+    if given.isGiven("adapter-config") { throw refuse("adapter-config", "its own") }
+  }
+
+  /// Writes what an adapter says into the recipe, where the command line said nothing.
+  static func settle(
+    _ recipe: inout TrainRecipe, _ configuration: any AdapterConfiguration
+  ) throws {
+    let method = type(of: configuration)
+    try recipe.settle("method", method.type.lowercased())
+    for option in ["rank", "alpha", "dropout", "rslora"] {
+      if let value = key(of: option, in: method).flatMap({ configuration.json[$0] }) {
+        let whole = value.doubleValue.flatMap { Int(exactly: $0) }.map(String.init)
+        try recipe.settle(option, whole ?? value.serialized())
+      }
+    }
+    guard let layers = configuration as? any LayerConfiguration else { return }
+    try recipe.settle("bias", layers.bias.rawValue)
+    switch layers.targetModules {
+    case .names(let names): try recipe.settle("target-modules", names.joined(separator: ","))
+    case .pattern(let pattern): try recipe.settle("target-modules", pattern)
+    case .allLinear: try recipe.settle("target-modules", "all-linear")
+    case nil: break
+    }
+  }
+
+  /// Options that stand for one field, with what they say.
+  private static func values(
+    _ arguments: ParsedArguments
+  ) throws -> [(option: String, value: (json: JSON, isDefault: Bool))] {
+    let rank = try arguments.value(TrainOptions.rank)
+    let (alpha, dropout) = (
+      try arguments.value(TrainOptions.alpha), try arguments.value(TrainOptions.dropout)
+    )
+    let rsLoRA = arguments[TrainOptions.rsLoRA]
+    return [
+      ("rank", (.integer(rank), rank == 8)), ("alpha", (.number(alpha), alpha == 16)),
+      ("dropout", (.number(dropout), dropout == 0)), ("rslora", (.bool(rsLoRA), !rsLoRA)),
+    ]
+  }
+
+  /// The field of a method that an option means, or nil.
+  private static func key(of option: String, in method: any AdapterConfiguration.Type) -> String? {
+    let names = method.fieldNames
+    switch option {
+    case "rank": return names.first { $0 == "target_r" } ?? names.first { $0 == "r" }
+    case "alpha":
+      return names.first { $0 == "alpha" || $0.hasSuffix("_alpha") }
+    case "dropout":
+      return names.first { $0.hasSuffix("dropout") && $0 != "rank_dropout" }
+    case "rslora": return names.first { $0 == "use_rslora" }
+    default: return nil
+    }
+  }
+}

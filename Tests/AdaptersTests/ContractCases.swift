@@ -1,0 +1,38 @@
+import Adapters
+import Testing
+
+/// A configuration of some method that fits ``TinyModel`` and what the method promises with it.
+struct ContractCase: CustomTestStringConvertible {
+  let name: String
+  let configuration: any AdapterConfiguration
+  /// Whether a fresh adapter leaves the model's outputs as they are.
+  var isIdentity = true
+  /// Largest difference of logits between a merged model and one with the adapter apart; nil when the
+  /// method cannot be merged.
+  var mergeError: Double? = 1e-5
+  /// Whether the adapter drops anything in training.
+  var hasDropout = false
+
+  var testDescription: String { name }
+}
+
+/// At least one for each method; the contract suite runs over all of them.
+enum ContractCases {
+  static let all: [ContractCase] = lora
+
+  private static let lora: [ContractCase] = [
+    ContractCase(name: "lora", configuration: LoRAConfig(rank: 4, targetModules: .allLinear)),
+    ContractCase(
+      name: "lora with dropout",
+      configuration: LoRAConfig(rank: 4, dropout: 0.5, targetModules: .allLinear),
+      hasDropout: true),
+    ContractCase(
+      name: "lora, random", configuration: random, isIdentity: false),
+  ]
+
+  private static var random: LoRAConfig {
+    var config = LoRAConfig(rank: 3, alpha: 5, targetModules: .names(["q_proj", "down_proj"]))
+    config.initialization = .random
+    return config
+  }
+}

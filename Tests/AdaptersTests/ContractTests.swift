@@ -1,0 +1,289 @@
+import Adapters
+import Foundation
+import JSONValues
+import Layers
+import Models
+import Quantization
+import Tensors
+import TestSupport
+import Testing
+
+/// What every adapter method must do.
+@Suite struct ContractTests {
+  private let batch = DecoderInput(ids: Tensor([7, 3, 200, 41, 9, 77], shape: [1, 6]))
+  private let labels = Tensor([7, 3, 200, 41, 9, 77] as [Int64], shape: [1, 6])
+
+  private func withModel(
+    dtype: DType = .float32, _ body: (String, DecoderForCausalLM) throws -> Void
+  ) throws {
+    try withTemporaryDirectory { directory in
+      try TinyModel().write(to: directory)
+      try body(directory, try AutoModelForCausalLM.fromPretrained(directory, dtype: dtype))
+    }
+  }
+
+  /// Moves what is trained, so that an adapter that does nothing shows.
+  private func disturb(_ peft: PeftModel<DecoderForCausalLM>, _ name: String? = nil) {
+    let generator = Generator(seed: 9)
+    withoutGradients {
+      for (_, parameter) in peft.trainableParameters {
+        let noise = Tensor.randomNormal(parameter.value.shape, generator: generator)
+        _ = parameter.value.addInPlace(noise.to(parameter.value.dtype), scale: 0.1)
+      }
+    }
+  }
+
+  private func logits(_ model: DecoderForCausalLM) -> Tensor {
+    withoutGradients { model.logits(batch) }
+  }
+
+  @Test func everyMethodHasACase() {
+    let covered = Set(ContractCases.all.map { type(of: $0.configuration).type })
+    #expect(covered == Set(AdapterMethods.types))
+  }
+
+  @Test(arguments: ContractCases.all) func identityAtTheStart(_ sample: ContractCase) throws {
+    try withModel { _, model in
+      let plain = logits(model)
+      _ = try PeftModel(model, sample.configuration)
+      let difference = (logits(model) - plain).absolute().max().item()
+      #expect(sample.isIdentity ? difference < 1e-6 : difference > 1e-4)
+    }
+  }
+
+  @Test(arguments: ContractCases.all) func disabledItIsTheBase(_ sample: ContractCase) throws {
+    try withModel { _, model in
+      let plain = logits(model)
+      let peft = try PeftModel(model, sample.configuration)
+      disturb(peft)
+      let adapted = logits(model)
+      #expect((adapted - plain).absolute().max().item() > 1e-4)
+      #expect(peft.withAdaptersDisabled { logits(model) }.isEqual(to: plain))
+      #expect(logits(model).isEqual(to: adapted))
+      #expect(try peft.unload().logits(batch).isEqual(to: plain))
+    }
+  }
+
+  @Test(arguments: ContractCases.all) func onlyItsParametersGetGradients(
+    _ sample: ContractCase
+  ) throws {
+    try withModel { _, model in
+      let peft = try PeftModel(model, sample.configuration)
+      disturb(peft)
+      model.summedLoss(batch, labels: labels).backward()
+      let own = Set(peft.trainableParameters.map(\.parameter))
+      #expect(!own.isEmpty)
+      for (key, parameter) in peft.trainableParameters {
+        let gradient = try #require(parameter.value.gradient, "\(key)")
+        #expect(gradient.isAllFinite, "\(key)")
+      }
+      for (path, parameter) in model.parameters() where !own.contains(parameter) {
+        #expect(parameter.value.gradient == nil, "\(path)")
+      }
+      // The same with blocks computed again.
+      let before = peft.trainableParameters.map { $0.parameter.value.gradient?.cloned() }
+      for (_, parameter) in peft.trainableParameters { parameter.value.gradient = nil }
+      model.model.checkpointsActivations = true
+      model.summedLoss(batch, labels: labels).backward()
+      for (gradient, (key, parameter)) in zip(before, peft.trainableParameters) {
+        expectClose(
+          try #require(parameter.value.gradient, "\(key)"), try #require(gradient),
+          absolute: 1e-5, relative: 1e-4)
+      }
+    }
+  }
+
+  /// A few steps down the gradient make the loss fall, and leave the base's weights alone.
+  @Test(arguments: ContractCases.all) func trains(_ sample: ContractCase) throws {
+    try withModel { _, model in
+      let peft = try PeftModel(model, sample.configuration)
+      let own = Set(peft.trainableParameters.map(\.parameter))
+      let frozen = model.parameters().filter { !own.contains($0.parameter) }
+        .map { ($0.parameter, $0.parameter.value.cloned()) }
+      let start = model.summedLoss(batch, labels: labels).item()
+      for _ in 0..<20 {
+        model.summedLoss(batch, labels: labels).backward()
+        withoutGradients {
+          for (_, parameter) in peft.trainableParameters {
+            guard let gradient = parameter.value.gradient else { continue }
+            _ = parameter.value.addInPlace(gradient.sign(), scale: -2e-3)
+            parameter.value.gradient = nil
+          }
+        }
+      }
+      #expect(model.summedLoss(batch, labels: labels).item() < start)
+      for (parameter, value) in frozen { #expect(parameter.value.isEqual(to: value)) }
+    }
+  }
+
+  @Test(arguments: ContractCases.all) func mergedItIsTheSame(_ sample: ContractCase) throws {
+    try withModel { _, model in
+      let plain = logits(model)
+      let peft = try PeftModel(model, sample.configuration)
+      disturb(peft)
+      let adapted = logits(model)
+      guard let error = sample.mergeError else {
+        #expect(throws: AdapterError.self) { try peft.mergeAdapter() }
+        #expect(throws: AdapterError.self) { try peft.mergeAndUnload() }
+        #expect(logits(model).isEqual(to: adapted))
+        return
+      }
+      try peft.mergeAdapter(safely: true)
+      let merged = logits(model)
+      expectClose(merged, adapted, absolute: error)
+      // Once more changes nothing; disabled it is the base.
+      try peft.mergeAdapter()
+      #expect(logits(model).isEqual(to: merged))
+      #expect(peft.withAdaptersDisabled { logits(model) }.isEqual(to: plain))
+      peft.unmergeAdapter()
+      #expect(logits(model).isEqual(to: adapted))
+      expectClose(logits(try peft.mergeAndUnload(safely: true)), adapted, absolute: error)
+      let extra = Set(model.parameters().map(\.path))
+        .subtracting(try fresh().parameters().map(\.path))
+      #expect(extra.isEmpty, "\(extra)")
+    }
+  }
+
+  private func bytes(_ path: String) throws -> Data {
+    try Data(contentsOf: URL(fileURLWithPath: path))
+  }
+
+  private func fresh() throws -> DecoderForCausalLM {
+    var result: DecoderForCausalLM?
+    try withModel { _, model in result = model }
+    return try #require(result)
+  }
+
+  @Test(arguments: ContractCases.all) func savedAndOpenedItIsTheSame(
+    _ sample: ContractCase
+  ) throws {
+    try withModel { directory, model in
+      let peft = try PeftModel(model, sample.configuration)
+      disturb(peft)
+      let adapted = logits(model)
+      try peft.savePretrained(directory + "/adapter")
+      let other = try AutoModelForCausalLM.fromPretrained(directory)
+      let opened = try PeftModel.fromPretrained(other, directory + "/adapter", trainable: true)
+      #expect(logits(other).isEqual(to: adapted))
+      // Saved once more it is the same file, whatever the adapter is called.
+      try opened.renameAdapter("default", to: "another")
+      try opened.savePretrained(directory + "/again")
+      for name in ["adapter_config.json", "adapter_model.safetensors"] {
+        #expect(
+          try bytes(directory + "/adapter/" + name) == bytes(directory + "/again/" + name),
+          "\(name)")
+      }
+      #expect(logits(other).isEqual(to: adapted))
+    }
+  }
+
+  @Test(arguments: ContractCases.all) func configurationsReadWhatTheyWrite(
+    _ sample: ContractCase
+  ) throws {
+    let json = sample.configuration.json
+    let again = try AdapterMethods.configuration(json: json, path: "x")
+    #expect(again.json == json)
+    var object = try #require(json.objectValue)
+    object["from_the_future"] = "yes"
+    #expect {
+      _ = try AdapterMethods.configuration(json: .object(object), path: "x")
+    } throws: {
+      "\($0)".contains("from_the_future")
+    }
+    object["from_the_future"] = nil as JSON?
+    object["peft_type"] = "FUTURE"
+    #expect(throws: AdapterError.self) {
+      try AdapterMethods.configuration(json: .object(object), path: "x")
+    }
+  }
+
+  @Test(arguments: ContractCases.all) func dropoutActsInTrainingOnly(_ sample: ContractCase) throws
+  {
+    try withModel { _, model in
+      let peft = try PeftModel(model, sample.configuration)
+      disturb(peft)
+      let still = logits(model)
+      #expect(logits(model).isEqual(to: still))
+      peft.context.isTraining = true
+      #expect(logits(model).isEqual(to: still) != sample.hasDropout)
+      peft.context.isTraining = false
+      #expect(logits(model).isEqual(to: still))
+    }
+  }
+
+  @Test(arguments: ContractCases.all) func severalAdapters(_ sample: ContractCase) throws {
+    try withModel { _, model in
+      let plain = logits(model)
+      let peft = try PeftModel(model, sample.configuration)
+      disturb(peft)
+      let first = logits(model)
+      try peft.addAdapter("other", sample.configuration, seed: 5)
+      #expect(logits(model).isEqual(to: first))
+      try peft.setAdapter(["other"], trainable: true)
+      disturb(peft)
+      let second = logits(model)
+      #expect(!second.isEqual(to: plain))
+      try peft.setAdapter(["default"])
+      #expect(logits(model).isEqual(to: first))
+      try peft.setAdapter(["other"])
+      #expect(logits(model).isEqual(to: second))
+      try peft.deleteAdapter("default")
+      #expect(logits(model).isEqual(to: second))
+      try peft.deleteAdapter("other")
+      #expect(logits(model).isEqual(to: plain))
+    }
+  }
+
+  /// Beside weights of half precision the adapter is in float32, and outputs are the base's type.
+  @Test(arguments: ContractCases.all) func halfPrecision(_ sample: ContractCase) throws {
+    var expected: Tensor?
+    try withModel { _, model in
+      let peft = try PeftModel(model, sample.configuration)
+      disturb(peft)
+      expected = logits(model)
+    }
+    try withModel(dtype: .bfloat16) { _, model in
+      let peft = try PeftModel(model, sample.configuration)
+      for (key, parameter) in peft.adapterParameters() where parameter.value.dtype.isFloatingPoint {
+        #expect(parameter.value.dtype == .float32, "\(key)")
+      }
+      disturb(peft)
+      let found = logits(model)
+      #expect(found.dtype == .bfloat16)
+      let wanted = try #require(expected)
+      let error = ((found.to(.float32) - wanted).norm() / wanted.norm()).item()
+      #expect(error < 0.1, "\(error)")
+    }
+  }
+
+  /// On weights of 8 and 4 bits: the same promises.
+  @Test(
+    arguments: ContractCases.all,
+    [
+      WeightFormat.int8(threshold: 6), .fourBit(.nf4, blockSize: 64, doubleQuantization: true),
+    ])
+  func quantizedBases(_ sample: ContractCase, _ format: WeightFormat) throws {
+    try withTemporaryDirectory { directory in
+      try TinyModel().write(to: directory)
+      let model = try AutoModelForCausalLM.fromPretrained(
+        directory, quantization: QuantizationOptions(format))
+      let plain = logits(model)
+      let peft = try PeftModel(model, sample.configuration)
+      let start = (logits(model) - plain).absolute().max().item()
+      #expect(!sample.isIdentity || start < (format.name == "int8" ? 1e-2 : 1e-5))
+      disturb(peft)
+      let loss = model.summedLoss(batch, labels: labels)
+      loss.backward()
+      for (key, parameter) in peft.trainableParameters {
+        #expect(parameter.value.gradient?.isAllFinite == true, "\(key)")
+      }
+      let adapted = logits(model)
+      #expect(peft.withAdaptersDisabled { logits(model) }.isEqual(to: plain))
+      guard sample.mergeError != nil else { return }
+      let merged = logits(try peft.mergeAndUnload(safely: true))
+      let error = ((merged - adapted).norm() / adapted.norm()).item()
+      // Whole-number activations are still rounded while the adapter is apart.
+      #expect(error < (format.name == "int8" ? 0.05 : 1e-4), "\(error)")
+    }
+  }
+}

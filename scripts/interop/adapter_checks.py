@@ -1,0 +1,119 @@
+"""Adapters of any method both ways between PEFT and graft: logits, loss, gradients, merging."""
+
+import json
+import shutil
+import warnings
+
+import torch
+from peft import PeftConfig, PeftModel, get_peft_model, get_peft_model_state_dict
+from safetensors.torch import load_file
+from transformers import AutoModelForCausalLM
+
+from peers import completion_rows, largest, load_model, relative, sample_inputs, worst, write_rows
+
+LOGITS, LOSS, GRADIENTS = 1e-4, 1e-4, 1e-4
+
+
+def disturb(model, scale):
+    """Moves every trainable tensor, so that an adapter that is not applied shows."""
+    generator = torch.Generator().manual_seed(5)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.requires_grad:
+                parameter += scale * torch.randn(parameter.shape, generator=generator)
+
+
+def make_adapter(directory, base, scale, config):
+    """A PEFT adapter with every trainable tensor random, saved to `directory`."""
+    torch.manual_seed(3)
+    model = get_peft_model(load_model(base), config)
+    disturb(model, scale)
+    model.save_pretrained(directory)
+    return directory
+
+
+def load_adapter(base, adapter, trainable=False):
+    """The adapter in PEFT; a warning about missing keys is an error."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message=".*missing adapter keys.*")
+        return PeftModel.from_pretrained(load_model(base), adapter, is_trainable=trainable).eval()
+
+
+def unknown_keys(model, adapter):
+    """Keys of the file that the model does not have, and the other way round."""
+    have, file = get_peft_model_state_dict(model).keys(), load_file(adapter / "adapter_model.safetensors").keys()
+    return sorted(have ^ file)
+
+
+def peer_results(model, inputs):
+    """Logits, loss and the gradient of every trainable tensor by its key in the file."""
+    model.zero_grad()
+    output = model(**inputs)
+    output.loss.backward()
+    named = {name: p.grad if p.grad is not None else torch.zeros_like(p)
+             for name, p in model.named_parameters() if p.requires_grad}
+    return output.logits.detach(), output.loss.detach(), get_peft_model_state_dict(model, state_dict=named)
+
+
+def from_peft(report, options, label, base, config, scale, merges=True):
+    """PEFT's adapter in graft: forward, gradients, merge where the method can."""
+    work = options.work / label.replace(" ", "-").replace(",", "")
+    adapter = make_adapter(work / "adapter", base, scale, config)
+    model = load_adapter(base, adapter, trainable=True)
+    inputs = sample_inputs(model.config.vocab_size, length=12)
+    logits, loss, gradients = peer_results(model, inputs)
+    with torch.no_grad(), model.disable_adapter(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        moved, _ = largest(model(**inputs).logits, logits)
+    assert moved > 1e-2, f"the adapter hardly acts ({moved:.1e}): the check would prove nothing"
+    actual = options.graft.forward(base, inputs, work, adapter, gradients=True)
+    found = {key[5:]: value for key, value in actual.items() if key.startswith("grad.")}
+    report.within(f"{label} logits", largest(actual["logits"], logits), LOGITS)
+    report.within(f"{label} loss", relative(actual["loss"].reshape(()), loss), LOSS)
+    report.within(f"{label} {len(gradients)} gradients", worst(found, gradients), GRADIENTS)
+    if merges:
+        report.case(f"{label} merge", merged, report, options, label, base, adapter, inputs, logits)
+    shutil.rmtree(work)
+
+
+def merged(report, options, label, base, adapter, inputs, logits):
+    """`graft merge`: a directory that transformers loads without missing or extra weights."""
+    output = options.work / "merged"
+    shutil.rmtree(output, ignore_errors=True)
+    options.graft.run("merge", "--model", base, "--adapter", adapter, "--output", output)
+    model, loading = AutoModelForCausalLM.from_pretrained(
+        output, dtype=torch.float32, output_loading_info=True)
+    wrong = {key: value for key, value in loading.items() if value}
+    report.line(not wrong, f"{label} merged weights complete", str(wrong or "all keys used"))
+    with torch.no_grad():
+        report.within(f"{label} merged logits", largest(model.eval()(**inputs).logits, logits), LOGITS)
+
+
+def from_graft(report, options, label, base, rate, changes, peft_type="LORA", merges=True):
+    """An adapter trained by graft in PEFT: keys, logits, merge; the config in PEFT's spelling."""
+    work = options.work / label.replace(" ", "-").replace(",", "")
+    data = write_rows(options.work / "train.jsonl", completion_rows(16))
+    adapter = work / "adapter"
+    options.graft.run(
+        "train", "--model", base, "--data", data, "--output", adapter, "--max-steps", 4,
+        "--batch-size", 2, "--learning-rate", rate, "--seed", 4, "--max-length", 128, *changes)
+    config = json.loads((adapter / "adapter_config.json").read_text())
+    report.line(config.get("peft_type") == peft_type and config.get("inference_mode") is True,
+                f"{label} adapter_config.json", f"{len(config)} keys")
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        PeftConfig.from_pretrained(adapter)
+    report.line(not caught, f"{label} config keys known", str([str(w.message)[:200] for w in caught]))
+    model = load_adapter(base, adapter)
+    odd = unknown_keys(model, adapter)
+    report.line(not odd, f"{label} no missing or unexpected keys", str(odd[:4]))
+    inputs = sample_inputs(model.config.vocab_size)
+    with torch.no_grad():
+        logits = model(**inputs).logits
+        with model.disable_adapter():
+            moved, _ = largest(model(**inputs).logits, logits)
+    report.line(moved > 1e-3, f"{label} training moved the logits", f"{moved:.1e}")
+    actual = options.graft.forward(base, inputs, work, adapter)
+    report.within(f"{label} logits", largest(actual["logits"], logits), LOGITS)
+    if merges:
+        report.case(f"{label} merge", merged, report, options, label, base, adapter, inputs, logits)

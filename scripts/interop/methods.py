@@ -1,0 +1,44 @@
+#!/usr/bin/env python3
+"""Adapters of every method but LoRA, both ways between PEFT and graft.
+
+Each file of method_cases has CASES: label -> dict(config=..., and where it is not as usual bases=[...],
+scale=..., rate=..., merges=...). config is called for each base, as PEFT fills configurations in."""
+
+import importlib
+import pkgutil
+
+import method_cases
+from adapter_checks import from_graft, from_peft
+from peers import Report, arguments, save_tiny, tiny_with_tokenizer
+
+
+def cases():
+    for module in sorted(info.name for info in pkgutil.iter_modules(method_cases.__path__)):
+        yield from importlib.import_module(f"method_cases.{module}").CASES.items()
+
+
+def main():
+    options = arguments(__doc__, lambda parser: parser.add_argument("--only", default=""))
+    report = Report("methods")
+    text = tiny_with_tokenizer(options.work / "bases" / "text", options.smollm2)
+    for name, case in cases():
+        if options.only not in name:
+            continue
+        make, merges = case["config"], case.get("merges", True)
+        for base in case.get("bases", ["llama", "qwen2"]):
+            tiny = options.work / "bases" / base
+            if not tiny.exists():
+                save_tiny(base, tiny)
+            label = f"{name}, {base}"
+            report.case(label, from_peft, report, options, label, tiny, make(), case.get("scale", 0.1), merges)
+        directory = options.work / "configurations" / name.replace(" ", "-")
+        config = make()
+        config.save_pretrained(directory)
+        label = f"{name}, trained by graft"
+        report.case(label, from_graft, report, options, label, text, case.get("rate", 1e-2),
+                    ["--adapter-config", directory / "adapter_config.json"], config.peft_type.value, merges)
+    report.finish()
+
+
+if __name__ == "__main__":
+    main()
