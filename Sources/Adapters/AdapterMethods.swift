@@ -6,7 +6,11 @@ public enum AdapterMethods {
   ///
   /// A new one is one line here.
   public static let all: [any AdapterConfiguration.Type] = [
-    LoRAConfig.self
+    LoRAConfig.self,
+    // Virtual tokens and tokens.
+    PromptTuningConfig.self, PrefixTuningConfig.self, PromptEncoderConfig.self,
+    MultitaskPromptTuningConfig.self, CPTConfig.self, CartridgeConfig.self,
+    AdaptionPromptConfig.self, TrainableTokensConfig.self,
   ]
 
   /// Names of the methods, as PEFT spells them, sorted.

@@ -18,7 +18,7 @@ struct ContractCase: CustomTestStringConvertible {
 
 /// At least one for each method; the contract suite runs over all of them.
 enum ContractCases {
-  static let all: [ContractCase] = lora
+  static let all: [ContractCase] = lora + prompts
 
   private static let lora: [ContractCase] = [
     ContractCase(name: "lora", configuration: LoRAConfig(rank: 4, targetModules: .allLinear)),

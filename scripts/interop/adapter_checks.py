@@ -55,16 +55,36 @@ def peer_results(model, inputs):
     return output.logits.detach(), output.loss.detach(), get_peft_model_state_dict(model, state_dict=named)
 
 
-def from_peft(report, options, label, base, config, scale, merges=True):
+class Peer:
+    """How PEFT is asked for its numbers; methods that are asked in another way have their own."""
+
+    def trained(self, directory, base, scale, config):
+        """The model with an adapter that is saved to `directory`, so that it can be trained."""
+        return load_adapter(base, make_adapter(directory, base, scale, config), trainable=True)
+
+    def inputs(self, vocabulary, **sizes):
+        return sample_inputs(vocabulary, **sizes)
+
+    def logits(self, output, inputs):
+        """Those of the caller's own positions."""
+        return output.logits
+
+    def results(self, model, inputs):
+        """Logits, loss and gradients by the keys of files."""
+        return peer_results(model, inputs)
+
+
+def from_peft(report, options, label, base, config, scale, merges=True, peer=Peer()):
     """PEFT's adapter in graft: forward, gradients, merge where the method can."""
     work = options.work / label.replace(" ", "-").replace(",", "")
-    adapter = make_adapter(work / "adapter", base, scale, config)
-    model = load_adapter(base, adapter, trainable=True)
-    inputs = sample_inputs(model.config.vocab_size, length=12)
-    logits, loss, gradients = peer_results(model, inputs)
+    adapter = work / "adapter"
+    model = peer.trained(adapter, base, scale, config)
+    inputs = peer.inputs(model.config.vocab_size, length=12)
+    logits, loss, gradients = peer.results(model, inputs)
     with torch.no_grad(), model.disable_adapter(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        moved, _ = largest(model(**inputs).logits, logits)
+        plain = {key: inputs[key] for key in ("input_ids", "labels")}
+        moved, _ = largest(peer.logits(model(**plain), inputs), logits)
     assert moved > 1e-2, f"the adapter hardly acts ({moved:.1e}): the check would prove nothing"
     actual = options.graft.forward(base, inputs, work, adapter, gradients=True)
     found = {key[5:]: value for key, value in actual.items() if key.startswith("grad.")}
@@ -89,7 +109,7 @@ def merged(report, options, label, base, adapter, inputs, logits):
         report.within(f"{label} merged logits", largest(model.eval()(**inputs).logits, logits), LOGITS)
 
 
-def from_graft(report, options, label, base, rate, changes, peft_type="LORA", merges=True):
+def from_graft(report, options, label, base, rate, changes, peft_type="LORA", merges=True, peer=Peer()):
     """An adapter trained by graft in PEFT: keys, logits, merge; the config in PEFT's spelling."""
     work = options.work / label.replace(" ", "-").replace(",", "")
     data = write_rows(options.work / "train.jsonl", completion_rows(16))
@@ -107,11 +127,12 @@ def from_graft(report, options, label, base, rate, changes, peft_type="LORA", me
     model = load_adapter(base, adapter)
     odd = unknown_keys(model, adapter)
     report.line(not odd, f"{label} no missing or unexpected keys", str(odd[:4]))
-    inputs = sample_inputs(model.config.vocab_size)
+    inputs = peer.inputs(model.config.vocab_size)
     with torch.no_grad():
-        logits = model(**inputs).logits
+        logits = peer.logits(model(**inputs), inputs)
         with model.disable_adapter():
-            moved, _ = largest(model(**inputs).logits, logits)
+            plain = {key: inputs[key] for key in ("input_ids", "labels")}
+            moved, _ = largest(peer.logits(model(**plain), inputs), logits)
     report.line(moved > 1e-3, f"{label} training moved the logits", f"{moved:.1e}")
     actual = options.graft.forward(base, inputs, work, adapter)
     report.within(f"{label} logits", largest(actual["logits"], logits), LOGITS)

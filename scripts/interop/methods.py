@@ -2,13 +2,13 @@
 """Adapters of every method but LoRA, both ways between PEFT and graft.
 
 Each file of method_cases has CASES: label -> dict(config=..., and where it is not as usual bases=[...],
-scale=..., rate=..., merges=...). config is called for each base, as PEFT fills configurations in."""
+scale=..., rate=..., merges=..., peer=..., trains=...). config is called for each base, as PEFT fills configurations in."""
 
 import importlib
 import pkgutil
 
 import method_cases
-from adapter_checks import from_graft, from_peft
+from adapter_checks import Peer, from_graft, from_peft
 from peers import Report, arguments, save_tiny, tiny_with_tokenizer
 
 
@@ -24,19 +24,23 @@ def main():
     for name, case in cases():
         if options.only not in name:
             continue
-        make, merges = case["config"], case.get("merges", True)
+        make, merges, peer = case["config"], case.get("merges", True), case.get("peer", Peer())
         for base in case.get("bases", ["llama", "qwen2"]):
             tiny = options.work / "bases" / base
             if not tiny.exists():
                 save_tiny(base, tiny)
             label = f"{name}, {base}"
-            report.case(label, from_peft, report, options, label, tiny, make(), case.get("scale", 0.1), merges)
+            report.case(label, from_peft, report, options, label, tiny, make(), case.get("scale", 0.1), merges,
+                        peer)
+        if not case.get("trains", True):
+            continue
         directory = options.work / "configurations" / name.replace(" ", "-")
         config = make()
         config.save_pretrained(directory)
         label = f"{name}, trained by graft"
         report.case(label, from_graft, report, options, label, text, case.get("rate", 1e-2),
-                    ["--adapter-config", directory / "adapter_config.json"], config.peft_type.value, merges)
+                    ["--adapter-config", directory / "adapter_config.json"], config.peft_type.value, merges,
+                    peer)
     report.finish()
 
 

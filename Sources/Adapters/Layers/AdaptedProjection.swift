@@ -37,7 +37,14 @@ final class AdaptedProjection: LinearProjection {
     adapters.first { $0.name == name }?.adapter
   }
 
-  func add(_ name: String, _ adapter: any LayerAdapter) { adapters.append((name, adapter)) }
+  /// Adds an adapter; one of the same name acts after what that has here already.
+  func add(_ name: String, _ adapter: any LayerAdapter) {
+    if let index = adapters.firstIndex(where: { $0.name == name }) {
+      adapters[index].adapter = StackedAdapter([adapters[index].adapter, adapter])
+    } else {
+      adapters.append((name, adapter))
+    }
+  }
 
   func remove(_ name: String) { adapters.removeAll { $0.name == name } }
 

@@ -8,6 +8,9 @@ public final class AdapterContext {
   public var isEnabled = true
   /// Names of the adapters that act, in order.
   public var active: [String] = []
+  /// Tasks of the rows of the batches to come, int64 `[batch]`, for methods that have several; nil for
+  /// the first one.
+  public var taskIDs: Tensor?
   /// Source of dropout.
   public let generator: Generator
 

@@ -22,10 +22,18 @@ struct AdapterPlacement {
     _ name: String, _ configuration: any AdapterConfiguration, generator: Generator, isStrict: Bool
   ) throws(AdapterError) -> PlacedAdapter {
     try configuration.validate()
+    let configuration = try filled(configuration)
     let placed = PlacedAdapter(name: name, configuration)
-    placed.replacements = try copies(of: configuration.modulesToSave)
+    placed.replacements = try copies(
+      of: configuration.modulesToSave,
+      // Beside virtual tokens PEFT does not wrap the model a second time.
+      prefix: configuration is any PromptMethod ? "base_model." : keyPrefix)
     switch configuration {
     case let method as any LayerMethod: try placeLayers(method, placed, generator, isStrict)
+    case let method as any PromptMethod:
+      try placePrompt(method, placed, generator, isLoaded: !isStrict)
+    case let config as AdaptionPromptConfig: try placeAdaptionPrompt(config, placed, generator)
+    case let config as TrainableTokensConfig: try placeTokens(config, placed, generator)
     default: throw .impossible(method: type(of: configuration).type, what: "put into this model")
     }
     placed.parameters += placed.replacements.flatMap(\.parameters)
@@ -57,6 +65,9 @@ struct AdapterPlacement {
     placed.parameters += made.shared.map { ("base_model." + $0.name, $0) }
     placed.parameters += biases(method, placed.targets)
     placed.training = made.training
+    if let tokens = (method as? any TokenTraining)?.trainableTokens {
+      try placeTokens(tokens, placed, generator)
+    }
   }
 
   /// The model's biases that are trained with the adapter.
@@ -90,7 +101,9 @@ struct AdapterPlacement {
   }
 
   /// Copies of modules that are trained whole.
-  private func copies(of names: [String]) throws(AdapterError) -> [ModuleReplacement] {
+  private func copies(
+    of names: [String], prefix: String
+  ) throws(AdapterError) -> [ModuleReplacement] {
     var result: [ModuleReplacement] = []
     let modules = model.modules()
     // What is inside an adapted layer is no module of the model's own.
@@ -109,7 +122,7 @@ struct AdapterPlacement {
           throw .configuration(
             field: "modules_to_save", expected: "modules that are not quantised", actual: path)
         }
-        result.append(ModuleReplacement(module, path: path))
+        result.append(ModuleReplacement(module, path: path, prefix: prefix))
       }
     }
     return result

@@ -6,6 +6,8 @@ import Tensors
 extension PeftModel {
   /// Writes an adapter as PEFT does: `adapter_config.json` and `adapter_model.safetensors`.
   ///
+  /// Where PEFT leaves out what makes virtual tokens, `adapter_encoder.safetensors` holds that.
+  ///
   /// - Parameters:
   ///   - directory: Where; made when it does not exist.
   ///   - adapter: Which adapter; nil for the first active one.
@@ -15,7 +17,8 @@ extension PeftModel {
     try makeDirectory(directory)
     try SafetensorsWriter.save(
       directory + "/adapter_model.safetensors",
-      tensors: adapter.parameters.map { ($0.key, $0.own.parameter.value) })
+      tensors: adapter.fileEntries.map { ($0.key, $0.read()) })
+    try saveCompanion(of: adapter, in: directory)
     try AtomicFile.write(
       path: directory + "/adapter_config.json",
       text: savedConfiguration(of: adapter).json.serialized(indent: 2, sortedKeys: true))
@@ -78,31 +81,25 @@ extension PeftModel {
   }
 
   private func load(_ file: AdapterFile, into name: String) throws {
-    let parameters = adapterParameters(name)
+    let adapter = try adapter(named: name)
+    let entries = adapter.fileEntries
     let path = file.weights.path
     let present = Set(file.weights.entries.map(\.name))
-    let needed = Set(parameters.map(\.key))
-    let missing = parameters.map(\.key).filter { !present.contains($0) }
+    let needed = Set(entries.map(\.key))
+    let missing = entries.filter { !$0.isOptional && !present.contains($0.key) }.map(\.key)
     let extra = present.subtracting(needed).sorted()
     let ofBase = extra.isEmpty ? [:] : baseParameters()
     let unexpected = extra.filter { ofBase[$0] == nil }
     guard missing.isEmpty, unexpected.isEmpty else {
       throw AdapterError.keys(path: path, missing: missing, unexpected: unexpected)
     }
-    let all = parameters + extra.compactMap { key in ofBase[key].map { (key, $0) } }
-    for (key, parameter) in all {
-      guard let entry = file.weights[key] else { continue }
-      guard entry.shape == parameter.value.shape else {
-        throw AdapterError.wrongShape(
-          path: path, key: key, expected: parameter.value.shape, actual: entry.shape)
-      }
-      let trainable = parameter.isTrainable
-      let current = parameter.value
-      // A copy: the file may be replaced while the model lives.
-      parameter.value = try file.weights.tensor(entry).to(current.dtype)
-        .to(device: current.device).cloned()
-      parameter.isTrainable = trainable
-    }
+    try file.weights.fill(
+      entries + extra.compactMap { key in ofBase[key].map { FileEntry(key, $0) } })
+    try loadCompanion(of: adapter, from: directory(of: path))
+  }
+
+  private func directory(of path: String) -> String {
+    path.split(separator: "/", omittingEmptySubsequences: false).dropLast().joined(separator: "/")
   }
 }
 

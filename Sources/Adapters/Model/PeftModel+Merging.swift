@@ -15,14 +15,16 @@ extension PeftModel {
   public func mergeAdapter(
     _ names: [String]? = nil, safely: Bool = false
   ) throws(AdapterError) {
-    for entry in try mergedLayers(names, safely: safely, requantizing: false) {
-      entry.adapted.merge(entry.names, as: entry.projection)
-    }
+    let layers = try mergedLayers(names, safely: safely, requantizing: false)
+    let tables = try mergedTables(names ?? context.active, safely: safely)
+    for entry in layers { entry.adapted.merge(entry.names, as: entry.projection) }
+    for entry in tables { entry.adapted.merge(entry.names, as: entry.table) }
   }
 
   /// Puts the base weights back as they were before ``mergeAdapter(_:safely:)``.
   public func unmergeAdapter() {
     for (_, projection) in adaptedLayers { projection.unmerge() }
+    for (_, table) in tokenTables { table.unmerge() }
   }
 
   /// Adds adapters' updates to the base weights and takes the adapters out.
@@ -43,9 +45,11 @@ extension PeftModel {
   ) throws(AdapterError) -> Base {
     let chosen = names ?? context.active
     let merged = try mergedLayers(chosen, safely: safely, requantizing: requantizing)
+    let tables = try mergedTables(chosen, safely: safely)
     for adapter in placed { adapter.act(chosen.contains(adapter.name)) }
     for (layer, projection) in adaptedLayers { layer.projection = projection.base }
     for entry in merged { entry.layer.projection = entry.projection }
+    unloadTables(tables)
     for (_, parameter) in base.parameters() { parameter.isTrainable = false }
     return base
   }
@@ -58,6 +62,7 @@ extension PeftModel {
     try setAdapter([])
     unmergeAdapter()
     for (layer, projection) in adaptedLayers { layer.projection = projection.base }
+    for (embedding, table) in tokenTables { embedding.table = table.base }
     return base
   }
 
@@ -72,7 +77,7 @@ extension PeftModel {
     let names = names ?? context.active
     for name in names {
       let configuration = try adapter(named: name).configuration
-      guard (configuration as? any LayerMethod).map({ type(of: $0).isMergeable }) ?? true else {
+      guard isMergeable(configuration) else {
         throw .impossible(method: type(of: configuration).type, what: "merged")
       }
     }

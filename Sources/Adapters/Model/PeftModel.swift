@@ -69,6 +69,10 @@ public final class PeftModel<Base: Module> {
   ) throws(AdapterError) {
     try checkNew(name)
     try checkBiases(configuration)
+    // Modules that are trained whole are copies of the base's, not of an acting adapter's.
+    let acting = context.isEnabled ? placed.filter { context.active.contains($0.name) } : []
+    for entry in acting.flatMap(\.replacements) { entry.put(replaced: false) }
+    defer { for entry in acting.flatMap(\.replacements) { entry.put(replaced: true) } }
     placed.append(
       try AdapterPlacement(model: base, context: context).place(
         name, configuration, generator: Generator(seed: seed), isStrict: isStrict))
@@ -92,6 +96,7 @@ public final class PeftModel<Base: Module> {
         }
       }
     }
+    try checkTogether(chosen, trainable: trainable)
     for adapter in placed { setTrainable(adapter, false) }
     for name in context.active { try adapter(named: name).act(false) }
     context.active = names
@@ -126,7 +131,10 @@ public final class PeftModel<Base: Module> {
   ///   while it is merged.
   public func deleteAdapter(_ name: String) throws(AdapterError) {
     let adapter = try adapter(named: name)
-    for (_, projection) in adaptedLayers where projection.merged?.names.contains(name) == true {
+    let merged =
+      adaptedLayers.flatMap { $0.projection.merged?.names ?? [] }
+      + tokenTables.flatMap { $0.table.merged?.names ?? [] }
+    guard !merged.contains(name) else {
       throw .conflict("\(name) is merged; unmerge it before it is deleted")
     }
     if context.active.contains(name) {
@@ -136,6 +144,10 @@ public final class PeftModel<Base: Module> {
     for (layer, projection) in adaptedLayers {
       projection.remove(name)
       if projection.adapters.isEmpty { layer.projection = projection.base }
+    }
+    for (embedding, table) in tokenTables {
+      table.remove(name)
+      if table.adapters.isEmpty { embedding.table = table.base }
     }
     placed.removeAll { $0 === adapter }
   }
@@ -151,6 +163,7 @@ public final class PeftModel<Base: Module> {
     guard name != other else { return }
     try checkNew(other)
     for (_, projection) in adaptedLayers { projection.rename(name, to: other) }
+    for (_, table) in tokenTables { table.rename(name, to: other) }
     context.active = context.active.map { $0 == name ? other : $0 }
     adapter.name = other
   }

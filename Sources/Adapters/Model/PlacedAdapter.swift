@@ -11,6 +11,12 @@ final class PlacedAdapter {
   var parameters: [(key: String, own: AdapterParameter)] = []
   /// Parameters of the model that it replaces while it acts.
   var replacements: [ModuleReplacement] = []
+  /// Its virtual tokens, where it has some.
+  var prompt: PlacedPrompt?
+  /// Keys under which its file has parameters a second time, and may lack them.
+  var aliases: [(key: String, parameter: Parameter)] = []
+  /// Rows that it replaces, by the paths of their modules.
+  var tokens: [String: Set<Int>] = [:]
   /// What it does between steps of training.
   var training: (any AdapterTraining)?
   /// Called when it begins or ceases to act, for what is not a layer's adapter.
@@ -36,9 +42,12 @@ struct ModuleReplacement {
   let copy: [(name: String, parameter: Parameter)]
   /// What stands between the module's path and a parameter's name in files; empty for nothing.
   let infix: String
+  /// What files put before the module's path.
+  let prefix: String
 
-  init(_ module: any Module, path: String, infix: String = "") {
+  init(_ module: any Module, path: String, infix: String = "", prefix: String = keyPrefix) {
     (self.path, self.module, self.infix) = (path, module, infix)
+    self.prefix = prefix
     var original: [(name: String, parameter: Parameter)] = []
     for (inner, owner) in module.modules() {
       owner.mapParameters { own, parameter in
@@ -54,7 +63,7 @@ struct ModuleReplacement {
   var parameters: [(key: String, own: AdapterParameter)] {
     copy.map {
       let name = joined(infix, $0.name)
-      return (keyPrefix + joined(path, name), AdapterParameter(name, $0.parameter))
+      return (prefix + joined(path, name), AdapterParameter(name, $0.parameter))
     }
   }
 

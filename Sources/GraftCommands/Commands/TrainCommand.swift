@@ -116,7 +116,9 @@ enum TrainCommand: Verb {
     }
     guard let path = recipe.arguments[ModelOptions.adapter] else {
       return try PeftModel(
-        base, try AdapterOptions.configuration(recipe.arguments), seed: seed)
+        base,
+        try AdapterOptions.withTokens(
+          try AdapterOptions.configuration(recipe.arguments), try source.tokenizer()), seed: seed)
     }
     let model = try PeftModel.fromPretrained(
       base, path, trainable: true, seed: seed,

@@ -32,7 +32,7 @@ final class LoRAAdapter: LayerAdapter {
   }
 }
 
-extension LoRAConfig: LayerMethod {
+extension LoRAConfig: LayerMethod, TokenTraining {
   func adapter(for site: LayerSite) throws(AdapterError) -> any LayerAdapter {
     let rank = try rankPattern.value(for: site.path, default: rank)
     let (aShape, bShape) = ([rank, site.inputSize], [site.outputSize, rank])

@@ -38,6 +38,8 @@ public struct LoRAConfig: LayerConfiguration {
   public var alphaPattern: [PathPattern<Double>] = []
   /// How A and B start.
   public var initialization = Initialization.standard
+  /// Tokens whose embeddings are trained beside the layers; nil for none.
+  public var trainableTokens: TokenSelection?
 
   /// Makes a configuration with PEFT's defaults.
   public init() {}
@@ -76,7 +78,7 @@ public struct LoRAConfig: LayerConfiguration {
       .off("lora_ga_config", nil), .off("megatron_config", nil),
       .off("megatron_core", "megatron.core", ignoring: true), .off("monteclora_config", nil),
       .off("qalora_group_size", 16, ignoring: true), .off("target_parameters", nil),
-      .off("trainable_token_indices", nil), .off("use_bdlora", nil), .off("use_dora", false),
+      .tokens(\.trainableTokens), .off("use_bdlora", nil), .off("use_dora", false),
       .off("use_qalora", false), .off("velora_config", nil),
     ]
   }
@@ -111,6 +113,9 @@ public struct LoRAConfig: LayerConfiguration {
     { try require(name, value > 0, "a positive number", value) }
     try require("lora_dropout", (0..<1).contains(dropout), "at least 0 and below 1", dropout)
     try require("lora_alpha", alpha.isFinite, "a number", alpha)
+    for (_, indices) in trainableTokens?.lists ?? [] {
+      try checkTokens(indices, field: "trainable_token_indices")
+    }
   }
 
   /// Scale of the update of a layer, as the patterns say.
