@@ -35,7 +35,7 @@ final class DecoderAttention: Module {
     return result + extensions.map { ($0.name, $0) }
   }
 
-  /// - Parameter prefix: Keys and values before the row's own, `[2, K, n, D]`, or nil.
+  // `prefix`: keys and values before the row's own, [2, K, n, D].
   func callAsFunction(
     _ x: Tensor, _ context: DecoderContext, layer: Int, prefix: Tensor?
   ) -> Tensor {

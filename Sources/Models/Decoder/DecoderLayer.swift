@@ -43,7 +43,7 @@ final class DecoderLayer: Module {
     ]
   }
 
-  /// - Parameter prefix: Keys and values before the row's own, `[2, K, n, D]`, or nil.
+  // `prefix`: keys and values before the row's own, [2, K, n, D].
   func callAsFunction(
     _ x: Tensor, _ context: DecoderContext, layer: Int, prefix: Tensor?
   ) -> Tensor {

@@ -42,8 +42,8 @@ public final class KeyValueCache {
   /// What one layer keeps of the first positions.
   ///
   /// - Parameters:
-  ///   - layer: The block.
   ///   - count: How many positions, at most ``length``.
+  ///   - layer: The block.
   /// - Returns: Keys and values, `[batch, key/value heads, count, headSize]` each.
   public func first(_ count: Int, ofLayer layer: Int) -> (keys: Tensor, values: Tensor) {
     guard count <= length, let keys = keys[layer], let values = values[layer] else {

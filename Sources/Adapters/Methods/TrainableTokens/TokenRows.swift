@@ -24,11 +24,7 @@ final class TokenRows {
     places = Tensor(indices, shape: [indices.count]).to(device: device)
   }
 
-  /// Rows that were looked up, with the new ones in place.
-  ///
-  /// - Parameters:
-  ///   - y: `[..., size]`.
-  ///   - ids: What was looked up, int64 `[...]`.
+  /// Rows `[..., size]` that were looked up by ids `[...]`, with the new ones in place.
   func replacing(_ y: Tensor, _ ids: Tensor) -> Tensor {
     let slot = slots.selecting(0, ids.reshaped([-1])).reshaped(ids.shape)
     let isNew = slot .>= 0
