@@ -34,10 +34,14 @@ struct ModelDirectoryWriter {
     let untied = isTied && !headIsEmbedding
     var tensors: [(name: String, tensor: Tensor)] = []
     var count = 0
+    let transposed = Set(
+      model.modules().filter { ($0.module as? Linear)?.isTransposedInFiles ?? false }
+        .map { $0.path + ".weight" })
     for (path, parameter) in model.parameters() {
       // A tied head is written once, as the embeddings.
       if path == "lm_head.weight", isTied, !untied { continue }
-      let written = dtype.map { parameter.value.to($0) } ?? parameter.value
+      var written = dtype.map { parameter.value.to($0) } ?? parameter.value
+      if transposed.contains(path) { written = written.transposed().contiguous() }
       try check(path, written)
       tensors.append((path, written))
       count += written.count

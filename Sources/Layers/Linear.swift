@@ -6,11 +6,18 @@ public import Tensors
 public final class Linear: Module {
   /// What the layer computes with.
   public var projection: any LinearProjection
+  /// Whether files hold the weight as `[inputSize, outputSize]`, as GPT-2's do.
+  public let isTransposedInFiles: Bool
 
   /// Makes a layer.
   ///
-  /// - Parameter projection: What it computes with.
-  public init(_ projection: any LinearProjection) { self.projection = projection }
+  /// - Parameters:
+  ///   - projection: What it computes with.
+  ///   - isTransposedInFiles: Whether files hold the weight as `[inputSize, outputSize]`.
+  public init(_ projection: any LinearProjection, isTransposedInFiles: Bool = false) {
+    self.projection = projection
+    self.isTransposedInFiles = isTransposedInFiles
+  }
 
   /// Makes a dense layer.
   ///

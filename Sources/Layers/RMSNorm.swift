@@ -2,22 +2,35 @@ public import Tensors
 
 /// Root-mean-square normalisation over the last dimension: y = w * x / sqrt(mean(x^2) + epsilon).
 ///
-/// Statistics are computed in float32 and the normalised value is cast to x's dtype before it is
-/// multiplied by the weight, as Llama does.
+/// Statistics are computed in float32.
 public final class RMSNorm: Module {
+  /// How the weight is applied.
+  public enum Weighting: Sendable {
+    /// The normalised value is cast to x's dtype and multiplied by w in it, as Llama does.
+    case cast
+    /// The normalised value is multiplied by w in float32 and cast then, as OLMo 2 does.
+    case wide
+    /// Like `wide` with 1 + w, as Gemma does.
+    case wideOffset
+  }
+
   /// w, `[size]`.
   public var weight: Parameter
   /// Added to the mean square.
   public let epsilon: Double
+  /// How the weight is applied.
+  public let weighting: Weighting
 
   /// Makes a layer.
   ///
   /// - Parameters:
   ///   - weight: `[size]`.
   ///   - epsilon: Added to the mean square, positive.
-  public init(weight: Parameter, epsilon: Double) {
+  ///   - weighting: How the weight is applied.
+  public init(weight: Parameter, epsilon: Double, weighting: Weighting = .cast) {
     self.weight = weight
     self.epsilon = epsilon
+    self.weighting = weighting
   }
 
   /// Normalises.
@@ -25,7 +38,7 @@ public final class RMSNorm: Module {
   /// - Parameter x: `[..., size]`.
   /// - Returns: The same shape and dtype.
   public func callAsFunction(_ x: Tensor) -> Tensor {
-    rmsNormalized(x, weight: weight.value, epsilon: epsilon)
+    rmsNormalized(x, weight: weight.value, epsilon: epsilon, weighting: weighting)
   }
 
   /// `weight`.
@@ -48,9 +61,12 @@ public final class RMSNorm: Module {
 ///   - x: `[..., size]`.
 ///   - weight: `[size]`.
 ///   - epsilon: Added to the mean square.
+///   - weighting: How the weight is applied.
 /// - Returns: The same shape and dtype as x.
 /// - Note: Source: Zhang and Sennrich 2019, arXiv 1910.07467, equation 4.
-public func rmsNormalized(_ x: Tensor, weight: Tensor, epsilon: Double) -> Tensor {
+public func rmsNormalized(
+  _ x: Tensor, weight: Tensor, epsilon: Double, weighting: RMSNorm.Weighting = .cast
+) -> Tensor {
   differentiable("RMSNorm", [x, weight]) { inputs in
     let (x, weight) = (inputs[0], inputs[1])
     let wide = x.to(x.dtype == .float64 ? .float64 : .float32)
@@ -58,7 +74,13 @@ public func rmsNormalized(_ x: Tensor, weight: Tensor, epsilon: Double) -> Tenso
     // spare a temporary and change the logits of SmolLM2 by up to 1e-4.
     let scale = (wide * wide).mean([-1], keepDimensions: true).addInPlace(epsilon)
       .reciprocalSquareRoot()
-    let output = (wide * scale).to(x.dtype) * weight
+    func factor() -> Tensor {
+      let weight = weight.to(wide.dtype)
+      return weighting == .wideOffset ? weight + 1.0 : weight
+    }
+    let output =
+      weighting == .cast
+      ? (wide * scale).to(x.dtype) * weight : (wide * scale).multiplyInPlace(factor()).to(x.dtype)
     return (
       output,
       { gradient in
@@ -68,7 +90,7 @@ public func rmsNormalized(_ x: Tensor, weight: Tensor, epsilon: Double) -> Tenso
           weight.requiresGradient
           ? (gradient * normalized).rows().sum([0]).to(weight.dtype) : nil
         guard x.requiresGradient else { return [nil, weightGradient] }
-        let inner = gradient * weight.to(wide.dtype)
+        let inner = gradient * factor()
         let projection = (inner * normalized).mean([-1], keepDimensions: true)
         inner.addProductInPlace(normalized, projection, scale: -1)
         return [inner.multiplyInPlace(scale).to(x.dtype), weightGradient]

@@ -18,6 +18,8 @@ public protocol AttentionExtension: Module {
 
 /// An attention block that can be given more to gather from.
 public protocol ExtensibleAttention: Module {
+  /// Whether there are key and value projections that an extension can use.
+  var isExtensible: Bool { get }
   /// What is added, in this order.
   var extensions: [any AttentionExtension] { get set }
   /// Size of the last dimension of inputs.

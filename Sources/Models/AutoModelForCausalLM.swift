@@ -8,7 +8,10 @@ public enum AutoModelForCausalLM {
   /// Families by `model_type`.
   ///
   /// A new one is one line here.
-  static let families: [DecoderFamily] = [.llama, .mistral, .qwen2, .qwen3]
+  static let families: [DecoderFamily] = [
+    .llama, .mistral, .ministral3, .qwen2, .qwen3, .gemma, .gemma2, .gemma3, .phi, .phi3, .granite,
+    .olmo2, .smollm3, .gpt2,
+  ]
 
   /// Values of `model_type` that can be opened.
   public static var modelTypes: [String] { families.map(\.modelType).sorted() }
@@ -85,6 +88,6 @@ public enum AutoModelForCausalLM {
     guard let family = families.first(where: { $0.modelType == type }) else {
       throw ModelError.unknownModelType(path: path, type: type, known: modelTypes)
     }
-    return try DecoderConfiguration(reader, family: family)
+    return try DecoderConfiguration(family.reader(json, path: path), family: family)
   }
 }

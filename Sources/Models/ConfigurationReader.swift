@@ -4,12 +4,27 @@ import JSONValues
 struct ConfigurationReader {
   let json: JSON
   let path: String
+  /// What keys have when they are missing (a null stays one): those of the model type's class.
+  var defaults: [String: JSON] = [:]
+  /// Names that the file has for the keys asked for.
+  var names: [String: String] = [:]
+
+  /// The value of a key, its default where it is missing; nil when it is null or there is neither.
+  func value(_ key: String) -> JSON? {
+    guard let found = json[names[key] ?? key] ?? json[key] ?? defaults[key], !found.isNull else {
+      return Optional.none  // `nil` would be JSON's null
+    }
+    return found
+  }
+
+  /// Whether the file has the key, be it null.
+  func mentions(_ key: String) -> Bool { json[names[key] ?? key] != nil }
 
   /// Whether the key is there and not null.
-  func has(_ key: String) -> Bool { json[key].map { !$0.isNull } ?? false }
+  func has(_ key: String) -> Bool { value(key) != nil }
 
   func integer(_ key: String, default value: Int? = nil) throws(ModelError) -> Int {
-    guard has(key), let found = json[key] else {
+    guard let found = self.value(key) else {
       if let value { return value }
       throw wrong(key, "a whole number")
     }
@@ -23,20 +38,42 @@ struct ConfigurationReader {
     return number
   }
 
-  func number(_ key: String, default value: Double) throws(ModelError) -> Double {
-    guard has(key), let found = json[key] else { return value }
+  func number(_ key: String, default value: Double? = nil) throws(ModelError) -> Double {
+    guard let found = self.value(key) else {
+      if let value { return value }
+      throw wrong(key, "a number")
+    }
     guard let number = found.doubleValue, number.isFinite else { throw wrong(key, "a number") }
     return number
   }
 
-  func flag(_ key: String, default value: Bool) throws(ModelError) -> Bool {
-    guard has(key), let found = json[key] else { return value }
+  func optionalNumber(_ key: String) throws(ModelError) -> Double? {
+    has(key) ? try number(key) : nil
+  }
+
+  func positiveNumber(_ key: String, default value: Double? = nil) throws(ModelError) -> Double {
+    let number = try number(key, default: value)
+    guard number > 0 else { throw wrong(key, "a positive number") }
+    return number
+  }
+
+  func numbers(_ key: String, count: Int) throws(ModelError) -> [Double] {
+    guard let list = value(key)?.arrayValue else { throw wrong(key, "a list of \(count) numbers") }
+    let found = list.compactMap(\.doubleValue)
+    guard found.count == count, list.count == count, found.allSatisfy(\.isFinite) else {
+      throw wrong(key, "a list of \(count) numbers")
+    }
+    return found
+  }
+
+  func flag(_ key: String, default value: Bool = false) throws(ModelError) -> Bool {
+    guard let found = self.value(key) else { return value }
     guard let flag = found.boolValue else { throw wrong(key, "true or false") }
     return flag
   }
 
   func string(_ key: String, default value: String? = nil) throws(ModelError) -> String {
-    guard has(key), let found = json[key] else {
+    guard let found = self.value(key) else {
       if let value { return value }
       throw wrong(key, "text")
     }
@@ -44,15 +81,32 @@ struct ConfigurationReader {
     return text
   }
 
+  /// A list of texts; nil when absent.
+  func strings(_ key: String) throws(ModelError) -> [String]? {
+    guard let found = value(key) else { return nil }
+    guard let list = found.arrayValue, case let texts = list.compactMap(\.stringValue),
+      texts.count == list.count
+    else { throw wrong(key, "a list of texts") }
+    return texts
+  }
+
   /// A token id or a list of them; empty when absent.
   func ids(_ key: String) throws(ModelError) -> [Int] {
-    guard has(key), let found = json[key] else { return [] }
+    guard let found = value(key) else { return [] }
     if let one = found.intValue { return [one] }
     guard let many = found.arrayValue else { throw wrong(key, "a token id or a list of them") }
     return many.compactMap(\.intValue)
   }
 
+  /// What stands under a key, which is an object; empty when absent.
+  func nested(_ key: String) throws(ModelError) -> ConfigurationReader {
+    guard let found = value(key) else { return ConfigurationReader(json: .null, path: path) }
+    guard found.objectValue != nil else { throw wrong(key, "an object") }
+    return ConfigurationReader(json: found, path: "\(path): \(key)")
+  }
+
   func wrong(_ key: String, _ expected: String) -> ModelError {
+    let key = names[key] ?? key
     let actual = json[key].map { String($0.serialized().prefix(60)) } ?? "missing"
     return .configuration(path: path, key: key, expected: expected, actual: actual)
   }

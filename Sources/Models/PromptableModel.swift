@@ -82,7 +82,7 @@ extension DecoderForCausalLM: PromptableModel {
   ///
   /// - Parameter ids: int64 ids of any shape, within the vocabulary.
   /// - Returns: Their shape and the hidden size, in the model's type.
-  public func tokenEmbeddings(_ ids: Tensor) -> Tensor { model.embedding(ids) }
+  public func tokenEmbeddings(_ ids: Tensor) -> Tensor { model.tokenEmbeddings(ids) }
 
   /// Keys and values that the model computes for a row without a prompt.
   ///

@@ -160,6 +160,11 @@ SMALL = dict(vocab_size=96, hidden_size=32, intermediate_size=48, num_hidden_lay
              bos_token_id=1, eos_token_id=2, pad_token_id=0)
 LLAMA3_ROPE = dict(rope_type="llama3", rope_theta=10000.0, factor=8.0, low_freq_factor=1.0,
                    high_freq_factor=4.0, original_max_position_embeddings=16)
+MINISTRAL_ROPE = dict(rope_type="yarn", rope_theta=1e6, factor=4.0, original_max_position_embeddings=8,
+                      beta_fast=32.0, beta_slow=1.0, mscale=1.0, mscale_all_dim=1.0, llama_4_scaling_beta=0.3)
+PARTIAL_ROPE = dict(rope_type="default", rope_theta=10000.0, partial_rotary_factor=0.5)
+LONG_ROPE = dict(rope_type="longrope", rope_theta=10000.0, short_factor=[1.0, 1.1, 1.3, 1.5],
+                 long_factor=[1.5, 2.0, 3.0, 4.0])
 TINY = {
     "llama": ("llama", dict()),
     "llama-tied": ("llama", dict(tie_word_embeddings=True)),
@@ -170,6 +175,41 @@ TINY = {
     "qwen2-tied": ("qwen2", dict(tie_word_embeddings=True)),
     "qwen3": ("qwen3", dict(head_dim=12)),
     "qwen3-tied": ("qwen3", dict(head_dim=12, tie_word_embeddings=True)),
+    "qwen2-window": ("qwen2", dict(use_sliding_window=True, sliding_window=5, max_window_layers=1)),
+    "ministral3": ("ministral3", dict(head_dim=8, rope_parameters=MINISTRAL_ROPE)),
+    "gemma": ("gemma", dict(head_dim=12)),
+    "gemma-gelu": ("gemma", dict(head_dim=8, hidden_act="gelu", attention_bias=True)),
+    "gemma2": ("gemma2", dict(head_dim=12, sliding_window=5, query_pre_attn_scalar=20)),
+    "gemma2-uncapped": ("gemma2", dict(head_dim=8, sliding_window=5, attn_logit_softcapping=None,
+                                       final_logit_softcapping=None)),
+    "gemma3": ("gemma3_text", dict(head_dim=12, sliding_window=5, query_pre_attn_scalar=20,
+                                   layer_types=["sliding_attention", "full_attention"] * 2,
+                                   num_hidden_layers=4)),
+    "gemma3-linear": ("gemma3_text", dict(
+        head_dim=8, sliding_window=5, num_hidden_layers=6, rope_parameters={
+            "full_attention": dict(rope_type="linear", factor=8.0, rope_theta=1e6),
+            "sliding_attention": dict(rope_type="default", rope_theta=10000.0)})),
+    "phi": ("phi", dict(rope_parameters=PARTIAL_ROPE)),
+    "phi3": ("phi3", dict(sliding_window=7)),
+    "phi3-long": ("phi3", dict(original_max_position_embeddings=20, rope_parameters=LONG_ROPE)),
+    "phi4-mini": ("phi3", dict(rope_parameters=dict(rope_type="default", rope_theta=10000.0,
+                                                    partial_rotary_factor=0.75), tie_word_embeddings=True)),
+    "granite": ("granite", dict(embedding_multiplier=3.0, attention_multiplier=0.2, tie_word_embeddings=True,
+                                residual_multiplier=0.4, logits_scaling=2.5, attention_bias=True)),
+    "olmo2": ("olmo2", dict()),
+    "smollm3": ("smollm3", dict(num_hidden_layers=4)),
+    "smollm3-window": ("smollm3", dict(num_hidden_layers=4, use_sliding_window=True, sliding_window=5,
+                                       no_rope_layers=[1, 0, 1, 1])),
+    "gpt2": ("gpt2", dict()),
+    "gpt2-scaled": ("gpt2", dict(scale_attn_by_inverse_layer_idx=True, n_inner=40, activation_function="relu")),
+    "llama-rope-linear": ("llama", dict(rope_parameters=dict(rope_type="linear", rope_theta=10000.0, factor=4.0))),
+    "llama-rope-dynamic": ("llama", dict(max_position_embeddings=24, rope_parameters=dict(
+        rope_type="dynamic", rope_theta=10000.0, factor=2.0))),
+    "llama-rope-yarn": ("llama", dict(rope_parameters=dict(
+        rope_type="yarn", rope_theta=10000.0, factor=4.0, original_max_position_embeddings=16))),
+    "llama-rope-yarn-exact": ("llama", dict(head_dim=16, rope_parameters=dict(
+        rope_type="yarn", rope_theta=10000.0, factor=4.0, original_max_position_embeddings=16,
+        truncate=False, beta_fast=8.0, beta_slow=2.0, attention_factor=1.3))),
 }
 
 
@@ -181,7 +221,7 @@ def save_tiny(name: str, directory: Path, sharded: bool = False, v4: bool = Fals
     model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
     with torch.no_grad():
         for key, parameter in model.named_parameters():
-            centre = 1.0 if "norm" in key else 0.0
+            centre = 1.0 if "norm" in key or ".ln_" in key else 0.0
             parameter.normal_(centre, 0.3 if parameter.ndim == 1 else 0.15)
     model.save_pretrained(directory, max_shard_size="20KB" if sharded else "5GB")
     if v4:
@@ -192,11 +232,18 @@ def save_tiny(name: str, directory: Path, sharded: bool = False, v4: bool = Fals
 def rewrite_as_v4(path: Path):
     """The older spelling of the same configuration: rope_theta, rope_scaling, torch_dtype."""
     config = json.loads(path.read_text())
-    rope = dict(config.pop("rope_parameters"))
-    config["rope_theta"] = rope.pop("rope_theta")
-    config["rope_scaling"] = None if rope.get("rope_type", "default") == "default" else rope
     config["torch_dtype"] = config.pop("dtype")
-    config.pop("layer_types", None)
+    rope = dict(config.pop("rope_parameters", {}))
+    if "full_attention" in rope:
+        config["rope_local_base_freq"] = rope["sliding_attention"]["rope_theta"]
+        rope = dict(rope["full_attention"])
+    else:
+        config.pop("layer_types", None)
+    if "partial_rotary_factor" in rope:
+        config["partial_rotary_factor"] = rope.pop("partial_rotary_factor")
+    if rope:
+        config["rope_theta"] = rope.pop("rope_theta")
+        config["rope_scaling"] = None if rope.get("rope_type", "default") == "default" else rope
     config["transformers_version"] = "4.46.0"
     path.write_text(json.dumps(config, indent=2))
 
@@ -226,11 +273,17 @@ def sample_inputs(vocabulary: int, batch: int = 2, length: int = 12, seed: int =
 
 
 def padded(inputs: dict, side: str, count: int = 4, pad: int = 0) -> dict:
-    """The same batch with `count` padding positions in row 0, labels ignored there."""
+    """The same batch with `count` padding positions in row 0, labels ignored there.
+
+    On the left so is the first token behind them: it is predicted from padding, which sees nothing, and
+    what attention gives then differs between the peer's own kernels.
+    """
     ids, labels = inputs["input_ids"].clone(), inputs["labels"].clone()
     place = slice(0, count) if side == "left" else slice(ids.shape[1] - count, None)
     mask = torch.ones_like(ids)
     ids[0, place], labels[0, place], mask[0, place] = pad, -100, 0
+    if side == "left":
+        labels[0, count] = -100
     return {"input_ids": ids, "labels": labels, "attention_mask": mask}
 
 

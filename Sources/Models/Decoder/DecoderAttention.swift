@@ -1,37 +1,55 @@
 import Layers
 import Tensors
 
-/// Grouped-query attention with rotary positions.
+/// The projections of an attention block that read its input.
+enum AttentionProjections {
+  case separate(query: Linear, key: Linear, value: Linear)
+  /// One matrix with the rows of query, key and value.
+  case fused(Linear)
+
+  var inputSize: Int { first.inputSize }
+
+  /// The one that says what type and device the block has.
+  var first: Linear {
+    switch self {
+    case .separate(let query, _, _): query
+    case .fused(let all): all
+    }
+  }
+}
+
+/// Grouped-query attention.
 final class DecoderAttention: Module {
   // B batch, L length, H query heads, K key/value heads, D head size.
-  let query: Linear
-  let key: Linear
-  let value: Linear
+  let projections: AttentionProjections
   let output: Linear
-  let queryNorm: RMSNorm?
-  let keyNorm: RMSNorm?
-  let headSize: Int
+  let queryNorm: (any Normalization)?
+  let keyNorm: (any Normalization)?
+  let configuration: DecoderConfiguration
   var extensions: [any AttentionExtension] = []
 
   init(
-    query: Linear, key: Linear, value: Linear, output: Linear, queryNorm: RMSNorm?,
-    keyNorm: RMSNorm?, headSize: Int
+    _ projections: AttentionProjections, output: Linear, queryNorm: (any Normalization)?,
+    keyNorm: (any Normalization)?, _ configuration: DecoderConfiguration
   ) {
-    self.query = query
-    self.key = key
-    self.value = value
+    self.projections = projections
     self.output = output
     self.queryNorm = queryNorm
     self.keyNorm = keyNorm
-    self.headSize = headSize
+    self.configuration = configuration
   }
 
   var children: [(name: String, module: any Module)] {
-    var result: [(name: String, module: any Module)] = [
-      ("q_proj", query), ("k_proj", key), ("v_proj", value), ("o_proj", output),
-    ]
-    if let queryNorm { result.append(("q_norm", queryNorm)) }
-    if let keyNorm { result.append(("k_norm", keyNorm)) }
+    let names = configuration.names
+    var result: [(name: String, module: any Module)]
+    switch projections {
+    case .separate(let query, let key, let value):
+      result = [(names.query, query), (names.key, key), (names.value, value)]
+    case .fused(let all): result = [(names.fusedProjections ?? "", all)]
+    }
+    result.append((names.attentionOutput, output))
+    if let queryNorm { result.append((names.queryNorm, queryNorm)) }
+    if let keyNorm { result.append((names.keyNorm, keyNorm)) }
     return result + extensions.map { ($0.name, $0) }
   }
 
@@ -40,14 +58,21 @@ final class DecoderAttention: Module {
     _ x: Tensor, _ context: DecoderContext, layer: Int, prefix: Tensor?
   ) -> Tensor {
     let (batch, length) = (x.size(0), x.size(1))
-    func heads(_ projected: Tensor, _ norm: RMSNorm?) -> Tensor {
-      let split = projected.reshaped([batch, length, -1, headSize])  // [B, L, H, D]
-      return (norm.map { $0(split) } ?? split).transposed(1, 2)  // [B, H, L, D]
+    let c = configuration
+    func heads(_ projected: Tensor, _ norm: (any Normalization)? = nil) -> Tensor {
+      var projected = projected
+      if let norm, c.queryKeyNorm == .whole { projected = norm(projected) }
+      var split = projected.reshaped([batch, length, -1, c.headSize])  // [B, L, H, D]
+      if let norm, c.queryKeyNorm == .perHead { split = norm(split) }
+      return split.transposed(1, 2)  // [B, H, L, D]
     }
-    let (cosine, sine) = (context.cosine, context.sine)
-    let q = rotated(heads(query(x), queryNorm), cosine: cosine, sine: sine)
-    var k = rotated(heads(key(x), keyNorm), cosine: cosine, sine: sine)
-    var v = heads(value(x), nil)
+    let (query, key, value) = projected(x)
+    var (q, k, v) = (heads(query, queryNorm), heads(key, keyNorm), heads(value))
+    if let (cosine, sine) = context.rotation(layer: layer) {
+      q = rotated(q, cosine: cosine, sine: sine)
+      k = rotated(k, cosine: cosine, sine: sine)
+    }
+    if let growth = context.queryGrowth { q = q * growth }
     if let prefix {
       func joined(_ index: Int, _ own: Tensor) -> Tensor {
         let before = prefix.selected(0, index).unsqueezed(0).expanded([batch, -1, -1, -1])
@@ -57,15 +82,36 @@ final class DecoderAttention: Module {
     }
     if let cache = context.cache { (k, v) = cache.append(layer: layer, key: k, value: v) }
     let mask = context.mask(layer: layer)
-    var mixed = Tensor.attention(
-      query: q, key: k, value: v, mask: mask.visible, causal: mask.isCausal)
-    for addition in extensions { mixed = mixed + addition(query: q, key: key, value: value) }
+    var mixed = attention(
+      query: q, key: k, value: v, mask: mask, scale: c.attentionScales[layer],
+      softcap: c.attentionSoftcap)
+    if case .separate(_, let key, let value) = projections {
+      for addition in extensions { mixed = mixed + addition(query: q, key: key, value: value) }
+    }
     return output(mixed.transposed(1, 2).reshaped([batch, length, -1]))
+  }
+
+  private func projected(_ x: Tensor) -> (query: Tensor, key: Tensor, value: Tensor) {
+    switch projections {
+    case .separate(let query, let key, let value): return (query(x), key(x), value(x))
+    case .fused(let all):
+      let joined = all(x)
+      let width = configuration.headCount * configuration.headSize
+      let keyWidth = configuration.keyValueHeadCount * configuration.headSize
+      return (
+        joined.narrowed(-1, 0..<width), joined.narrowed(-1, width..<width + keyWidth),
+        joined.narrowed(-1, width + keyWidth..<width + 2 * keyWidth)
+      )
+    }
   }
 }
 
 extension DecoderAttention: ExtensibleAttention {
-  var inputSize: Int { query.inputSize }
-  var dtype: DType { query.projection.dtype }
-  var device: Device { query.projection.device }
+  var isExtensible: Bool {
+    if case .separate = projections { true } else { false }
+  }
+  var headSize: Int { configuration.headSize }
+  var inputSize: Int { projections.inputSize }
+  var dtype: DType { projections.first.projection.dtype }
+  var device: Device { projections.first.projection.device }
 }

@@ -1,35 +1,34 @@
 import JSONValues
+public import Layers
 public import Tensors
 
-/// What distinguishes one family of Llama-like decoders from another.
-struct DecoderFamily: Sendable {
-  /// `model_type` of config.json.
-  let modelType: String
-  let defaultTheta: Double
-  let defaultEpsilon: Double
-  /// Head size when the key is missing; nil for hidden size / heads.
-  var defaultHeadSize: Int?
-  /// Biases of q, k, v whatever the file says; nil when `attention_bias` decides.
-  var queryKeyValueBias: Bool?
-  /// Whether `attention_bias` gives the output projection a bias too.
-  var outputFollowsAttentionBias = true
-  /// RMS norms over each head of queries and keys.
-  var queryKeyNorm = false
-  /// Sliding window of each layer, read from the file.
-  var slidingWindow: @Sendable (ConfigurationReader, _ layer: Int) throws(ModelError) -> Int? = {
-    (_, _) throws(ModelError) in nil
-  }
-}
-
-/// Shape and switches of a Llama-like decoder.
+/// Shape and switches of a decoder.
 public struct DecoderConfiguration: Sendable {
+  /// How the vectors of the residual stream are normalised.
+  public enum Normalization: Sendable {
+    /// By their root mean square.
+    case rootMeanSquare(RMSNorm.Weighting)
+    /// To mean 0 and variance 1.
+    case layer
+  }
+
+  /// Which norms queries and keys go through before rotation.
+  public enum QueryKeyNorm: Sendable {
+    /// None.
+    case none
+    /// One over the dimensions of each head.
+    case perHead
+    /// One over all heads together.
+    case whole
+  }
+
   /// `model_type` of config.json.
   public let modelType: String
   /// Tokens in the vocabulary.
   public let vocabularySize: Int
   /// Width of the residual stream.
   public let hiddenSize: Int
-  /// Width inside the gated MLP.
+  /// Width inside the MLP.
   public let intermediateSize: Int
   /// Number of blocks.
   public let layerCount: Int
@@ -39,24 +38,10 @@ public struct DecoderConfiguration: Sendable {
   public let keyValueHeadCount: Int
   /// Dimensions of one head.
   public let headSize: Int
-  /// Added to mean squares in norms.
-  public let normEpsilon: Double
-  /// Rotary embeddings.
-  public let rope: RopeConfiguration
-  /// Whether q, k and v have biases.
-  public let hasQueryKeyValueBias: Bool
-  /// Whether the attention's output projection has a bias.
-  public let hasOutputBias: Bool
-  /// Whether the MLP's matrices have biases.
-  public let hasMLPBias: Bool
-  /// Whether each head of queries and keys is normalised before rotation.
-  public let hasQueryKeyNorm: Bool
-  /// How many keys up to itself a position sees, for each layer; nil for all.
-  public let slidingWindows: [Int?]
   /// Whether the output head is the embedding table.
   public let tiesEmbeddings: Bool
   /// Longest sequence that the model was made for, in tokens.
-  public let maximumLength: Int
+  public internal(set) var maximumLength: Int
   /// Tokens that end a text.
   public let endOfTextIDs: [Int]
   /// Token that fills rows up, or nil.
@@ -64,31 +49,63 @@ public struct DecoderConfiguration: Sendable {
   /// Floating-point type that the weights were saved in, or nil when the file does not say.
   public let storedDType: DType?
 
+  /// Norms of the residual stream.
+  public internal(set) var normalization = Normalization.rootMeanSquare(.cast)
+  /// Added to mean squares or variances in norms.
+  public internal(set) var normEpsilon = 1e-6
+  /// Rotary embeddings of each layer; nil for a layer without positions.
+  public internal(set) var ropes: [RopeConfiguration?] = []
+  /// How many keys up to itself a position sees, for each layer; nil for all.
+  public internal(set) var slidingWindows: [Int?] = []
+  /// Factor of queries times keys, for each layer.
+  public internal(set) var attentionScales: [Double] = []
+  /// Queries at position p are multiplied by 1 + b log(1 + floor(p / original length)); nil for not.
+  public internal(set) var queryGrowth: (b: Double, originalLength: Int)?
+  /// Attention scores are c tanh(score / c); nil for as they are.
+  public internal(set) var attentionSoftcap: Double?
+  /// Norms of queries and keys.
+  public internal(set) var queryKeyNorm = QueryKeyNorm.none
+  /// Whether q, k and v have biases.
+  public internal(set) var hasQueryKeyValueBias = false
+  /// Whether the attention's output projection has a bias.
+  public internal(set) var hasOutputBias = false
+  /// Whether the MLP's matrices have biases.
+  public internal(set) var hasMLPBias = false
+  /// Whether the output head has a bias.
+  public internal(set) var hasHeadBias = false
+  /// The MLP's function.
+  public internal(set) var activation = ActivationFunction.silu
+  /// Whether attention and MLP read the same normalised vectors and are added at once.
+  public internal(set) var isParallel = false
+  /// Whether matrices of the blocks are stored as [inputs, outputs].
+  public internal(set) var storesTransposed = false
+  /// Factor of embeddings.
+  public internal(set) var embeddingScale = 1.0
+  /// Factor of what each block adds.
+  public internal(set) var residualScale = 1.0
+  /// Divisor of the scores of tokens.
+  public internal(set) var logitsDivisor = 1.0
+  /// Scores of tokens are c tanh(score / c); nil for as they are.
+  public internal(set) var logitsSoftcap: Double?
+  /// What parts are called.
+  var names: DecoderNames
+
   init(_ reader: ConfigurationReader, family: DecoderFamily) throws(ModelError) {
     modelType = family.modelType
+    names = family.names
     vocabularySize = try reader.positive("vocab_size")
     hiddenSize = try reader.positive("hidden_size")
-    intermediateSize = try reader.positive("intermediate_size")
     layerCount = try reader.positive("num_hidden_layers")
     headCount = try reader.positive("num_attention_heads")
+    intermediateSize = try reader.positive("intermediate_size", default: 4 * hiddenSize)
     keyValueHeadCount = try reader.positive("num_key_value_heads", default: headCount)
-    let present = reader.json["head_dim"] != nil
-    headSize = try reader.positive(
-      "head_dim", default: (present ? nil : family.defaultHeadSize) ?? hiddenSize / headCount)
+    headSize = try reader.positive("head_dim", default: max(1, hiddenSize / headCount))
     guard headCount % keyValueHeadCount == 0 else {
       throw reader.wrong("num_key_value_heads", "a divisor of num_attention_heads \(headCount)")
     }
-    guard headSize % 2 == 0 else { throw reader.wrong("head_dim", "an even number") }
-    normEpsilon = try reader.number("rms_norm_eps", default: family.defaultEpsilon)
-    rope = try RopeConfiguration(reader, defaultTheta: family.defaultTheta)
-    let bias = try reader.flag("attention_bias", default: false)
-    hasQueryKeyValueBias = family.queryKeyValueBias ?? bias
-    hasOutputBias = family.outputFollowsAttentionBias && bias
-    hasMLPBias = try reader.flag("mlp_bias", default: false)
-    hasQueryKeyNorm = family.queryKeyNorm
-    var windows: [Int?] = []
-    for layer in 0..<layerCount { windows.append(try family.slidingWindow(reader, layer)) }
-    slidingWindows = windows
+    guard names.positions != nil || headSize % 2 == 0 else {
+      throw reader.wrong("head_dim", "an even number")
+    }
     tiesEmbeddings = try reader.flag("tie_word_embeddings", default: false)
     maximumLength = try reader.positive("max_position_embeddings", default: 2048)
     endOfTextIDs = try reader.ids("eos_token_id")
@@ -96,12 +113,64 @@ public struct DecoderConfiguration: Sendable {
     let vocabulary = 0..<vocabularySize
     paddingID = try reader.ids("pad_token_id").first.flatMap { vocabulary.contains($0) ? $0 : nil }
     // "torch_dtype" until transformers 4, "dtype" since.
-    storedDType = (reader.json["dtype"] ?? reader.json["torch_dtype"])?.stringValue
+    storedDType = (reader.value("dtype") ?? reader.value("torch_dtype"))?.stringValue
       .flatMap(DType.init(name:)).flatMap { $0.isFloatingPoint ? $0 : nil }
-    let activation = try reader.string("hidden_act", default: "silu")
-    guard activation == "silu" || activation == "swish" else {
-      throw .unsupported(
-        path: reader.path, what: "hidden_act \"\(activation)\"", supported: ["silu"])
+    normEpsilon = try reader.positiveNumber("rms_norm_eps", default: 1e-6)
+    let bias = try reader.flag("attention_bias")
+    (hasQueryKeyValueBias, hasOutputBias) = (bias, bias)
+    hasMLPBias = try reader.flag("mlp_bias")
+    attentionScales = Array(
+      repeating: 1 / Double(headSize).squareRoot(), count: layerCount)
+    slidingWindows = Array(repeating: nil, count: layerCount)
+    activation = try Self.activation(reader, "hidden_act", default: "silu")
+    if names.positions == nil {
+      ropes = Array(
+        repeating: try RopeConfiguration(reader, headSize: headSize), count: layerCount)
+    } else {
+      ropes = Array(repeating: nil, count: layerCount)
     }
+    try family.adjust(&self, reader)
+    if case .dynamic(let factor, let length)? = ropes.first??.scaling {
+      maximumLength = Int((Double(length) * max(1, factor)).rounded())
+    }
+  }
+
+  /// A function by transformers' name.
+  static func activation(
+    _ reader: ConfigurationReader, _ key: String, default value: String? = nil
+  ) throws(ModelError) -> ActivationFunction {
+    let name = try reader.string(key, default: value)
+    guard let found = ActivationFunction(rawValue: name) else {
+      throw .unsupported(
+        path: reader.path, what: "\(key) \"\(name)\"",
+        supported: ActivationFunction.allCases.map(\.rawValue))
+    }
+    return found
+  }
+
+  /// Gives layers the window of the file by their `layer_types`, or by `isSliding` where it has none.
+  mutating func slide(
+    _ reader: ConfigurationReader, where isSliding: (Int) -> Bool
+  ) throws(ModelError) {
+    guard reader.has("sliding_window") else { return }
+    let window = try reader.positive("sliding_window")
+    let types = try layerTypes(reader)
+    slidingWindows = (0..<layerCount).map { layer in
+      let slides = types.map { $0[layer] == "sliding_attention" } ?? isSliding(layer)
+      return slides ? window : nil
+    }
+  }
+
+  private func layerTypes(_ reader: ConfigurationReader) throws(ModelError) -> [String]? {
+    guard let types = try reader.strings("layer_types") else { return nil }
+    guard types.count >= layerCount else {
+      throw reader.wrong("layer_types", "one entry for each of \(layerCount) layers")
+    }
+    let known = ["full_attention", "sliding_attention"]
+    if let other = types.first(where: { !known.contains($0) }) {
+      throw .unsupported(
+        path: reader.path, what: "layer type \"\(other)\"", supported: known)
+    }
+    return types
   }
 }

@@ -19,9 +19,9 @@ public final class DecoderForCausalLM: Module {
   /// Where the weights live.
   public var device: Device { model.embedding.device }
 
-  /// `model` and `lm_head`.
+  /// The decoder and its head, by their family's names.
   public var children: [(name: String, module: any Module)] {
-    [("model", model), ("lm_head", head)]
+    [(configuration.names.decoder, model), ("lm_head", head)]
   }
 
   /// Scores of the next token at every position of the batch.
@@ -33,7 +33,18 @@ public final class DecoderForCausalLM: Module {
   ///   - cache: Keys and values of earlier positions; extended by this call.
   /// - Returns: `[batch, length, vocabulary]`.
   public func logits(_ batch: DecoderInput, cache: KeyValueCache? = nil) -> Tensor {
-    head(model(batch, cache: cache))
+    scores(model(batch, cache: cache))
+  }
+
+  /// Scores of all tokens behind hidden states.
+  ///
+  /// - Parameter hidden: `[..., hiddenSize]`, of the last norm.
+  /// - Returns: `[..., vocabulary]`.
+  func scores(_ hidden: Tensor) -> Tensor {
+    var scores = head(hidden)
+    let divisor = configuration.logitsDivisor
+    if divisor != 1 { scores = scores / divisor }
+    return configuration.logitsSoftcap.map { (scores / $0).tanh() * $0 } ?? scores
   }
 
   /// How many labels of a batch count.

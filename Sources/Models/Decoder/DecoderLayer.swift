@@ -1,67 +1,75 @@
 import Layers
 import Tensors
 
-/// down(silu(gate(x)) * up(x)).
-final class GatedMLP: Module {
-  let gate: Linear
-  let up: Linear
-  let down: Linear
-
-  init(gate: Linear, up: Linear, down: Linear) {
-    self.gate = gate
-    self.up = up
-    self.down = down
-  }
-
-  var children: [(name: String, module: any Module)] {
-    [("gate_proj", gate), ("up_proj", up), ("down_proj", down)]
-  }
-
-  func callAsFunction(_ x: Tensor) -> Tensor { down(swiGLU(gate: gate(x), up: up(x))) }
-}
-
-/// x + attention(norm(x)), then x + mlp(norm(x)).
+/// One block: x + attention(norm(x)), then x + mlp(norm(x)), with the norms that its family has.
 final class DecoderLayer: Module {
+  /// The block's norms; each may be missing.
+  struct Norms {
+    var attention: (any Normalization)?
+    var attentionOutput: (any Normalization)?
+    var mlp: (any Normalization)?
+    var mlpOutput: (any Normalization)?
+  }
+
   let attention: DecoderAttention
-  let mlp: GatedMLP
-  let attentionNorm: RMSNorm
-  let mlpNorm: RMSNorm
+  let mlp: DecoderMLP
+  let norms: Norms
+  let configuration: DecoderConfiguration
 
   init(
-    attention: DecoderAttention, mlp: GatedMLP, attentionNorm: RMSNorm, mlpNorm: RMSNorm
+    attention: DecoderAttention, mlp: DecoderMLP, norms: Norms,
+    _ configuration: DecoderConfiguration
   ) {
     self.attention = attention
     self.mlp = mlp
-    self.attentionNorm = attentionNorm
-    self.mlpNorm = mlpNorm
+    self.norms = norms
+    self.configuration = configuration
   }
 
   var children: [(name: String, module: any Module)] {
-    [
-      ("self_attn", attention), ("mlp", mlp), ("input_layernorm", attentionNorm),
-      ("post_attention_layernorm", mlpNorm),
+    let names = configuration.names
+    let norms: [(name: String?, norm: (any Normalization)?)] = [
+      (names.attentionNorm, norms.attention), (names.attentionOutputNorm, norms.attentionOutput),
+      (names.mlpNorm, norms.mlp), (names.mlpOutputNorm, norms.mlpOutput),
     ]
+    return [(names.attention, attention), (names.mlp, mlp)]
+      + norms.compactMap { name, norm in name.flatMap { name in norm.map { (name, $0) } } }
   }
 
   // `prefix`: keys and values before the row's own, [2, K, n, D].
   func callAsFunction(
     _ x: Tensor, _ context: DecoderContext, layer: Int, prefix: Tensor?
   ) -> Tensor {
-    let attended = x + attention(attentionNorm(x), context, layer: layer, prefix: prefix)
-    return attended + mlp(mlpNorm(attended))
+    let read = norms.attention.map { $0(x) } ?? x
+    let gathered = attention(read, context, layer: layer, prefix: prefix)
+    if configuration.isParallel { return gathered + mlp(read) + x }
+    let attended = added(norms.attentionOutput.map { $0(gathered) } ?? gathered, to: x)
+    let worked = mlp(norms.mlp.map { $0(attended) } ?? attended)
+    return added(norms.mlpOutput.map { $0(worked) } ?? worked, to: attended)
+  }
+
+  private func added(_ branch: Tensor, to x: Tensor) -> Tensor {
+    let scale = configuration.residualScale
+    return x + (scale == 1 ? branch : branch * scale)
   }
 }
 
 /// What every layer of one forward pass needs.
 struct DecoderContext {
-  let cosine: Tensor
-  let sine: Tensor
+  /// Cosines and sines of each kind of rotary embedding.
+  let rotations: [RopeConfiguration: (cosine: Tensor, sine: Tensor)]
   /// One mask for each distinct window.
   let masks: [Int?: AttentionMask]
-  let windows: [Int?]
+  /// Factor of queries, `[batch or 1, 1, length, 1]`, or nil.
+  let queryGrowth: Tensor?
+  let configuration: DecoderConfiguration
   let cache: KeyValueCache?
 
   func mask(layer: Int) -> AttentionMask {
-    masks[windows[layer]] ?? AttentionMask(isCausal: true)
+    masks[configuration.slidingWindows[layer]] ?? AttentionMask(isCausal: true)
+  }
+
+  func rotation(layer: Int) -> (cosine: Tensor, sine: Tensor)? {
+    configuration.ropes[layer].flatMap { rotations[$0] }
   }
 }

@@ -6,156 +6,109 @@ import Tensors
 /// Builds a decoder over the weights of a checkpoint.
 struct DecoderLoader {
   let configuration: DecoderConfiguration
-  let checkpoint: SafetensorsCheckpoint
-  let dtype: DType?
-  let device: Device
-  /// What is done to linear layers that the checkpoint holds dense.
-  let quantization: QuantizationOptions?
-  private let stored: QuantizedWeightReader
-  /// "model." or, for a checkpoint saved from the bare decoder, nothing.
-  let prefix: String
+  let weights: ModelWeights
 
   init(
     configuration: DecoderConfiguration, checkpoint: SafetensorsCheckpoint, dtype: DType?,
     device: Device, quantization: QuantizationOptions?, stored: BitsAndBytesConfiguration?
   ) {
     self.configuration = configuration
-    self.checkpoint = checkpoint
-    self.dtype = dtype
-    self.device = device
-    self.quantization = quantization
-    self.stored = QuantizedWeightReader(
-      checkpoint: checkpoint, configuration: stored, device: device)
-    prefix = checkpoint.entry("model.embed_tokens.weight") == nil ? "" : "model."
+    weights = ModelWeights(
+      checkpoint: checkpoint, dtype: dtype, device: device, quantization: quantization,
+      stored: stored, storedDType: configuration.storedDType, base: configuration.names.decoder,
+      probe: configuration.names.embedding + ".weight")
   }
 
   func causalLM() throws -> DecoderForCausalLM {
-    let c = configuration
-    let (embeddings, head) = try embeddingAndHead(shape: [c.vocabularySize, c.hiddenSize])
+    let (c, names) = (configuration, configuration.names)
+    let prefix = weights.prefix
+    let (embedding, head) = try weights.embeddingAndHead(
+      prefix + names.embedding, "lm_head", shape: [c.vocabularySize, c.hiddenSize],
+      isTied: c.tiesEmbeddings, headHasBias: c.hasHeadBias)
+    let positions = try names.positions.map {
+      Embedding(
+        weight: Parameter(
+          try weights.tensor("\(prefix)\($0).weight", [c.maximumLength, c.hiddenSize])))
+    }
     let layers = try (0..<c.layerCount).map { try layer($0) }
     let model = DecoderModel(
-      configuration: c, embedding: embeddings, layers: layers,
-      norm: try norm(prefix + "norm", size: c.hiddenSize))
+      configuration: c, embedding: embedding, positions: positions, layers: layers,
+      norm: try norm(prefix + names.finalNorm, size: c.hiddenSize))
     return DecoderForCausalLM(model: model, head: head)
   }
 
-  /// One parameter when tied; a checkpoint that holds only one of the two serves both.
-  private func embeddingAndHead(shape: [Int]) throws -> (Embedding, Linear) {
-    let (embeddingName, headName) = (prefix + "embed_tokens.weight", "lm_head.weight")
-    guard configuration.tiesEmbeddings else {
-      return (
-        try embedding(Parameter(try tensor(embeddingName, shape))),
-        try linear("lm_head", shape[0], shape[1], bias: false)
-      )
-    }
-    let hasEmbedding = checkpoint.entry(embeddingName) != nil
-    let shared = Parameter(try tensor(hasEmbedding ? embeddingName : headName, shape))
-    if let quantized = try storedProjection("lm_head", shape: shape) {
-      return (try embedding(shared), Linear(quantized))
-    }
-    var head = shared
-    if checkpoint.entry(headName) != nil, hasEmbedding {
-      // Both are there: as the reference does, they are tied only if they are equal.
-      let own = try tensor(headName, shape)
-      if !own.isEqual(to: shared.value) { head = Parameter(own) }
-    }
-    return (try embedding(shared), Linear(DenseProjection(weight: head)))
-  }
-
-  private func embedding(_ weight: Parameter) throws -> Embedding {
-    guard let quantization, quantization.quantizesEmbeddings else {
-      return Embedding(weight: weight)
-    }
-    guard !configuration.tiesEmbeddings else {
-      throw ModelError.unsupported(
-        path: checkpoint.directory,
-        what: "quantising the embeddings of a model whose output head is the same table (it stays "
-          + "as it is, so that a second table would take more memory)",
-        supported: ["models with tie_word_embeddings false"])
-    }
-    return Embedding(quantization.format.table(weight.value))
-  }
-
   private func layer(_ index: Int) throws -> DecoderLayer {
-    let c = configuration
-    let path = "\(prefix)layers.\(index)."
-    let queryWidth = c.headCount * c.headSize
-    let keyWidth = c.keyValueHeadCount * c.headSize
-    func attention(_ name: String, _ output: Int, _ input: Int, _ bias: Bool) throws -> Linear {
-      try linear(path + "self_attn." + name, output, input, bias: bias)
+    let (c, names) = (configuration, configuration.names)
+    let path = "\(weights.prefix)\(names.layers).\(index)."
+    func norm(_ name: String?) throws -> (any Normalization)? {
+      try name.map { try self.norm(path + $0, size: c.hiddenSize) }
     }
-    let bias = c.hasQueryKeyValueBias
     return DecoderLayer(
-      attention: DecoderAttention(
-        query: try attention("q_proj", queryWidth, c.hiddenSize, bias),
-        key: try attention("k_proj", keyWidth, c.hiddenSize, bias),
-        value: try attention("v_proj", keyWidth, c.hiddenSize, bias),
-        output: try attention("o_proj", c.hiddenSize, queryWidth, c.hasOutputBias),
-        queryNorm: c.hasQueryKeyNorm
-          ? try norm(path + "self_attn.q_norm", size: c.headSize) : nil,
-        keyNorm: c.hasQueryKeyNorm ? try norm(path + "self_attn.k_norm", size: c.headSize) : nil,
-        headSize: c.headSize),
-      mlp: GatedMLP(
-        gate: try linear(
-          path + "mlp.gate_proj", c.intermediateSize, c.hiddenSize, bias: c.hasMLPBias),
-        up: try linear(path + "mlp.up_proj", c.intermediateSize, c.hiddenSize, bias: c.hasMLPBias),
-        down: try linear(
-          path + "mlp.down_proj", c.hiddenSize, c.intermediateSize, bias: c.hasMLPBias)),
-      attentionNorm: try norm(path + "input_layernorm", size: c.hiddenSize),
-      mlpNorm: try norm(path + "post_attention_layernorm", size: c.hiddenSize))
+      attention: try attention("\(path)\(names.attention)."), mlp: try mlp("\(path)\(names.mlp)."),
+      norms: DecoderLayer.Norms(
+        attention: try norm(names.attentionNorm),
+        attentionOutput: try norm(names.attentionOutputNorm), mlp: try norm(names.mlpNorm),
+        mlpOutput: try norm(names.mlpOutputNorm)), c)
   }
 
-  private func linear(_ name: String, _ output: Int, _ input: Int, bias: Bool) throws -> Linear {
-    let shape = [output, input]
-    let bias = bias ? Parameter(try tensor(name + ".bias", [output])) : nil
-    if let found = try storedProjection(name, shape: shape, bias: bias) { return Linear(found) }
-    let weight = try tensor(name + ".weight", shape)
-    // What a quantised checkpoint holds dense stays so.
-    if stored.configuration == nil, let quantization, !quantization.skips(name) {
-      let made = Linear(quantization.format.projection(weight, bias: bias))
-      // The dense weight is not needed again: its pages need not stay in memory.
-      if let (file, entry) = checkpoint.entry(name + ".weight") {
-        file.mapping.release(entry.byteRange)
-      }
-      return made
+  private func attention(_ path: String) throws -> DecoderAttention {
+    let (c, names) = (configuration, configuration.names)
+    let width = c.headCount * c.headSize
+    let keyWidth = c.keyValueHeadCount * c.headSize
+    func projection(_ name: String, _ outputs: Int) throws -> Linear {
+      try linear(path + name, [outputs, c.hiddenSize], c.hasQueryKeyValueBias)
     }
-    return Linear(DenseProjection(weight: Parameter(weight), bias: bias))
-  }
-
-  /// A projection whose weight the checkpoint holds quantised, or nil.
-  private func storedProjection(
-    _ name: String, shape: [Int], bias: Parameter? = nil
-  ) throws -> (any LinearProjection)? {
-    let found = try stored.projection(
-      name, shape: shape, bias: bias, dtype: dtype ?? configuration.storedDType)
-    if let found, let quantization {
-      let format = WeightFormat(of: found)
-      guard format == quantization.format else {
-        throw QuantizationError.alreadyQuantized(
-          path: checkpoint.directory, format: format?.description ?? "?",
-          wanted: quantization.format.description)
+    func norm(_ name: String, _ width: Int) throws -> (any Normalization)? {
+      switch c.queryKeyNorm {
+      case .none: nil
+      case .perHead: try self.norm(path + name, size: c.headSize)
+      case .whole: try self.norm(path + name, size: width)
       }
     }
-    return found
+    let projections: AttentionProjections
+    if let fused = names.fusedProjections {
+      projections = .fused(try projection(fused, width + 2 * keyWidth))
+    } else {
+      projections = .separate(
+        query: try projection(names.query, width), key: try projection(names.key, keyWidth),
+        value: try projection(names.value, keyWidth))
+    }
+    return DecoderAttention(
+      projections,
+      output: try linear(path + names.attentionOutput, [c.hiddenSize, width], c.hasOutputBias),
+      queryNorm: try norm(names.queryNorm, width), keyNorm: try norm(names.keyNorm, keyWidth), c)
   }
 
-  private func norm(_ name: String, size: Int) throws -> RMSNorm {
-    RMSNorm(
-      weight: Parameter(try tensor(name + ".weight", [size])), epsilon: configuration.normEpsilon)
+  private func mlp(_ path: String) throws -> DecoderMLP {
+    let (c, names) = (configuration, configuration.names)
+    func inward(_ name: String, times count: Int = 1) throws -> Linear {
+      try linear(path + name, [count * c.intermediateSize, c.hiddenSize], c.hasMLPBias)
+    }
+    let inputs: DecoderMLP.Inputs
+    if let fused = names.fusedGate {
+      inputs = .fused(try inward(fused, times: 2))
+    } else if let gate = names.gate {
+      inputs = .gated(gate: try inward(gate), up: try inward(names.up))
+    } else {
+      inputs = .plain(try inward(names.up))
+    }
+    return DecoderMLP(
+      inputs,
+      down: try linear(path + names.down, [c.hiddenSize, c.intermediateSize], c.hasMLPBias),
+      activation: c.activation, names: names)
   }
 
-  private func tensor(_ name: String, _ shape: [Int]) throws -> Tensor {
-    guard let found = try checkpoint.tensor(name) else {
-      throw ModelError.missingTensor(path: checkpoint.directory, name: name)
+  private func linear(_ name: String, _ shape: [Int], _ hasBias: Bool) throws -> Linear {
+    try weights.linear(
+      name, shape, hasBias: hasBias, isTransposed: configuration.storesTransposed)
+  }
+
+  private func norm(_ name: String, size: Int) throws -> any Normalization {
+    let epsilon = configuration.normEpsilon
+    switch configuration.normalization {
+    case .layer: return try weights.layerNorm(name, size: size, epsilon: epsilon)
+    case .rootMeanSquare(let weighting):
+      return try weights.rmsNorm(name, size: size, epsilon: epsilon, weighting: weighting)
     }
-    guard found.shape == shape else {
-      throw ModelError.wrongShape(
-        path: checkpoint.directory, name: name, expected: shape, actual: found.shape)
-    }
-    guard found.dtype.isFloatingPoint else {
-      throw ModelError.wrongType(
-        path: checkpoint.directory, name: name, actual: "\(found.dtype)")
-    }
-    return (dtype.map { found.to($0) } ?? found).to(device: device)
   }
 }

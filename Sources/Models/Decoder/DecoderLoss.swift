@@ -47,12 +47,14 @@ extension DecoderForCausalLM {
           [labels.size(0), 1], Double(ignoredLabel), dtype: .int64, device: labels.device),
       ], dimension: 1
     ).reshaped([-1])
-    if let dense = head.projection as? DenseProjection, dense.bias == nil {
+    if let dense = head.projection as? DenseProjection, dense.bias == nil,
+      configuration.logitsDivisor == 1, configuration.logitsSoftcap == nil
+    {
       return linearCrossEntropy(rows, weight: dense.weight.value, labels: shifted)
     }
     let asked = (shifted .!= Double(ignoredLabel)).nonzeroIndices().reshaped([-1])
     let answers = shifted.selecting(0, asked).unsqueezed(1)
-    let scores = head(rows.selecting(0, asked)).to(.float32)
+    let scores = scores(rows.selecting(0, asked)).to(.float32)
     return (scores.logSumExp(-1, keepDimension: true) - scores.gathered(1, answers)).sum()
   }
 }

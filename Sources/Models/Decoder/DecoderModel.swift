@@ -1,14 +1,16 @@
 public import Layers
 public import Tensors
 
-/// A Llama-like decoder without its head.
+/// A decoder without its head.
 public final class DecoderModel: Module {
   /// Shape and switches.
   public let configuration: DecoderConfiguration
   /// Token embeddings.
   public let embedding: Embedding
   let layers: [DecoderLayer]
-  let norm: RMSNorm
+  /// Learned positions, or nil.
+  let positions: Embedding?
+  let norm: any Normalization
   /// Whether blocks are computed again in the backward pass instead of being kept.
   public var checkpointsActivations = false
   /// The generator that dropout inside blocks draws from, so that computing again gives the same.
@@ -17,19 +19,23 @@ public final class DecoderModel: Module {
   public var prompt: ModelPrompt?
 
   init(
-    configuration: DecoderConfiguration, embedding: Embedding, layers: [DecoderLayer],
-    norm: RMSNorm
+    configuration: DecoderConfiguration, embedding: Embedding, positions: Embedding?,
+    layers: [DecoderLayer], norm: any Normalization
   ) {
     self.configuration = configuration
     self.embedding = embedding
+    self.positions = positions
     self.layers = layers
     self.norm = norm
   }
 
-  /// `embed_tokens`, `layers.N` and `norm`.
+  /// Embeddings, blocks and the last norm, by their family's names.
   public var children: [(name: String, module: any Module)] {
-    [("embed_tokens", embedding)]
-      + layers.enumerated().map { ("layers.\($0.offset)", $0.element) } + [("norm", norm)]
+    let names = configuration.names
+    var result: [(name: String, module: any Module)] = [(names.embedding, embedding)]
+    if let positions, let name = names.positions { result.append((name, positions)) }
+    result += layers.enumerated().map { ("\(names.layers).\($0.offset)", $0.element) }
+    return result + [(names.finalNorm, norm)]
   }
 
   /// Hidden states after the last norm.
@@ -53,10 +59,13 @@ public final class DecoderModel: Module {
   func states(
     _ batch: DecoderInput, cache: KeyValueCache? = nil
   ) -> (states: Tensor, leading: Int) {
-    var x = embedding(batch.ids)  // [B, L, hidden]
+    var x = tokenEmbeddings(batch.ids)
     let placed = PlacedInput(batch, prompt: prompt, past: cache?.length ?? 0, embeddings: &x)
-    let (cosine, sine) = configuration.rope.tables(
-      positions: placed.positions, size: configuration.headSize, dtype: x.dtype)
+    if let positions { x = x + positions(placed.positions) }
+    var rotations: [RopeConfiguration: (cosine: Tensor, sine: Tensor)] = [:]
+    for rope in Set(configuration.ropes.compactMap { $0 }) {
+      rotations[rope] = rope.tables(positions: placed.positions, dtype: x.dtype)
+    }
     var masks: [Int?: AttentionMask] = [:]
     for window in Set(configuration.slidingWindows) {
       masks[window] = .decoder(
@@ -64,8 +73,14 @@ public final class DecoderModel: Module {
         sequenceIDs: batch.sequenceIDs, prefixLength: prompt?.length ?? 0,
         positions: placed.positions, window: window, device: x.device)
     }
+    let growth = configuration.queryGrowth.map { growth in
+      let steps = (placed.positions.to(.float32) / Double(growth.originalLength)).to(.int64)
+        .to(.float32)
+      return ((steps + 1.0).logarithm() * growth.b + 1.0).to(x.dtype).unsqueezed(1).unsqueezed(-1)
+    }
     let context = DecoderContext(
-      cosine: cosine, sine: sine, masks: masks, windows: configuration.slidingWindows, cache: cache)
+      rotations: rotations, masks: masks, queryGrowth: growth, configuration: configuration,
+      cache: cache)
     for (index, layer) in layers.enumerated() {
       let prefix = placed.keysAndValues?.selected(0, index)
       if checkpointsActivations && isRecordingGradients {
@@ -79,6 +94,17 @@ public final class DecoderModel: Module {
     }
     cache?.advance(by: placed.keyLength - (cache?.length ?? 0))
     return (norm(x), placed.leading)
+  }
+
+  /// What the first block reads of tokens.
+  ///
+  /// - Parameter ids: int64 ids of any shape.
+  /// - Returns: Their shape and the hidden size.
+  func tokenEmbeddings(_ ids: Tensor) -> Tensor {
+    let x = embedding(ids)
+    let scale = configuration.embeddingScale
+    // Rounded to the weights' type first, as transformers does.
+    return scale == 1 ? x : x * Tensor([Float(scale)]).to(x.dtype).to(device: x.device)
   }
 }
 

@@ -53,7 +53,7 @@ extension DecoderForCausalLM {
       while !open.isEmpty {
         let hidden = model(DecoderInput(ids: ids, mask: mask, positions: positions), cache: cache)
         let last = hidden.narrowed(1, hidden.size(1) - 1..<hidden.size(1))
-        let scores = head(last).reshaped([prompts.count, -1]).to(.float32)
+        let scores = self.scores(last).reshaped([prompts.count, -1]).to(.float32)
         guard !scores.max().item().isNaN else { return nil }
         let chosen = sampler.next(scores)
         for (row, token) in chosen.array(of: Int.self).enumerated() where open.contains(row) {

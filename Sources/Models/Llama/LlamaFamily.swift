@@ -1,5 +1,6 @@
+import JSONValues
+
 extension DecoderFamily {
   /// Llama 1 to 3, TinyLlama, SmolLM2.
-  static let llama = DecoderFamily(
-    modelType: "llama", defaultTheta: 10000, defaultEpsilon: 1e-6)
+  static let llama = DecoderFamily(modelType: "llama")
 }

@@ -1,0 +1,170 @@
+import Checkpoints
+import Layers
+import Quantization
+import Tensors
+
+/// Layers over the weights of a checkpoint.
+struct ModelWeights {
+  let checkpoint: SafetensorsCheckpoint
+  /// Type to compute in; nil for the stored one.
+  let dtype: DType?
+  let device: Device
+  /// What is done to linear layers that the checkpoint holds dense.
+  let quantization: QuantizationOptions?
+  private let stored: QuantizedWeightReader
+  /// Type that the configuration says.
+  private let storedDType: DType?
+  /// What layers of a model with a head have before the names of the bare model in this checkpoint.
+  let prefix: String
+
+  /// - Parameters:
+  ///   - base: Name of the bare model inside one with a head.
+  ///   - probe: A tensor that every bare model has: by it is seen whether `base` stands before it.
+  init(
+    checkpoint: SafetensorsCheckpoint, dtype: DType?, device: Device,
+    quantization: QuantizationOptions?, stored: BitsAndBytesConfiguration?, storedDType: DType?,
+    base: String, probe: String
+  ) {
+    self.checkpoint = checkpoint
+    self.dtype = dtype
+    self.device = device
+    self.quantization = quantization
+    self.storedDType = storedDType
+    self.stored = QuantizedWeightReader(
+      checkpoint: checkpoint, configuration: stored, device: device)
+    prefix = checkpoint.entry("\(base).\(probe)") == nil ? "" : base + "."
+  }
+
+  /// A linear layer.
+  ///
+  /// - Parameters:
+  ///   - name: Its path in the checkpoint.
+  ///   - shape: Outputs and inputs.
+  ///   - hasBias: Whether it has a bias.
+  ///   - isTransposed: Whether the checkpoint has [inputs, outputs].
+  func linear(
+    _ name: String, _ shape: [Int], hasBias: Bool = false, isTransposed: Bool = false
+  ) throws -> Linear {
+    let bias = hasBias ? Parameter(try tensor(name + ".bias", [shape[0]])) : nil
+    if let found = try storedProjection(name, shape: shape, bias: bias) { return Linear(found) }
+    var weight = try tensor(name + ".weight", isTransposed ? shape.reversed() : shape)
+    if isTransposed { weight = weight.transposed() }
+    // What a quantised checkpoint holds dense stays so.
+    if stored.configuration == nil, let quantization, !quantization.skips(name) {
+      let made = Linear(
+        quantization.format.projection(weight.contiguous(), bias: bias),
+        isTransposedInFiles: isTransposed)
+      // The dense weight is not needed again: its pages need not stay in memory.
+      if let (file, entry) = checkpoint.entry(name + ".weight") {
+        file.mapping.release(entry.byteRange)
+      }
+      return made
+    }
+    return Linear(
+      DenseProjection(weight: Parameter(weight), bias: bias), isTransposedInFiles: isTransposed)
+  }
+
+  /// A projection whose weight the checkpoint holds quantised, or nil.
+  func storedProjection(
+    _ name: String, shape: [Int], bias: Parameter? = nil
+  ) throws -> (any LinearProjection)? {
+    let found = try stored.projection(name, shape: shape, bias: bias, dtype: dtype ?? storedDType)
+    if let found, let quantization {
+      let format = WeightFormat(of: found)
+      guard format == quantization.format else {
+        throw QuantizationError.alreadyQuantized(
+          path: checkpoint.directory, format: format?.description ?? "?",
+          wanted: quantization.format.description)
+      }
+    }
+    return found
+  }
+
+  func layerNorm(
+    _ name: String, size: Int, epsilon: Double, hasBias: Bool = true
+  ) throws -> LayerNorm {
+    // Old checkpoints say gamma and beta.
+    func parameter(_ modern: String, _ old: String) throws -> Parameter {
+      let exists = checkpoint.entry("\(name).\(modern)") != nil
+      let other = checkpoint.entry("\(name).\(old)") != nil
+      return Parameter(try tensor("\(name).\(!exists && other ? old : modern)", [size]))
+    }
+    return LayerNorm(
+      weight: try parameter("weight", "gamma"),
+      bias: hasBias ? try parameter("bias", "beta") : nil, epsilon: epsilon)
+  }
+
+  func rmsNorm(
+    _ name: String, size: Int, epsilon: Double, weighting: RMSNorm.Weighting = .cast
+  ) throws -> RMSNorm {
+    RMSNorm(
+      weight: Parameter(try tensor(name + ".weight", [size])), epsilon: epsilon,
+      weighting: weighting)
+  }
+
+  func tensor(_ name: String, _ shape: [Int]) throws -> Tensor {
+    guard let found = try checkpoint.tensor(name) else {
+      throw ModelError.missingTensor(path: checkpoint.directory, name: name)
+    }
+    guard found.shape == shape else {
+      throw ModelError.wrongShape(
+        path: checkpoint.directory, name: name, expected: shape, actual: found.shape)
+    }
+    guard found.dtype.isFloatingPoint else {
+      throw ModelError.wrongType(
+        path: checkpoint.directory, name: name, actual: "\(found.dtype)")
+    }
+    return (dtype.map { found.to($0) } ?? found).to(device: device)
+  }
+
+  /// The embedding table and the output head: one parameter when tied; a checkpoint that holds only
+  /// one of the two serves both.
+  ///
+  /// - Parameters:
+  ///   - embeddingName: The table's path.
+  ///   - headName: The head's path.
+  ///   - shape: Tokens and width.
+  ///   - isTied: What the configuration says.
+  ///   - headHasBias: Whether the head has a bias.
+  func embeddingAndHead(
+    _ embeddingName: String, _ headName: String, shape: [Int], isTied: Bool,
+    headHasBias: Bool = false
+  ) throws -> (Embedding, Linear) {
+    guard isTied else {
+      return (
+        try embedding(Parameter(try tensor(embeddingName + ".weight", shape)), isTied: false),
+        try linear(headName, shape, hasBias: headHasBias)
+      )
+    }
+    let (table, matrix) = (embeddingName + ".weight", headName + ".weight")
+    let hasEmbedding = checkpoint.entry(table) != nil
+    let shared = Parameter(try tensor(hasEmbedding ? table : matrix, shape))
+    let bias = headHasBias ? Parameter(try tensor(headName + ".bias", [shape[0]])) : nil
+    if let quantized = try storedProjection(headName, shape: shape, bias: bias) {
+      return (try embedding(shared, isTied: true), Linear(quantized))
+    }
+    var head = shared
+    if checkpoint.entry(matrix) != nil, hasEmbedding {
+      // Both are there: as the reference does, they are tied only if they are equal.
+      let own = try tensor(matrix, shape)
+      if !own.isEqual(to: shared.value) { head = Parameter(own) }
+    }
+    return (
+      try embedding(shared, isTied: true), Linear(DenseProjection(weight: head, bias: bias))
+    )
+  }
+
+  private func embedding(_ weight: Parameter, isTied: Bool) throws -> Embedding {
+    guard let quantization, quantization.quantizesEmbeddings else {
+      return Embedding(weight: weight)
+    }
+    guard !isTied else {
+      throw ModelError.unsupported(
+        path: checkpoint.directory,
+        what: "quantising the embeddings of a model whose output head is the same table (it stays "
+          + "as it is, so that a second table would take more memory)",
+        supported: ["models with tie_word_embeddings false"])
+    }
+    return Embedding(quantization.format.table(weight.value))
+  }
+}

@@ -1,0 +1,30 @@
+import JSONValues
+
+extension DecoderFamily {
+  /// Phi-3, 3.5, 4 and 4-mini: fused projections, partial rotary embeddings.
+  static let phi3 = DecoderFamily(
+    modelType: "phi3",
+    defaults: [
+      "rms_norm_eps": 1e-5, "max_position_embeddings": 4096,
+      "original_max_position_embeddings": 4096,
+    ],
+    // Old names of the same stretching.
+    keys: ["rope_type su": "longrope", "rope_type yarn": "longrope"],
+    names: .fused,
+    adjust: { (c, reader) throws(ModelError) in
+      (c.hasQueryKeyValueBias, c.hasOutputBias) = (false, false)
+      if reader.has("sliding_window") {
+        c.slidingWindows = Array(
+          repeating: try reader.positive("sliding_window"), count: c.layerCount)
+      }
+    })
+}
+
+extension DecoderNames {
+  fileprivate static var fused: DecoderNames {
+    var names = DecoderNames()
+    names.fusedProjections = "qkv_proj"
+    names.fusedGate = "gate_up_proj"
+    return names
+  }
+}
