@@ -68,3 +68,27 @@ public struct AttentionMask {
     return AttentionMask(visible: visible)
   }
 }
+
+extension AttentionMask {
+  /// A mask for an encoder, whose positions see both sides.
+  ///
+  /// - Parameters:
+  ///   - length: Positions of a row.
+  ///   - mask: `[batch, length]`, zero where a position is padding; nil when none is.
+  ///   - reach: How far a position sees to either side; nil for everything.
+  ///   - device: Where the mask lives.
+  /// - Returns: The cheapest mask that says so.
+  public static func encoder(
+    length: Int, mask: Tensor? = nil, reach: Int? = nil, device: Device = .cpu
+  ) -> AttentionMask {
+    var visible = mask.map { ($0 .!= 0).unsqueezed(1).unsqueezed(1) }  // [B, 1, 1, L]
+    if let reach, reach < length - 1 {
+      let positions = Tensor.arange(0, length, device: device)
+      let distance = positions.unsqueezed(0) - positions.unsqueezed(1)
+      let near = (distance .<= Double(reach)) .& (distance .>= -Double(reach))
+      let all = near.unsqueezed(0).unsqueezed(0)
+      visible = visible.map { $0 .& all } ?? all
+    }
+    return AttentionMask(visible: visible)
+  }
+}
