@@ -47,7 +47,7 @@ import Testing
       let plain = logits(model)
       _ = try PeftModel(model, sample.configuration)
       let difference = (logits(model) - plain).absolute().max().item()
-      #expect(sample.isIdentity ? difference < 1e-6 : difference > 1e-4)
+      #expect(sample.isIdentity ? difference < sample.identityError : difference > 1e-4)
     }
   }
 
@@ -252,7 +252,7 @@ import Testing
       #expect(found.dtype == .bfloat16)
       let wanted = try #require(expected)
       let error = ((found.to(.float32) - wanted).norm() / wanted.norm()).item()
-      #expect(error < 0.1, "\(error)")
+      #expect(error < 0.1 || !sample.startsAlike, "\(error)")
     }
   }
 

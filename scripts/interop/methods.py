@@ -2,7 +2,7 @@
 """Adapters of every method but LoRA, both ways between PEFT and graft.
 
 Each file of method_cases has CASES: label -> dict(config=..., and where it is not as usual bases=[...],
-scale=..., rate=..., merges=...). config is called for each base, as PEFT fills configurations in."""
+scale=..., rate=..., merges=..., graft_merges=...). config is called for each base, as PEFT fills configurations in."""
 
 import importlib
 import pkgutil
@@ -36,7 +36,8 @@ def main():
         config.save_pretrained(directory)
         label = f"{name}, trained by graft"
         report.case(label, from_graft, report, options, label, text, case.get("rate", 1e-2),
-                    ["--adapter-config", directory / "adapter_config.json"], config.peft_type.value, merges)
+                    ["--adapter-config", directory / "adapter_config.json"], config.peft_type.value,
+                    case.get("graft_merges", merges))
     report.finish()
 
 

@@ -29,6 +29,9 @@ protocol LayerAdapter: AnyObject {
     _ y: Tensor, input x: Tensor, base: any LinearProjection, _ context: AdapterContext
   ) -> Tensor
 
+  /// Why this layer's adapter cannot be merged; nil when it can.
+  var mergeObstacle: String? { get }
+
   /// Does to a weight what the adapter does to the layer, without dropout.
   ///
   /// - Parameter layer: The weight and bias so far, in float32 or wider.
@@ -36,6 +39,8 @@ protocol LayerAdapter: AnyObject {
 }
 
 extension LayerAdapter {
+  var mergeObstacle: String? { nil }
+
   func input(_ x: Tensor, _ context: AdapterContext) -> Tensor { x }
 
   func output(

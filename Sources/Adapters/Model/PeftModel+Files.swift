@@ -9,16 +9,23 @@ extension PeftModel {
   /// - Parameters:
   ///   - directory: Where; made when it does not exist.
   ///   - adapter: Which adapter; nil for the first active one.
-  /// - Throws: `CheckpointError` when it cannot be written.
-  public func savePretrained(_ directory: String, adapter: String? = nil) throws {
+  ///   - asPlainLoRA: Whether a LoRA whose start is taken from the base is written as one that is
+  ///     added to the base as it is, with [A; A0], [B, -B0] and twice the rank. Nil for those whose
+  ///     start PEFT could not find again from the base alone. With false such a file holds A0 and B0
+  ///     under names of its own, and can go on being trained here.
+  /// - Throws: `CheckpointError` when it cannot be written, ``AdapterError/impossible(method:what:)``
+  ///   when another method is to be a LoRA.
+  public func savePretrained(
+    _ directory: String, adapter: String? = nil, asPlainLoRA: Bool? = nil
+  ) throws {
     let adapter = try self.adapter(named: adapter ?? context.active.first ?? "default")
+    let (tensors, configuration) = try written(adapter, asPlainLoRA: asPlainLoRA)
     try makeDirectory(directory)
     try SafetensorsWriter.save(
-      directory + "/adapter_model.safetensors",
-      tensors: adapter.parameters.map { ($0.key, $0.own.parameter.value) })
+      directory + "/adapter_model.safetensors", tensors: tensors.map { ($0.key, $0.tensor) })
     try AtomicFile.write(
       path: directory + "/adapter_config.json",
-      text: savedConfiguration(of: adapter).json.serialized(indent: 2, sortedKeys: true))
+      text: configuration.json.serialized(indent: 2, sortedKeys: true))
   }
 
   /// Opens an adapter directory on a model.
@@ -29,7 +36,7 @@ extension PeftModel {
   ///
   /// - Parameters:
   ///   - base: The model; changed in place.
-  ///   - directory: An adapter directory of PEFT or of ``savePretrained(_:adapter:)``.
+  ///   - directory: An adapter directory of PEFT or of ``savePretrained(_:adapter:asPlainLoRA:)``.
   ///   - adapterName: The name it gets here.
   ///   - trainable: Whether training goes on.
   ///   - seed: Start of the random numbers of dropout.
@@ -86,6 +93,12 @@ extension PeftModel {
     let extra = present.subtracting(needed).sorted()
     let ofBase = extra.isEmpty ? [:] : baseParameters()
     let unexpected = extra.filter { ofBase[$0] == nil }
+    if missing.contains(where: { $0.hasSuffix(LowRankFactors.startNames[0]) }) {
+      throw AdapterError.file(
+        path: file.path,
+        reason: "init_lora_weights changed the base in a way that the file does not say; have PEFT "
+          + "write it with path_initial_model_for_weight_conversion")
+    }
     guard missing.isEmpty, unexpected.isEmpty else {
       throw AdapterError.keys(path: path, missing: missing, unexpected: unexpected)
     }
@@ -109,7 +122,9 @@ extension PeftModel {
 extension PeftModel {
   /// The configuration as it is written: "all-linear" means other layers in another model, so that the
   /// file names those that were meant, as does PEFT's default.
-  private func savedConfiguration(of adapter: PlacedAdapter) -> any AdapterConfiguration {
+  func savedConfiguration(
+    of adapter: PlacedAdapter
+  ) throws(AdapterError) -> any AdapterConfiguration {
     guard var layers = adapter.configuration as? any LayerConfiguration else {
       return adapter.configuration
     }
@@ -120,7 +135,7 @@ extension PeftModel {
     } else if layers.targetModules == nil {
       layers.targetModules = try? matching.chosenTargets(layers)
     }
-    return layers
+    return try layers.unambiguous(for: adapter.targets)
   }
 
   /// The base's own parameters by the keys under which PEFT would save them.

@@ -82,6 +82,11 @@ extension PeftModel {
         projection.adapter($0) != nil && projection.merged?.names.contains($0) != true
       }
       guard !own.isEmpty else { continue }
+      for name in own {
+        guard let obstacle = projection.adapter(name)?.mergeObstacle else { continue }
+        let path = base.modules().first { $0.module === layer }?.path ?? ""
+        throw .conflict("\(name) cannot be merged into \(path): \(obstacle)")
+      }
       let merged = projection.mergedLayer(own)
       if safely, !merged.weight.isAllFinite || merged.bias?.isAllFinite == false {
         let path = base.modules().first { $0.module === layer }?.path ?? ""

@@ -79,6 +79,9 @@ enum TrainOptions {
   static let bias = Option<BiasTraining>(
     "bias", default: BiasTraining.none, group: "Adapter", help: "Biases to train.")
   static let rsLoRA = Flag("rslora", group: "Adapter", help: "Scale by the root of the rank.")
+  static let plainLoRA = Flag(
+    "plain-lora", group: "Adapter",
+    help: "Write a LoRA that started as a part of W (pissa, olora) as one of twice the rank.")
 
   static let learningRate = Option<Double>(
     "learning-rate", default: 2e-4, group: "Optimiser", help: "Base learning rate.")
@@ -126,6 +129,7 @@ enum TrainOptions {
       reportTo, quiet, json,
     ] + [
       method, adapterConfig, rank, alpha, dropout, targetModules, modulesToSave, bias, rsLoRA,
+      plainLoRA,
     ] + [
       optimizer, learningRate, weightDecay, beta1, beta2, epsilon, schedule, warmupSteps,
       warmupRatio, maximumNorm,
@@ -159,6 +163,7 @@ enum TrainOptions {
     options.evaluateEvery = arguments[evalEvery]
     options.saveEvery = arguments[saveEvery]
     options.keptCheckpoints = try arguments.value(keep)
+    options.savesPlainLoRA = arguments[plainLoRA] ? true : nil
     try options.validate()
     return options
   }

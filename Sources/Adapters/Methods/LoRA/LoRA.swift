@@ -1,48 +1,51 @@
 import Layers
 import Tensors
 
+/// An adapter over ``LowRankFactors``.
+protocol LowRankAdapter: LayerAdapter {
+  var factors: LowRankFactors { get }
+}
+
 /// One low-rank update of one layer.
-final class LoRAAdapter: LayerAdapter {
-  let a: Parameter  // [rank, in]
-  let b: Parameter  // [out, rank]
-  let scale: Double
-  let dropout: Double
+final class LoRAAdapter: LowRankAdapter {
+  let factors: LowRankFactors
+  let mergeObstacle: String?
 
-  init(a: Parameter, b: Parameter, scale: Double, dropout: Double) {
-    self.a = a
-    self.b = b
-    self.scale = scale
-    self.dropout = dropout
+  init(_ factors: LowRankFactors, base: any LinearProjection) {
+    self.factors = factors
+    mergeObstacle =
+      factors.bias != nil && base.bias == nil ? "the layer has no bias to add lora_bias to" : nil
   }
 
-  var parameters: [AdapterParameter] {
-    [AdapterParameter("lora_A.weight", a), AdapterParameter("lora_B.weight", b)]
-  }
+  var parameters: [AdapterParameter] { factors.parameters }
 
   func output(
     _ y: Tensor, input x: Tensor, base: any LinearProjection, _ context: AdapterContext
   ) -> Tensor {
-    addingLowRankProduct(
-      to: y, x, a: a.value, b: b.value, scale: scale,
-      dropout: context.isTraining ? dropout : 0, generator: context.generator)
+    guard let bias = factors.bias?.value else { return factors.adding(to: y, x, context) }
+    // Rounded once, at the end, where the base is of half precision.
+    let sum = factors.adding(to: y.to(bias.dtype), x, context)
+    return sum.adding(bias, scale: factors.scale).to(y.dtype)
   }
 
   func merge(into layer: inout MergedLayer) {
-    layer.weight.addInPlace((b.value.matrixProduct(a.value) * scale).detached())
+    layer.weight.addInPlace(factors.delta())
+    guard let bias = factors.bias?.value.detached() else { return }
+    layer.bias?.addInPlace(bias, scale: factors.scale)
   }
 }
 
 extension LoRAConfig: LayerMethod {
   func adapter(for site: LayerSite) throws(AdapterError) -> any LayerAdapter {
     let rank = try rankPattern.value(for: site.path, default: rank)
-    let (aShape, bShape) = ([rank, site.inputSize], [site.outputSize, rank])
-    let (a, b) =
-      switch initialization {
-      case .standard: (site.linearUniform(aShape), site.zeros(bShape))
-      case .gaussian: (site.normal(aShape, deviation: 1 / Double(rank)), site.zeros(bShape))
-      case .random: (site.linearUniform(aShape), site.linearUniform(bShape))
-      }
-    return LoRAAdapter(
-      a: a, b: b, scale: try scale(ofLayer: site.path, rank: rank), dropout: dropout)
+    var factors = try initialFactors(
+      site, rank: rank, scale: try scale(ofLayer: site.path, rank: rank))
+    if usesBias {
+      factors.bias =
+        initialization == .random
+        ? site.uniform([site.outputSize], bound: 1 / Double(rank).squareRoot())
+        : site.zeros([site.outputSize])
+    }
+    return usesDoRA ? DoRAAdapter(factors, base: site.base) : LoRAAdapter(factors, base: site.base)
   }
 }

@@ -8,16 +8,6 @@ public struct LoRAConfig: LayerConfiguration {
   /// PEFT's name of the method.
   public static let type = "LORA"
 
-  /// How A and B start.
-  public enum Initialization: Equatable, Sendable {
-    /// A uniform in ±1/sqrt(inputSize), B zero.
-    case standard
-    /// A normal with standard deviation 1/rank, B zero.
-    case gaussian
-    /// Both uniform as a new linear layer's weight, so that the output changes at once.
-    case random
-  }
-
   /// Task, base and modules that are trained whole.
   public var origin = AdapterOrigin()
   /// Which layers get an adapter.
@@ -38,6 +28,12 @@ public struct LoRAConfig: LayerConfiguration {
   public var alphaPattern: [PathPattern<Double>] = []
   /// How A and B start.
   public var initialization = Initialization.standard
+  /// DoRA: rows of W + s B A have trained lengths.
+  ///
+  /// Source: Liu et al. 2024, arXiv 2402.09353.
+  public var usesDoRA = false
+  /// Whether B's product has a trained bias, which is scaled with it.
+  public var usesBias = false
 
   /// Makes a configuration with PEFT's defaults.
   public init() {}
@@ -67,39 +63,20 @@ public struct LoRAConfig: LayerConfiguration {
       .integer("r", \.rank), .wholeNumber("lora_alpha", \.alpha),
       .number("lora_dropout", \.dropout), .flag("use_rslora", \.usesRankStabilization),
       .pattern("rank_pattern", \.rankPattern), .pattern("alpha_pattern", \.alphaPattern),
-      initializationField, .targetModules, .excludeModules, .layersToTransform, .layersPattern,
+      .initialization, .flag("use_dora", \.usesDoRA), .flag("lora_bias", \.usesBias),
+      .targetModules, .excludeModules, .layersToTransform, .layersPattern,
       .bias, .modulesToSave,
       .off("alora_invocation_tokens", nil), .off("arrow_config", nil), .off("corda_config", nil),
-      .off("ensure_weight_tying", false), .off("eva_config", nil), .off("fan_in_fan_out", false),
+      .off("ensure_weight_tying", false), .off("eva_config", nil),
+      .off("fan_in_fan_out", false, ignoring: true),
       .off("kasa_config", nil), .off("layer_replication", nil),
-      .off("loftq_config", [:], ignoring: true), .off("lora_bias", false),
+      .off("loftq_config", [:], ignoring: true),
       .off("lora_ga_config", nil), .off("megatron_config", nil),
       .off("megatron_core", "megatron.core", ignoring: true), .off("monteclora_config", nil),
       .off("qalora_group_size", 16, ignoring: true), .off("target_parameters", nil),
-      .off("trainable_token_indices", nil), .off("use_bdlora", nil), .off("use_dora", false),
+      .off("trainable_token_indices", nil), .off("use_bdlora", nil),
       .off("use_qalora", false), .off("velora_config", nil),
     ]
-  }
-
-  private static var initializationField: ConfigurationField<Self> {
-    ConfigurationField(
-      "init_lora_weights",
-      read: { (object, reader) throws(AdapterError) in
-        guard let value = reader.value("init_lora_weights") else { return }
-        switch value {
-        case true: object.initialization = .standard
-        case false: object.initialization = .random
-        case "gaussian": object.initialization = .gaussian
-        default: throw .unsupported(field: "init_lora_weights", value: value.serialized())
-        }
-      },
-      write: { object in
-        switch object.initialization {
-        case .standard: true
-        case .gaussian: "gaussian"
-        case .random: false
-        }
-      })
   }
 
   /// Checks every field that does not depend on a model.
@@ -111,6 +88,24 @@ public struct LoRAConfig: LayerConfiguration {
     { try require(name, value > 0, "a positive number", value) }
     try require("lora_dropout", (0..<1).contains(dropout), "at least 0 and below 1", dropout)
     try require("lora_alpha", alpha.isFinite, "a number", alpha)
+    guard usesBias else { return }
+    try require("lora_bias", !usesDoRA, "false beside use_dora", true)
+    let starts = [Initialization.standard, .random]
+    try require(
+      "lora_bias", starts.contains(initialization), "false unless init_lora_weights is a flag", true
+    )
+  }
+
+  /// Tables of patterns that give the same values in any order.
+  ///
+  /// - Parameter targets: Paths of the layers that have the adapter.
+  /// - Returns: The configuration as a file may hold it.
+  /// - Throws: ``AdapterError/configuration(field:expected:actual:)`` for a pattern that is none.
+  public func unambiguous(for targets: [String]) throws(AdapterError) -> Self {
+    var result = self
+    result.rankPattern = try rankPattern.unambiguous(for: targets, default: rank)
+    result.alphaPattern = try alphaPattern.unambiguous(for: targets, default: alpha)
+    return result
   }
 
   /// Scale of the update of a layer, as the patterns say.
