@@ -2,7 +2,9 @@
 """Adapters of every method but LoRA, both ways between PEFT and graft.
 
 Each file of method_cases has CASES: label -> dict(config=..., and where it is not as usual bases=[...],
-scale=..., rate=..., merges=..., graft_merges=...). config is called for each base, as PEFT fills configurations in."""
+scale=..., rate=..., merges=..., graft_merges=..., ways=["graft"] where PEFT cannot
+open its own file again, or ["peft"]).
+config is called for each base, as PEFT fills configurations in."""
 
 import importlib
 import pkgutil
@@ -24,13 +26,15 @@ def main():
     for name, case in cases():
         if options.only not in name:
             continue
-        make, merges = case["config"], case.get("merges", True)
-        for base in case.get("bases", ["llama", "qwen2"]):
+        make, merges, ways = case["config"], case.get("merges", True), case.get("ways", ["peft", "graft"])
+        for base in case.get("bases", ["llama", "qwen2"]) if "peft" in ways else []:
             tiny = options.work / "bases" / base
             if not tiny.exists():
                 save_tiny(base, tiny)
             label = f"{name}, {base}"
             report.case(label, from_peft, report, options, label, tiny, make(), case.get("scale", 0.1), merges)
+        if "graft" not in ways:
+            continue
         directory = options.work / "configurations" / name.replace(" ", "-")
         config = make()
         config.save_pretrained(directory)

@@ -4,15 +4,27 @@ import Models
 
 /// Finds the layers of a model that a configuration means, by PEFT's rules.
 struct TargetMatching {
-  /// Paths of the linear layers, in the order of the model.
+  /// Paths of the layers that the method can adapt, in the order of the model.
+  let layerPaths: [String]
+  /// Paths of the linear ones, which "all-linear" means.
   let linearPaths: [String]
   /// Path of the output head, which "all-linear" leaves out; nil where there is none.
   let headPath: String?
   /// The `model_type`, which decides the default; nil where there is none.
   let modelType: String?
 
-  init(_ model: any Module) {
-    linearPaths = model.modules().filter { $0.module is Linear }.map(\.path)
+  /// Looks at a model.
+  ///
+  /// - Parameters:
+  ///   - model: The model.
+  ///   - method: What is to be put on its layers; nil for a method that adapts linear layers.
+  init(_ model: any Module, for method: (any LayerConfiguration)? = nil) {
+    let modules = model.modules()
+    linearPaths = modules.filter { $0.module is Linear }.map(\.path)
+    layerPaths = modules.filter {
+      $0.module is Linear || $0.module is Embedding && method is any EmbeddingMethod
+        || $0.module is Convolution && method is any ConvolutionMethod
+    }.map(\.path)
     headPath = (model as? any AdaptableModel)?.outputHeadPath
     modelType = (model as? any AdaptableModel)?.modelType
   }
@@ -29,17 +41,20 @@ struct TargetMatching {
     of configuration: any LayerConfiguration, isStrict: Bool
   ) throws(AdapterError) -> [String] {
     let excluded = try excludedPaths(configuration)
+    let parameters = try parameterTargets(configuration)
+    if !parameters.isEmpty, configuration.targetModules == nil { return parameters }
     let chosen = try chosenTargets(configuration)
-    let candidates = linearPaths.filter { !excluded.contains($0) }
+    let candidates = layerPaths.filter { !excluded.contains($0) }
     var result: [String]
     switch chosen {
     case .allLinear:
-      result = candidates.filter { $0 != headPath }
+      let linear = Set(linearPaths)
+      result = candidates.filter { linear.contains($0) && $0 != headPath }
     case .pattern(let pattern):
       let expression = try regularExpression(pattern, field: "target_modules")
       result = candidates.filter(expression.matches)
     case .names(let names):
-      let unmatched = names.filter { name in !linearPaths.contains { Self.matches($0, name) } }
+      let unmatched = names.filter { name in !layerPaths.contains { Self.matches($0, name) } }
       guard unmatched.isEmpty || !isStrict else {
         throw .noSuchModules(names: unmatched, known: suffixes)
       }
@@ -53,7 +68,32 @@ struct TargetMatching {
     guard !result.isEmpty else {
       throw .noSuchModules(names: [describe(chosen)], known: suffixes)
     }
-    return result
+    guard !parameters.isEmpty else { return result }
+    if let both = parameters.first(where: result.contains) {
+      throw .configuration(
+        field: "target_parameters", expected: "layers that target_modules leaves out", actual: both)
+    }
+    let all = Set(result + parameters)
+    return layerPaths.filter(all.contains)
+  }
+
+  /// The linear layers whose weights `target_parameters` names.
+  private func parameterTargets(
+    _ configuration: any LayerConfiguration
+  ) throws(AdapterError) -> [String] {
+    let names = (configuration as? LoRAConfig)?.targetParameters ?? []
+    var found: Set<String> = []
+    for name in names {
+      let own = linearPaths.filter { Self.matches($0 + ".weight", name) }
+      guard !own.isEmpty else {
+        throw .configuration(
+          field: "target_parameters",
+          expected: "weights of linear layers, for example \(suffixes.first ?? "q_proj").weight",
+          actual: name)
+      }
+      found.formUnion(own)
+    }
+    return linearPaths.filter(found.contains)
   }
 
   /// Whether a path is a name or ends with a dot and it.
@@ -123,7 +163,7 @@ struct TargetMatching {
       throw .configuration(
         field: "target_modules",
         expected: "names, as \(method.type) has no default for models of type "
-          + "\(modelType ?? "unknown"); linear layers are \(suffixes.joined(separator: ", "))",
+          + "\(modelType ?? "unknown"); layers are \(suffixes.joined(separator: ", "))",
         actual: "nothing")
     }
     return found
@@ -135,22 +175,22 @@ struct TargetMatching {
     var excluded: Set<String> = []
     switch configuration.excludeModules {
     case .names(let names):
-      excluded.formUnion(linearPaths.filter { path in names.contains { Self.matches(path, $0) } })
+      excluded.formUnion(layerPaths.filter { path in names.contains { Self.matches(path, $0) } })
     case .pattern(let pattern):
       let expression = try regularExpression(pattern, field: "exclude_modules")
-      excluded.formUnion(linearPaths.filter(expression.matches))
+      excluded.formUnion(layerPaths.filter(expression.matches))
     case .allLinear, nil: break
     }
     for name in configuration.modulesToSave {
       excluded.formUnion(
-        linearPaths.filter { Self.matches($0, name) || ".\($0)".contains(".\(name).") })
+        layerPaths.filter { Self.matches($0, name) || ".\($0)".contains(".\(name).") })
     }
     return excluded
   }
 
-  /// Last parts of the paths of linear layers, for messages.
+  /// Last parts of the paths of layers, for messages.
   private var suffixes: [String] {
-    Array(Set(linearPaths.map { String($0.split(separator: ".").last ?? "") })).sorted()
+    Array(Set(layerPaths.map { String($0.split(separator: ".").last ?? "") })).sorted()
   }
 
   private func describe(_ targets: TargetModules) -> String {

@@ -5,10 +5,7 @@ import Tensors
 ///
 /// Several adapters of a layer act in their order: each changes the input, then the base multiplies,
 /// then each changes the output.
-protocol LayerAdapter: AnyObject {
-  /// Tensors of the adapter, with the names that files put behind the layer's path.
-  var parameters: [AdapterParameter] { get }
-
+protocol LayerAdapter: PartAdapter {
   /// What the base gets instead of x.
   ///
   /// - Parameters:
@@ -29,9 +26,6 @@ protocol LayerAdapter: AnyObject {
     _ y: Tensor, input x: Tensor, base: any LinearProjection, _ context: AdapterContext
   ) -> Tensor
 
-  /// Why this layer's adapter cannot be merged; nil when it can.
-  var mergeObstacle: String? { get }
-
   /// Does to a weight what the adapter does to the layer, without dropout.
   ///
   /// - Parameter layer: The weight and bias so far, in float32 or wider.
@@ -39,8 +33,6 @@ protocol LayerAdapter: AnyObject {
 }
 
 extension LayerAdapter {
-  var mergeObstacle: String? { nil }
-
   func input(_ x: Tensor, _ context: AdapterContext) -> Tensor { x }
 
   func output(

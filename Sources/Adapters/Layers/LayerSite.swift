@@ -2,7 +2,7 @@ import Layers
 import Tensors
 
 /// A linear layer that gets an adapter.
-struct LayerSite {
+struct LayerSite: InitialNumbers {
   /// The layer's path in the model.
   let path: String
   /// What the adapter is added to.
@@ -14,15 +14,30 @@ struct LayerSite {
   var outputSize: Int { base.outputSize }
   var device: Device { base.device }
 
-  /// Type of the adapter's numbers: float32 beside a base of half precision, as in PEFT.
-  var dtype: DType { base.dtype == .float64 ? .float64 : .float32 }
+  var baseDType: DType { base.dtype }
 
   /// W as numbers of the adapter's type.
   func weight() -> Tensor { base.denseWeight().detached().to(dtype) }
 }
 
-/// Initial numbers, drawn on the processor, so that a seed gives the same ones on every device.
-extension LayerSite {
+/// A place that gets initial numbers, drawn on the processor, so that a seed gives the same ones on
+/// every device.
+protocol InitialNumbers {
+  var device: Device { get }
+  /// Type of the base's weight as numbers.
+  var baseDType: DType { get }
+  var generator: Generator { get }
+}
+
+extension InitialNumbers {
+  /// Type of the adapter's numbers: float32 beside a base of half precision, as in PEFT.
+  var dtype: DType { baseDType == .float64 ? .float64 : .float32 }
+
+  /// A parameter of these numbers, beside the base.
+  func parameter(_ value: Tensor) -> Parameter {
+    Parameter(value.to(dtype).to(device: device).contiguous().cloned())
+  }
+
   func zeros(_ shape: [Int]) -> Parameter { constant(shape, 0) }
 
   func constant(_ shape: [Int], _ value: Double) -> Parameter {

@@ -35,17 +35,23 @@ struct AdapterPlacement {
   private func placeLayers(
     _ method: any LayerMethod, _ placed: PlacedAdapter, _ generator: Generator, _ isStrict: Bool
   ) throws(AdapterError) {
-    placed.targets = try TargetMatching(model).targets(of: method, isStrict: isStrict)
-    let layers = Dictionary(
-      model.modules().compactMap { entry in (entry.module as? Linear).map { (entry.path, $0) } },
-      uniquingKeysWith: { first, _ in first })
-    let chosen = placed.targets.compactMap { path in layers[path].map { (path, $0) } }
+    placed.targets = try TargetMatching(model, for: method).targets(of: method, isStrict: isStrict)
+    let modules = Dictionary(
+      model.modules().map { ($0.path, $0.module) }, uniquingKeysWith: { first, _ in first })
+    let chosen = placed.targets.compactMap { path in
+      (modules[path] as? Linear).map { (path, $0) }
+    }
     let sites = chosen.map { path, layer in
       LayerSite(
         path: path, base: (layer.projection as? AdaptedProjection)?.base ?? layer.projection,
         generator: generator)
     }
     let made = try method.adapters(for: sites)
+    var others: [() -> [AdapterParameter]] = []
+    let otherPaths = placed.targets.filter { !(modules[$0] is Linear) }
+    for path in otherPaths {
+      others.append(try placing(method, modules[path], path, placed.name, generator))
+    }
     for ((path, layer), adapter) in zip(chosen, made.layers) {
       let projection =
         layer.projection as? AdaptedProjection
@@ -54,9 +60,47 @@ struct AdapterPlacement {
       layer.projection = projection
       placed.parameters += adapter.parameters.map { (keyPrefix + joined(path, $0.name), $0) }
     }
+    for (path, place) in zip(otherPaths, others) {
+      placed.parameters += place().map { (keyPrefix + joined(path, $0.name), $0) }
+    }
     placed.parameters += made.shared.map { ("base_model." + $0.name, $0) }
     placed.parameters += biases(method, placed.targets)
     placed.training = made.training
+  }
+
+  /// Makes the adapter of a module that is no linear layer.
+  ///
+  /// - Returns: What puts it in place and tells its tensors.
+  private func placing(
+    _ method: any LayerMethod, _ module: (any Module)?, _ path: String, _ name: String,
+    _ generator: Generator
+  ) throws(AdapterError) -> () -> [AdapterParameter] {
+    if let layer = module as? Convolution, let method = method as? any ConvolutionMethod {
+      let own = layer.kernels as? AdaptedKernels
+      let base = own?.base ?? layer.kernels
+      let adapter = try method.adapter(
+        for: ConvolutionSite(path: path, base: base, generator: generator))
+      return {
+        let kernels = own ?? AdaptedKernels(base: base, context: context)
+        kernels.add(name, adapter)
+        layer.kernels = kernels
+        return adapter.parameters
+      }
+    }
+    guard let layer = module as? Embedding, let method = method as? any EmbeddingMethod else {
+      throw .noSuchModules(names: [path], known: [])
+    }
+    let own = layer.table as? AdaptedTable
+    let base = own?.base ?? layer.table
+    let adapter = try method.adapter(
+      for: EmbeddingSite(
+        path: path, base: base, baseDType: base.denseWeight().dtype, generator: generator))
+    return {
+      let table = own ?? AdaptedTable(base: base, context: context)
+      table.add(name, adapter)
+      layer.table = table
+      return adapter.parameters
+    }
   }
 
   /// The model's biases that are trained with the adapter.
@@ -94,7 +138,10 @@ struct AdapterPlacement {
     var result: [ModuleReplacement] = []
     let modules = model.modules()
     // What is inside an adapted layer is no module of the model's own.
-    let own = modules.filter { !($0.module is any LinearProjection) }
+    let own = modules.filter {
+      !($0.module is any LinearProjection) && !($0.module is any EmbeddingTable)
+        && !($0.module is any ConvolutionKernels)
+    }
     for name in names {
       // PEFT's rule: the end of the path, dot or not. "norm" means every norm of a Llama.
       let found = own.filter { $0.path.hasSuffix(name) }

@@ -93,6 +93,14 @@ extension PeftModel {
     let extra = present.subtracting(needed).sorted()
     let ofBase = extra.isEmpty ? [:] : baseParameters()
     let unexpected = extra.filter { ofBase[$0] == nil }
+    if let lora = file.configuration as? LoRAConfig, lora.initialization == .loftq,
+      let dense = adaptedLayers(name).first(where: { $0.projection.original.storedCount == 0 })
+    {
+      throw AdapterError.file(
+        path: file.path,
+        reason: "init_lora_weights is loftq, which put quantised weights in place of the base's; "
+          + "\(dense.path) is dense here")
+    }
     if missing.contains(where: { $0.hasSuffix(LowRankFactors.startNames[0]) }) {
       throw AdapterError.file(
         path: file.path,
@@ -128,11 +136,12 @@ extension PeftModel {
     guard var layers = adapter.configuration as? any LayerConfiguration else {
       return adapter.configuration
     }
-    let matching = TargetMatching(base)
+    let matching = TargetMatching(base, for: layers)
     if layers.targetModules == .allLinear {
       layers.targetModules = .names(
         matching.shortestNames(for: adapter.targets, among: basePaths))
-    } else if layers.targetModules == nil {
+    } else if layers.targetModules == nil, (layers as? LoRAConfig)?.targetParameters.isEmpty ?? true
+    {
       layers.targetModules = try? matching.chosenTargets(layers)
     }
     return try layers.unambiguous(for: adapter.targets)

@@ -4,7 +4,8 @@ import Tensors
 /// An adapter that was put into a model.
 final class PlacedAdapter {
   var name: String
-  let configuration: any AdapterConfiguration
+  /// Its configuration; a start that is found from data may settle ranks and layers.
+  var configuration: any AdapterConfiguration
   /// Paths of the layers that have it.
   var targets: [String] = []
   /// Its tensors by the keys of its file.
@@ -25,6 +26,33 @@ final class PlacedAdapter {
   func act(_ isActive: Bool) {
     for entry in replacements { entry.put(replaced: isActive) }
     onActivation(isActive)
+  }
+}
+
+/// A part of a model with adapters, and where it stands.
+struct AdaptedPlace {
+  let path: String
+  let part: any AdaptedPart
+  /// Puts the part's base in its place.
+  let putBack: () -> Void
+
+  init?(path: String, module: any Module) {
+    self.path = path
+    switch module {
+    case let layer as Linear:
+      guard let own = layer.projection as? AdaptedProjection else { return nil }
+      part = own
+      putBack = { layer.projection = own.base }
+    case let layer as Embedding:
+      guard let own = layer.table as? AdaptedTable else { return nil }
+      part = own
+      putBack = { layer.table = own.base }
+    case let layer as Convolution:
+      guard let own = layer.kernels as? AdaptedKernels else { return nil }
+      part = own
+      putBack = { layer.kernels = own.base }
+    default: return nil
+    }
   }
 }
 

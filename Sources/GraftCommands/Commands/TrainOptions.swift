@@ -79,6 +79,9 @@ enum TrainOptions {
   static let bias = Option<BiasTraining>(
     "bias", default: BiasTraining.none, group: "Adapter", help: "Biases to train.")
   static let rsLoRA = Flag("rslora", group: "Adapter", help: "Scale by the root of the rank.")
+  static let calibrationBatches = Option<Int>(
+    "calibration-batches", default: 16, group: "Adapter",
+    help: "Batches of data from which eva, corda and lora_ga start.")
   static let plainLoRA = Flag(
     "plain-lora", group: "Adapter",
     help: "Write a LoRA that started as a part of W (pissa, olora) as one of twice the rank.")
@@ -129,7 +132,7 @@ enum TrainOptions {
       reportTo, quiet, json,
     ] + [
       method, adapterConfig, rank, alpha, dropout, targetModules, modulesToSave, bias, rsLoRA,
-      plainLoRA,
+      plainLoRA, calibrationBatches,
     ] + [
       optimizer, learningRate, weightDecay, beta1, beta2, epsilon, schedule, warmupSteps,
       warmupRatio, maximumNorm,

@@ -4,15 +4,20 @@ public import Tensors
 /// A Llama-like decoder without its head.
 public final class DecoderModel: Module {
   /// Shape and switches.
-  public let configuration: DecoderConfiguration
+  public private(set) var configuration: DecoderConfiguration
   /// Token embeddings.
   public let embedding: Embedding
-  let layers: [DecoderLayer]
+  private(set) var layers: [DecoderLayer]
+  let originalLayers: [DecoderLayer]
+  /// Number of the checkpoint's block that each block is.
+  private(set) var layerOrigins: [Int]
   let norm: RMSNorm
   /// Whether blocks are computed again in the backward pass instead of being kept.
   public var checkpointsActivations = false
   /// The generator that dropout inside blocks draws from, so that computing again gives the same.
   public var dropoutGenerator: Generator?
+  /// Told of every batch before it runs.
+  var inputObserver: ((_ ids: Tensor, _ documents: Tensor?, _ past: Int) -> Void)?
 
   init(
     configuration: DecoderConfiguration, embedding: Embedding, layers: [DecoderLayer],
@@ -21,7 +26,17 @@ public final class DecoderModel: Module {
     self.configuration = configuration
     self.embedding = embedding
     self.layers = layers
+    originalLayers = layers
+    layerOrigins = Array(layers.indices)
     self.norm = norm
+  }
+
+  /// Takes other blocks, which share the weights of those that they are copies of.
+  func replicateLayers(_ origins: [Int]) {
+    layers = origins.map { originalLayers[$0].sharingWeights() }
+    layerOrigins = origins
+    configuration.slidingWindows = origins.map { configuration.slidingWindows[$0] }
+    configuration.layerCount = origins.count
   }
 
   /// `embed_tokens`, `layers.N` and `norm`.
@@ -37,8 +52,9 @@ public final class DecoderModel: Module {
   ///   - cache: Keys and values of earlier positions; extended by this call.
   /// - Returns: `[batch, length, hiddenSize]`.
   public func callAsFunction(_ batch: DecoderInput, cache: KeyValueCache? = nil) -> Tensor {
-    var x = embedding(batch.ids)  // [B, L, hidden]
     let (length, past) = (batch.ids.size(1), cache?.length ?? 0)
+    inputObserver?(batch.ids, batch.sequenceIDs, past)
+    var x = embedding(batch.ids)  // [B, L, hidden]
     let positions =
       batch.positions
       ?? Tensor.arange(past, past + length, device: batch.ids.device).unsqueezed(0)

@@ -38,14 +38,26 @@ final class LoRAAdapter: LowRankAdapter {
 extension LoRAConfig: LayerMethod {
   func adapter(for site: LayerSite) throws(AdapterError) -> any LayerAdapter {
     let rank = try rankPattern.value(for: site.path, default: rank)
+    if invocationTokens != nil, TargetMatching.matches(site.path, "lm_head") {
+      throw misfit(
+        site, field: "alora_invocation_tokens", expected: "layers inside the decoder",
+        actual: "its output head, which sees single positions")
+    }
     var factors = try initialFactors(
       site, rank: rank, scale: try scale(ofLayer: site.path, rank: rank))
+    factors = try varied(factors, site, rank: rank)
     if usesBias {
       factors.bias =
         initialization == .random
         ? site.uniform([site.outputSize], bound: 1 / Double(rank).squareRoot())
         : site.zeros([site.outputSize])
     }
-    return usesDoRA ? DoRAAdapter(factors, base: site.base) : LoRAAdapter(factors, base: site.base)
+    return adapter(factors, base: site.base)
+  }
+
+  /// The adapter over some factors.
+  func adapter(_ factors: LowRankFactors, base: any LinearProjection) -> any LayerAdapter {
+    if let tokens = invocationTokens { return ActivatedLoRAAdapter(factors, tokens: tokens) }
+    return usesDoRA ? DoRAAdapter(factors, base: base) : LoRAAdapter(factors, base: base)
   }
 }

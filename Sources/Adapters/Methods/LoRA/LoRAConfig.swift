@@ -28,6 +28,31 @@ public struct LoRAConfig: LayerConfiguration {
   public var alphaPattern: [PathPattern<Double>] = []
   /// How A and B start.
   public var initialization = Initialization.standard
+  /// Tokens from whose last occurrence on the adapter acts (aLoRA); nil for an ordinary LoRA.
+  ///
+  /// Source: Greenewald et al. 2025, arXiv 2504.12397.
+  public var invocationTokens: [Int]?
+  /// Block-diagonal factors; nil for full ones.
+  public var bdLoRA: BDLoRAConfig?
+  /// KaSA's settings; nil for an ordinary LoRA.
+  public var kasa: KaSAConfig?
+  /// Names of parameters that are adapted as `targetModules` are: weights of linear layers.
+  public var targetParameters: [String] = []
+  /// Ranges of the decoder's blocks, `[from, to)`, that make up the adapted model; nil for the blocks
+  /// as they are.
+  ///
+  /// Blocks that are there more than once share their weights and have adapters of their own. The
+  /// model keeps these blocks when the adapter is taken out. Merged weights are copies of each
+  /// block's own, where PEFT adds all updates to the shared ones.
+  public var layerReplication: [[Int]]?
+  /// Settings of the start `eva`; nil for PEFT's defaults.
+  public var eva: EVAConfig?
+  /// Settings of the start `corda`; nil for PEFT's defaults.
+  public var corda: CorDAConfig?
+  /// Settings of the start `loraGA`; nil for PEFT's defaults.
+  public var loraGA: LoRAGAConfig?
+  /// Settings of the start `loftq`; nil for PEFT's defaults.
+  public var loftQ: LoftQConfig?
   /// DoRA: rows of W + s B A have trained lengths.
   ///
   /// Source: Liu et al. 2024, arXiv 2402.09353.
@@ -66,17 +91,41 @@ public struct LoRAConfig: LayerConfiguration {
       .initialization, .flag("use_dora", \.usesDoRA), .flag("lora_bias", \.usesBias),
       .targetModules, .excludeModules, .layersToTransform, .layersPattern,
       .bias, .modulesToSave,
-      .off("alora_invocation_tokens", nil), .off("arrow_config", nil), .off("corda_config", nil),
-      .off("ensure_weight_tying", false), .off("eva_config", nil),
+      .object("eva_config", \.eva, EVAConfig.fields, EVAConfig.init),
+      .object("corda_config", \.corda, CorDAConfig.fields, CorDAConfig.init),
+      .object("lora_ga_config", \.loraGA, LoRAGAConfig.fields, LoRAGAConfig.init),
+      .object(
+        "loftq_config", \.loftQ, LoftQConfig.fields, LoftQConfig.init, emptyIsNone: true),
+      .integers("alora_invocation_tokens", \.invocationTokens),
+      .object("use_bdlora", \.bdLoRA, BDLoRAConfig.fields, BDLoRAConfig.init),
+      .object("kasa_config", \.kasa, KaSAConfig.fields, KaSAConfig.init),
+      .strings("target_parameters", \.targetParameters), layerReplication,
+      .off("arrow_config", nil),
+      .off("ensure_weight_tying", false),
       .off("fan_in_fan_out", false, ignoring: true),
-      .off("kasa_config", nil), .off("layer_replication", nil),
-      .off("loftq_config", [:], ignoring: true),
-      .off("lora_ga_config", nil), .off("megatron_config", nil),
+
+      .off("megatron_config", nil),
       .off("megatron_core", "megatron.core", ignoring: true), .off("monteclora_config", nil),
-      .off("qalora_group_size", 16, ignoring: true), .off("target_parameters", nil),
-      .off("trainable_token_indices", nil), .off("use_bdlora", nil),
+      .off("qalora_group_size", 16, ignoring: true),
+      .off("trainable_token_indices", nil),
       .off("use_qalora", false), .off("velora_config", nil),
     ]
+  }
+
+  private static var layerReplication: ConfigurationField<Self> {
+    ConfigurationField(
+      "layer_replication",
+      read: { (object, reader) throws(AdapterError) in
+        guard let value = reader.value("layer_replication") else { return }
+        let pairs = (value.arrayValue ?? []).map { $0.arrayValue?.compactMap(\.intValue) ?? [] }
+        guard !pairs.isEmpty, pairs.allSatisfy({ $0.count == 2 }) else {
+          throw reader.wrong("layer_replication", "a list of pairs of block numbers")
+        }
+        object.layerReplication = pairs
+      },
+      write: { object in
+        object.layerReplication.map { .array($0.map { .array($0.map(JSON.integer)) }) } ?? .null
+      })
   }
 
   /// Checks every field that does not depend on a model.
@@ -88,12 +137,52 @@ public struct LoRAConfig: LayerConfiguration {
     { try require(name, value > 0, "a positive number", value) }
     try require("lora_dropout", (0..<1).contains(dropout), "at least 0 and below 1", dropout)
     try require("lora_alpha", alpha.isFinite, "a number", alpha)
+    try validateSettings()
+    try validateVariants()
     guard usesBias else { return }
     try require("lora_bias", !usesDoRA, "false beside use_dora", true)
     let starts = [Initialization.standard, .random]
     try require(
       "lora_bias", starts.contains(initialization), "false unless init_lora_weights is a flag", true
     )
+  }
+
+  private func validateVariants() throws(AdapterError) {
+    try require(
+      "init_lora_weights and variants", variants.count <= 1, "one of them",
+      variants.joined(separator: ", "))
+    let tokens = invocationTokens ?? [0]
+    try require("alora_invocation_tokens", !tokens.isEmpty, "at least one token", "none")
+    if let blocks = bdLoRA?.blocks {
+      try require("use_bdlora.nblocks", blocks > 0, "a positive number", blocks)
+    }
+    if let kasa {
+      try require("kasa_config.beta", kasa.beta >= 0, "0 or more", kasa.beta)
+      try require("kasa_config.gamma", kasa.gamma >= 0, "0 or more", kasa.gamma)
+    }
+    if kasa != nil || bdLoRA != nil {
+      try require(
+        kasa != nil ? "kasa_config" : "use_bdlora",
+        [.standard, .gaussian, .random].contains(initialization),
+        "null beside a start that is computed from weights", initialization.json.serialized())
+    }
+    guard !targetParameters.isEmpty else { return }
+    try require("lora_dropout", dropout == 0, "0 beside target_parameters", dropout)
+    try require("lora_bias", !usesBias, "false beside target_parameters", usesBias)
+    let variant = variants.first { !$0.hasSuffix("mica") }
+    try require(variant ?? "", variant == nil, "off beside target_parameters", "set")
+  }
+
+  private func validateSettings() throws(AdapterError) {
+    if let eva {
+      try require("eva_config.rho", eva.rho >= 1, "at least 1", eva.rho)
+      try require("eva_config.tau", (0...1).contains(eva.tau), "a number in 0...1", eva.tau)
+    }
+    let gamma = loraGA?.stableGamma ?? 16
+    try require("lora_ga_config.stable_gamma", gamma > 0, "a positive number", gamma)
+    let (bits, rounds) = (loftQ?.bits ?? 4, loftQ?.iterations ?? 1)
+    try require("loftq_config.loftq_bits", [4, 8].contains(bits), "4 or 8", bits)
+    try require("loftq_config.loftq_iter", rounds > 0, "a positive number", rounds)
   }
 
   /// Tables of patterns that give the same values in any order.

@@ -11,6 +11,10 @@ struct LowRankFactors {
   var start: (a: Parameter, b: Parameter)?
   /// Whether files hold the start, as it cannot be found again.
   var savesStart = false
+  /// KaSA's d between B and A, `[rank]`.
+  var diagonal: Parameter?
+  /// Blocks of the block-diagonal one of A and B.
+  var blocks: (count: Int, ofA: Bool)?
   /// Whether B is trained.
   var trainsB = true
   let scale: Double
@@ -25,6 +29,7 @@ struct LowRankFactors {
       AdapterParameter("lora_A.weight", a),
       AdapterParameter("lora_B.weight", b, isTrained: trainsB),
     ]
+    if let diagonal { result.append(AdapterParameter("lora_diag", diagonal)) }
     if let bias { result.append(AdapterParameter("lora_B.bias", bias)) }
     if savesStart, let start {
       result.append(AdapterParameter(Self.startNames[0], start.a, isTrained: false))
@@ -38,11 +43,22 @@ struct LowRankFactors {
 
   /// Factors of the whole update: [A; A0] and [B, -B0], or A and B.
   func whole() -> (a: Tensor, b: Tensor) {
-    guard let start else { return (a.value, b.value) }
+    let (a, b) = trained()
+    guard let start else { return (a, b) }
     return (
-      Tensor.concatenated([a.value, start.a.value]),
-      Tensor.concatenated([b.value, -start.b.value], dimension: 1)
+      Tensor.concatenated([a, start.a.value]),
+      Tensor.concatenated([b, -start.b.value], dimension: 1)
     )
+  }
+
+  /// Factors of the trained part, A `[rank, in]` and B `[out, rank]`.
+  func trained() -> (a: Tensor, b: Tensor) {
+    if let blocks {
+      return blocks.ofA
+        ? (a.value.blockDiagonal(blocks.count), b.value)
+        : (a.value, b.value.blockDiagonal(blocks.count))
+    }
+    return (diagonal.map { $0.value.unsqueezed(1) * a.value } ?? a.value, b.value)
   }
 
   /// The whole update as a matrix, `[out, in]`, without gradients.
@@ -64,8 +80,9 @@ struct LowRankFactors {
       return addingLowRankProduct(
         to: y, x, a: a, b: b, scale: scale, dropout: share, generator: context.generator)
     }
+    let (a, b) = trained()
     return addingLowRankProduct(
-      to: lacking(start, in: y, x), x, a: a.value, b: b.value, scale: scale, dropout: share,
+      to: lacking(start, in: y, x), x, a: a, b: b, scale: scale, dropout: share,
       generator: context.generator)
   }
 

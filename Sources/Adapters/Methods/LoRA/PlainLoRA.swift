@@ -14,6 +14,15 @@ extension LoRAConfig {
     result.rankPattern = rankPattern.map { PathPattern($0.pattern, $0.value * 2) }
     result.alphaPattern = alphaPattern.map { PathPattern($0.pattern, $0.value * growth) }
     result.initialization = .standard
+    (result.corda, result.loraGA) = (nil, nil)
+    return result
+  }
+
+  /// As files say it: what LoftQ found is added to the base as it is, as the standard start.
+  fileprivate func written() -> LoRAConfig {
+    guard initialization == .loftq else { return self }
+    var result = self
+    (result.initialization, result.loftQ) = (.standard, nil)
     return result
   }
 }
@@ -48,7 +57,9 @@ extension PeftModel {
     tensors: [(key: String, tensor: Tensor)], configuration: any AdapterConfiguration
   ) {
     let configuration = try savedConfiguration(of: adapter)
-    let tensors = adapter.parameters.map { (key: $0.key, tensor: $0.own.parameter.value) }
+    let tensors =
+      adapter.parameters.map { (key: $0.key, tensor: $0.own.parameter.value) }
+      + targetedEmbeddings(adapter)
     guard let lora = configuration as? LoRAConfig else {
       guard plain != true else {
         throw .impossible(method: type(of: configuration).type, what: "written as a plain LoRA")
@@ -56,19 +67,42 @@ extension PeftModel {
       return (tensors, configuration)
     }
     let start = lora.initialization
-    guard start.changesBase, plain ?? !start.isReproducible else { return (tensors, lora) }
+    guard start.changesBase, plain ?? !start.isReproducible else {
+      return (tensors, lora.written())
+    }
     var changed: [String: Tensor] = [:]
     var dropped: Set<String> = []
-    for (path, module) in base.modules() {
-      guard let projection = (module as? Linear)?.projection as? AdaptedProjection,
-        let factors = (projection.adapter(adapter.name) as? any LowRankAdapter)?.factors
-      else { continue }
-      for (name, tensor) in factors.plain { changed[keyPrefix + joined(path, name)] = tensor }
-      for name in LowRankFactors.startNames { dropped.insert(keyPrefix + joined(path, name)) }
+    for place in adaptedPlaces {
+      let path = keyPrefix + place.path
+      switch place.part.part(adapter.name) {
+      case let part as any LowRankAdapter:
+        for (name, tensor) in part.factors.plain { changed[joined(path, name)] = tensor }
+        for name in LowRankFactors.startNames { dropped.insert(joined(path, name)) }
+      case let part as EmbeddingLoRA:
+        for (name, tensor) in part.plain { changed[joined(path, name)] = tensor }
+      default: break
+      }
     }
     return (
       tensors.filter { !dropped.contains($0.key) }
         .map { (key: $0.key, tensor: changed[$0.key] ?? $0.tensor) }, lora.plain()
     )
+  }
+
+  /// Dense weights of embeddings and heads that the adapter is on, which PEFT saves with it.
+  private func targetedEmbeddings(_ adapter: PlacedAdapter) -> [(key: String, tensor: Tensor)] {
+    adaptedPlaces.compactMap { place in
+      guard place.part.part(adapter.name) != nil,
+        ["embed_tokens", "lm_head"].contains(where: { TargetMatching.matches(place.path, $0) })
+      else { return nil }
+      let key = keyPrefix + joined(place.path, "base_layer.weight")
+      switch place.part {
+      case let part as AdaptedTable:
+        return (part.original as? DenseTable).map { (key, $0.weight.value) }
+      case let part as AdaptedProjection:
+        return (part.original as? DenseProjection).map { (key, $0.weight.value) }
+      default: return nil
+      }
+    }
   }
 }

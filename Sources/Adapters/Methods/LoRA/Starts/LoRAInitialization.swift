@@ -47,6 +47,22 @@ extension LoRAConfig {
     /// in place, which only a map of a space into itself can have: layers with another output size
     /// than input size are refused.
     case eigen
+    /// Principal components of the layer's inputs as A, B zero; ranks by the variance they explain.
+    ///
+    /// As `standard` until ``PeftModel/calibrate(_:adapter:)``; see ``EVAConfig``.
+    case eva
+    /// Components of W that matter for the layer's inputs, as in `pissa`; see ``CorDAConfig``.
+    ///
+    /// As `standard` until ``PeftModel/calibrate(_:adapter:)``.
+    case corda
+    /// Singular directions of the loss's gradient at W, taken from the base; see ``LoRAGAConfig``.
+    ///
+    /// As `standard` until ``PeftModel/calibrate(_:adapter:)``.
+    case loraGA
+    /// The best approximation of what quantising W lost; see ``LoftQConfig``.
+    ///
+    /// As `standard` until ``PeftModel/startLoftQ(adapter:weight:)``.
+    case loftq
   }
 }
 
@@ -54,7 +70,7 @@ extension LoRAConfig.Initialization {
   /// Whether the layer starts as W - s B0 A0 + s B A instead of W + s B A.
   var changesBase: Bool {
     switch self {
-    case .pissa, .pissaFast, .olora, .milora, .eigen: true
+    case .pissa, .pissaFast, .olora, .milora, .eigen, .corda, .loraGA: true
     default: false
     }
   }
@@ -66,6 +82,9 @@ extension LoRAConfig.Initialization {
     default: false
     }
   }
+
+  /// Whether data is needed to find A and B.
+  var isFromData: Bool { [.eva, .corda, .loraGA].contains(self) }
 
   /// As files spell it.
   var json: JSON {
@@ -80,6 +99,10 @@ extension LoRAConfig.Initialization {
     case .milora: "milora"
     case .mica: "mica"
     case .eigen: "eigen"
+    case .eva: "eva"
+    case .corda: "corda"
+    case .loraGA: "lora_ga"
+    case .loftq: "loftq"
     }
   }
 
@@ -89,7 +112,9 @@ extension LoRAConfig.Initialization {
       self = flag ? .standard : .random
       return
     }
-    let named: [Self] = [.gaussian, .orthogonal, .pissa, .olora, .milora, .mica, .eigen]
+    let named: [Self] = [
+      .gaussian, .orthogonal, .pissa, .olora, .milora, .mica, .eigen, .eva, .corda, .loraGA, .loftq,
+    ]
     let text = json.stringValue?.lowercased() ?? ""
     if let found = named.first(where: { $0.json.stringValue == text }) {
       self = found

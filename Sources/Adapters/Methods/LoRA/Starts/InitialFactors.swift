@@ -13,7 +13,13 @@ extension LoRAConfig {
       LowRankFactors(a: a, b: b, scale: scale, dropout: dropout)
     }
     switch initialization {
-    case .standard: return made(site.linearUniform(aShape), site.zeros(bShape))
+    case .standard, .eva, .loftq: return made(site.linearUniform(aShape), site.zeros(bShape))
+    case .corda, .loraGA:
+      // Nothing is taken from the base until there is data.
+      var factors = made(site.linearUniform(aShape), site.zeros(bShape))
+      factors.start = (site.zeros(aShape), site.zeros(bShape))
+      factors.savesStart = true
+      return factors
     case .gaussian:
       return made(site.normal(aShape, deviation: 1 / Double(rank)), site.zeros(bShape))
     case .random: return made(site.linearUniform(aShape), site.linearUniform(bShape))
@@ -40,7 +46,7 @@ extension LoRAConfig {
   private func checkRank(_ site: LayerSite, _ rank: Int) throws(AdapterError) {
     let smaller = min(site.inputSize, site.outputSize)
     switch initialization {
-    case .standard, .gaussian, .random: return
+    case .standard, .gaussian, .random, .loraGA, .loftq: return
     case .orthogonal:
       guard rank.isMultiple(of: 2) else {
         throw misfit(site, field: "rank (r)", expected: "an even number", actual: "\(rank)")
@@ -103,11 +109,6 @@ extension LoRAConfig.Initialization {
 extension LayerSite {
   /// W as numbers of the adapter's type in the processor's memory.
   func weightOnCPU() -> Tensor { weight().to(device: .cpu) }
-
-  /// A parameter of these numbers, beside the base.
-  func parameter(_ value: Tensor) -> Parameter {
-    Parameter(value.to(dtype).to(device: device).contiguous().cloned())
-  }
 
   /// A and B with B A = 0 and neither of them zero.
   ///
