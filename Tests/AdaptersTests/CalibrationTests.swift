@@ -72,7 +72,8 @@ import Testing
     let squares = [a.transposed().matrixProduct(a), b.matrixProduct(b.transposed())]
     expectClose(
       Tensor.concatenated(squares.map { $0.reshaped([-1]) }), expected, absolute: 1e-4,
-      relative: 1e-3)
+      // PEFT estimates W's largest singular value from r random directions.
+      relative: scale == .weightSVD ? 0.1 : 1e-3)
   }
 
   @Test(arguments: [false, true]) func eva(_ whitens: Bool) throws {

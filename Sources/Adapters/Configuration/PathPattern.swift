@@ -45,6 +45,7 @@ extension Array {
   ///   - paths: The layers that have the adapter.
   ///   - fallback: The value of those that no pattern matches.
   /// - Returns: A table that gives them the same values in any order.
+  /// - Throws: ``AdapterError/configuration(field:expected:actual:)`` for a pattern that is none.
   func unambiguous<Value>(
     for paths: [String], default fallback: Value
   ) throws(AdapterError) -> Self where Element == PathPattern<Value> {

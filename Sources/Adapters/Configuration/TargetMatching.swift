@@ -42,7 +42,11 @@ struct TargetMatching {
   ) throws(AdapterError) -> [String] {
     let excluded = try excludedPaths(configuration)
     let parameters = try parameterTargets(configuration)
-    if !parameters.isEmpty, configuration.targetModules == nil { return parameters }
+    if !parameters.isEmpty, configuration.targetModules == nil,
+      modelType.flatMap({ type(of: configuration).defaultTargets(modelType: $0) }) == nil
+    {
+      return parameters
+    }
     let chosen = try chosenTargets(configuration)
     let candidates = layerPaths.filter { !excluded.contains($0) }
     var result: [String]
@@ -65,7 +69,7 @@ struct TargetMatching {
         Self.layerIndex(path, patterns: configuration.layersPattern).map(layers.contains) ?? false
       }
     }
-    guard !result.isEmpty else {
+    guard !result.isEmpty || !parameters.isEmpty else {
       throw .noSuchModules(names: [describe(chosen)], known: suffixes)
     }
     guard !parameters.isEmpty else { return result }

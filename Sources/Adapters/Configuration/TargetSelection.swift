@@ -56,6 +56,7 @@ extension LayerConfiguration {
   ///
   /// - Parameter targets: Paths of the layers that have the adapter.
   /// - Returns: This configuration.
+  /// - Throws: Nothing.
   public func unambiguous(for targets: [String]) throws(AdapterError) -> Self { self }
 
   /// The method's name in lower case, with "_only".

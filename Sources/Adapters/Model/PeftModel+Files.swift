@@ -140,8 +140,7 @@ extension PeftModel {
     if layers.targetModules == .allLinear {
       layers.targetModules = .names(
         matching.shortestNames(for: adapter.targets, among: basePaths))
-    } else if layers.targetModules == nil, (layers as? LoRAConfig)?.targetParameters.isEmpty ?? true
-    {
+    } else if layers.targetModules == nil {
       layers.targetModules = try? matching.chosenTargets(layers)
     }
     return try layers.unambiguous(for: adapter.targets)

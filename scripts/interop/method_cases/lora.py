@@ -24,7 +24,9 @@ CASES = {
     "lora olora": dict(config=config(init_lora_weights="olora"), scale=0.05),
     "lora embeddings": dict(config=config(target_modules=["embed_tokens", "q_proj"])),
     "dora embeddings": dict(config=config(target_modules=["embed_tokens"], use_dora=True)),
-    "lora mica embeddings": dict(config=config(target_modules=["embed_tokens"], init_lora_weights="mica"), scale=0.02),
+    # Training moves the tokens it has seen alone: A is zero at the others, and B is frozen.
+    "lora mica embeddings": dict(config=config(target_modules=["embed_tokens"], init_lora_weights="mica"), scale=0.02,
+                                 ways=["peft"]),
     "lora eva": dict(config=config(init_lora_weights="eva", eva_config=EvaConfig()), ),
     "lora ga": dict(config=config(init_lora_weights="lora_ga", lora_ga_config=LoraGAConfig()), ways=["graft"]),
     "lora corda": dict(config=config(init_lora_weights="corda", corda_config=CordaConfig()), ways=["graft"]),
@@ -33,10 +35,11 @@ CASES = {
                                                          target_modules_bd_b=["q_proj", "up_proj"]))),
     "kasa": dict(config=config(kasa_config=KasaConfig())),
     "lora parameters": dict(config=config(target_modules=["q_proj"], target_parameters=["mlp.up_proj.weight"])),
-    "lora parameters alone": dict(config=config(target_modules=None, target_parameters=["up_proj.weight"])),
+    "lora parameters alone": dict(config=config(target_modules=[], target_parameters=["up_proj.weight"])),
     # Tokens of the first row that forward checks run on.
     "alora": dict(config=config(alora_invocation_tokens=sample_inputs(96)["input_ids"][0, 4:6].tolist()),
                   ways=["peft"], merges=False),
+    "lora parameters and defaults": dict(config=config(target_modules=None, target_parameters=["up_proj.weight"])),
     "lora replicated": dict(config=config(layer_replication=[[0, 2], [1, 3]], target_modules=["q_proj", "up_proj"]),
                             bases=["llama"]),
     "lora mica": dict(config=config(init_lora_weights="mica")),

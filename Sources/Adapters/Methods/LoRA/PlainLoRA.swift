@@ -51,6 +51,7 @@ extension PeftModel {
   ///   - plain: Whether one whose start changed the base is written as a plain LoRA; nil where PEFT
   ///     could not find that start again.
   /// - Returns: Tensors by key, and the configuration.
+  /// - Throws: ``AdapterError`` for a pattern that is none, or another method that is to be a LoRA.
   func written(
     _ adapter: PlacedAdapter, asPlainLoRA plain: Bool?
   ) throws(AdapterError) -> (

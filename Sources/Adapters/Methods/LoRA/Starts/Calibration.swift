@@ -37,7 +37,7 @@ extension PeftModel {
   /// - Parameters:
   ///   - batches: At least one. EVA goes over them until its components stand still, at most ten
   ///     times.
-  ///   - adapter: Which adapter; nil for the first active one.
+  ///   - name: Which adapter; nil for the first active one.
   /// - Throws: ``AdapterError/impossible(method:what:)`` for another adapter,
   ///   ``AdapterError/configuration(field:expected:actual:)`` when the data or a layer's shape does
   ///   not do.

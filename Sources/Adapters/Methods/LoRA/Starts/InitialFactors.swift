@@ -77,6 +77,7 @@ extension LoRAConfig.Initialization {
   ///   - weight: W, `[out, in]`, float32 or wider.
   ///   - rank: At most min(in, out).
   ///   - scale: s.
+  /// - Returns: A `[rank, in]` and B `[out, rank]`.
   fileprivate func part(
     ofWeight weight: Tensor, rank: Int, scale: Double
   ) -> (a: Tensor, b: Tensor) {

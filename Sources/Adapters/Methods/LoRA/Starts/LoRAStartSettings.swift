@@ -108,8 +108,9 @@ public struct LoRAGAConfig: Equatable, Sendable {
 public struct LoftQConfig: Equatable, Sendable {
   /// Bits of the quantised base, 4 or 8; told to the reader of the file.
   public var bits = 4
-  /// Rounds of quantising W - s B A and decomposing what that loses. After more than one the base is
-  /// another than the quantised W, and an adapter fits only that base.
+  /// Rounds of quantising W - s B A and decomposing what that loses.
+  ///
+  /// After more than one the base is another than the quantised W, and an adapter fits only that base.
   public var iterations = 1
 
   /// Makes PEFT's defaults.

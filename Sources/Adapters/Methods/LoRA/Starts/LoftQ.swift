@@ -13,7 +13,7 @@ extension PeftModel {
   /// Source: Li et al. 2023, arXiv 2310.08659.
   ///
   /// - Parameters:
-  ///   - adapter: Which adapter; nil for the first active one.
+  ///   - name: Which adapter; nil for the first active one.
   ///   - weight: W of the layer at a path, `[outputSize, inputSize]`, before it was quantised.
   /// - Throws: ``AdapterError/impossible(method:what:)`` for another adapter,
   ///   ``AdapterError/configuration(field:expected:actual:)`` for a layer that is not quantised or a
