@@ -9,6 +9,8 @@ struct LayerSite {
   let base: any LinearProjection
   /// Source of the adapter's initial numbers.
   let generator: Generator
+  /// Whether a file is about to give the adapter's numbers.
+  var isRestored = false
 
   var inputSize: Int { base.inputSize }
   var outputSize: Int { base.outputSize }

@@ -103,6 +103,11 @@ extension PeftModel {
         .to(device: current.device).cloned()
       parameter.isTrainable = trainable
     }
+    for (place, module) in base.modules() {
+      let adapted = (module as? Linear)?.projection as? AdaptedProjection
+      guard let problem = adapted?.adapter(name)?.problem else { continue }
+      throw AdapterError.file(path: path, reason: "\(place): \(problem)")
+    }
   }
 }
 
