@@ -6,7 +6,10 @@ public enum AdapterMethods {
   ///
   /// A new one is one line here.
   public static let all: [any AdapterConfiguration.Type] = [
-    LoRAConfig.self
+    LoRAConfig.self,
+    C3AConfig.self, DeloraConfig.self, FourierFTConfig.self, GraloraConfig.self, HiraConfig.self,
+    LilyConfig.self, LoHaConfig.self, LoKrConfig.self, MissConfig.self, PeanutConfig.self,
+    ShiraConfig.self, SuperTuningConfig.self, WaveFTConfig.self,
   ]
 
   /// Names of the methods, as PEFT spells them, sorted.

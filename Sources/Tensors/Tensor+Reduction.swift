@@ -161,6 +161,19 @@ extension Tensor {
     return (results[0], results[1])
   }
 
+  /// The smallest elements along a dimension, smallest first.
+  ///
+  /// - Parameters:
+  ///   - count: How many.
+  ///   - dimension: Along which.
+  /// - Returns: The elements and their int64 indices.
+  public func smallest(_ count: Int, dimension: Int = -1) -> (values: Tensor, indices: Tensor) {
+    let results = Operators.topk.tensors([
+      .tensor(self), .int(count), .int(dimension), .bool(false),
+    ])
+    return (results[0], results[1])
+  }
+
   /// LibTorch's layer normalisation over the last dimension.
   ///
   /// - Parameters:

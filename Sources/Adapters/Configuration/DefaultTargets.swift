@@ -21,6 +21,15 @@ enum DefaultTargets {
     (["r_proj", "k_proj", "v_proj", "o_proj", "key", "value"], "rwkv7"),
   ]).merging(["gemma4": .pattern(#".*language_model\..*\.(q_proj|v_proj)"#)]) { _, new in new }
 
+  /// As LoRA's but for the GPT-2s; of C3A and FourierFT.
+  static let fourier = lora.merging(table([(["mlp.c_proj"], "gpt2 gpt_bigcode")])) { _, new in new }
+
+  /// As ``fourier`` without some types.
+  static let wavelet = fourier.filter { !["btlm", "rwkv", "rwkv7"].contains($0.key) }
+
+  /// As LoRA's but for Phi.
+  static let shira = lora.merging(table([(["q_proj", "v_proj"], "phi")])) { _, new in new }
+
   /// A table from lists of layers and the types of models, with spaces, that have them.
   static func table(_ rows: [(layers: [String], modelTypes: String)]) -> [String: TargetModules] {
     var result: [String: TargetModules] = [:]

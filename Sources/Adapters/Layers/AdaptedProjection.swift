@@ -10,6 +10,9 @@ final class AdaptedProjection: LinearProjection {
   /// The base before adapters were merged into it, and which were.
   private(set) var merged: (original: any LinearProjection, names: [String])?
 
+  /// The base before anything was merged into it.
+  var original: any LinearProjection { merged?.original ?? base }
+
   init(base: any LinearProjection, context: AdapterContext) {
     self.base = base
     self.context = context

@@ -33,9 +33,14 @@ protocol LayerAdapter: AnyObject {
   ///
   /// - Parameter layer: The weight and bias so far, in float32 or wider.
   func merge(into layer: inout MergedLayer)
+
+  /// What is wrong with tensors that a file gave although their shapes are right; nil for nothing.
+  var problem: String? { get }
 }
 
 extension LayerAdapter {
+  var problem: String? { nil }
+
   func input(_ x: Tensor, _ context: AdapterContext) -> Tensor { x }
 
   func output(

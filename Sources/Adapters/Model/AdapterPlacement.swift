@@ -44,10 +44,10 @@ struct AdapterPlacement {
     let chosen = placed.targets.compactMap { path in layers[path].map { (path, $0) } }
     let sites = chosen.map { path, layer in
       LayerSite(
-        path: path, base: (layer.projection as? AdaptedProjection)?.base ?? layer.projection,
+        path: path, base: (layer.projection as? AdaptedProjection)?.original ?? layer.projection,
         generator: generator, isLoading: !isStrict, wantedType: dtype)
     }
-    let made = try method.adapters(for: sites)
+    let made = try resolved(method, placed.targets).adapters(for: sites)
     for ((path, layer), adapter) in zip(chosen, made.layers) {
       let projection =
         layer.projection as? AdaptedProjection
@@ -59,6 +59,19 @@ struct AdapterPlacement {
     placed.parameters += made.shared.map { ("base_model." + $0.name, $0) }
     placed.parameters += biases(method, placed.targets)
     placed.training = made.training
+  }
+
+  /// The method with its layers by the names that its file will have, by which some group them.
+  private func resolved(
+    _ method: any LayerMethod, _ targets: [String]
+  ) throws(AdapterError) -> any LayerMethod {
+    let matching = TargetMatching(model)
+    var method = method
+    method.targetModules =
+      method.targetModules == .allLinear
+      ? .names(matching.shortestNames(for: targets, among: model.modules().map(\.path)))
+      : try matching.chosenTargets(method)
+    return method
   }
 
   /// The model's biases that are trained with the adapter.

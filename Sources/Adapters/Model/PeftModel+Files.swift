@@ -135,7 +135,13 @@ extension PeftModel {
   private func load(_ file: AdapterFile, into name: String) throws -> LoadReport {
     var tensors: [String: Tensor] = [:]
     for entry in file.weights.entries { tensors[entry.name] = try file.weights.tensor(entry) }
-    return try loadStateDictionary(tensors, into: name, path: file.weights.path)
+    let report = try loadStateDictionary(tensors, into: name, path: file.weights.path)
+    for (place, module) in base.modules() {
+      let adapted = (module as? Linear)?.projection as? AdaptedProjection
+      guard let problem = adapted?.adapter(name)?.problem else { continue }
+      throw AdapterError.file(path: file.weights.path, reason: "\(place): \(problem)")
+    }
+    return report
   }
 }
 

@@ -14,7 +14,11 @@ extension PeftModel {
 
   /// Parameters that training changes, each once.
   public var trainableParameters: [(key: String, parameter: Parameter)] {
-    adapterParameters().filter { $0.parameter.isTrainable }
+    // Layers may share parameters, which files then have under each layer's key.
+    var seen: Set<Parameter> = []
+    return adapterParameters().filter {
+      $0.parameter.isTrainable && seen.insert($0.parameter).inserted
+    }
   }
 
   /// How much of the model is trained, in PEFT's words.
