@@ -6,7 +6,14 @@ public enum AdapterMethods {
   ///
   /// A new one is one line here.
   public static let all: [any AdapterConfiguration.Type] = [
-    LoRAConfig.self
+    LoRAConfig.self,
+    VeRAConfig.self,
+    PVeRAConfig.self,
+    RandLoRAConfig.self,
+    VBLoRAConfig.self,
+    UniLoRAConfig.self,
+    TinyLoRAConfig.self,
+    FRoDConfig.self,
   ]
 
   /// Names of the methods, as PEFT spells them, sorted.

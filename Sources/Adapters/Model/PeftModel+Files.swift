@@ -15,7 +15,7 @@ extension PeftModel {
     try makeDirectory(directory)
     try SafetensorsWriter.save(
       directory + "/adapter_model.safetensors",
-      tensors: adapter.parameters.map { ($0.key, $0.own.parameter.value) })
+      tensors: adapter.storedTensors)
     try AtomicFile.write(
       path: directory + "/adapter_config.json",
       text: savedConfiguration(of: adapter).json.serialized(indent: 2, sortedKeys: true))
@@ -78,12 +78,21 @@ extension PeftModel {
   }
 
   private func load(_ file: AdapterFile, into name: String) throws {
+    let adapter = try adapter(named: name)
     let parameters = adapterParameters(name)
     let path = file.weights.path
-    let present = Set(file.weights.entries.map(\.name))
+    var tensors = Dictionary(
+      try file.weights.tensors().map { ($0.name, $0.tensor) },
+      uniquingKeysWith: { first, _ in first })
+    if let storage = adapter.storage {
+      tensors = try file.naming { () throws(AdapterError) in
+        try storage.restored(tensors, file.configuration)
+      }
+    }
+    let present = Set(tensors.keys)
     let needed = Set(parameters.map(\.key))
     let missing = parameters.map(\.key).filter { !present.contains($0) }
-    let extra = present.subtracting(needed).sorted()
+    let extra = present.subtracting(needed).subtracting(adapter.repeatedKeys).sorted()
     let ofBase = extra.isEmpty ? [:] : baseParameters()
     let unexpected = extra.filter { ofBase[$0] == nil }
     guard missing.isEmpty, unexpected.isEmpty else {
@@ -91,17 +100,19 @@ extension PeftModel {
     }
     let all = parameters + extra.compactMap { key in ofBase[key].map { (key, $0) } }
     for (key, parameter) in all {
-      guard let entry = file.weights[key] else { continue }
-      guard entry.shape == parameter.value.shape else {
+      guard let tensor = tensors[key] else { continue }
+      guard tensor.shape == parameter.value.shape else {
         throw AdapterError.wrongShape(
-          path: path, key: key, expected: parameter.value.shape, actual: entry.shape)
+          path: path, key: key, expected: parameter.value.shape, actual: tensor.shape)
       }
       let trainable = parameter.isTrainable
       let current = parameter.value
       // A copy: the file may be replaced while the model lives.
-      parameter.value = try file.weights.tensor(entry).to(current.dtype)
-        .to(device: current.device).cloned()
+      parameter.value = tensor.to(current.dtype).to(device: current.device).cloned()
       parameter.isTrainable = trainable
+    }
+    try file.naming { () throws(AdapterError) in
+      for layer in adapter.layers { try layer.didLoad() }
     }
   }
 }
@@ -110,9 +121,9 @@ extension PeftModel {
   /// The configuration as it is written: "all-linear" means other layers in another model, so that the
   /// file names those that were meant, as does PEFT's default.
   private func savedConfiguration(of adapter: PlacedAdapter) -> any AdapterConfiguration {
-    guard var layers = adapter.configuration as? any LayerConfiguration else {
-      return adapter.configuration
-    }
+    let configuration =
+      adapter.storage?.configuration(adapter.configuration) ?? adapter.configuration
+    guard var layers = configuration as? any LayerConfiguration else { return configuration }
     let matching = TargetMatching(base)
     if layers.targetModules == .allLinear {
       layers.targetModules = .names(
