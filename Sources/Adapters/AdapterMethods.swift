@@ -10,6 +10,13 @@ public enum AdapterMethods {
     C3AConfig.self, DeloraConfig.self, FourierFTConfig.self, GraloraConfig.self, HiraConfig.self,
     LilyConfig.self, LoHaConfig.self, LoKrConfig.self, MissConfig.self, PeanutConfig.self,
     ShiraConfig.self, SuperTuningConfig.self, WaveFTConfig.self,
+    VeRAConfig.self,
+    PVeRAConfig.self,
+    RandLoRAConfig.self,
+    VBLoRAConfig.self,
+    UniLoRAConfig.self,
+    TinyLoRAConfig.self,
+    FRoDConfig.self,
   ]
 
   /// Names of the methods, as PEFT spells them, sorted.

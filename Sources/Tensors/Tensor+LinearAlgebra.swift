@@ -7,6 +7,8 @@ private enum Operators {
   static let eig = Operator("aten::linalg_eig")
   static let inverse = Operator("aten::linalg_inv")
   static let solve = Operator("aten::linalg_solve")
+  static let solveChecked = Operator("aten::linalg_solve_ex")
+  static let pseudoinverse = Operator("aten::linalg_pinv", "atol_rtol_float")
   static let attention = Operator("aten::scaled_dot_product_attention")
 }
 
@@ -124,6 +126,25 @@ extension Tensor {
   /// - Parameter right: `[..., n, k]`.
   /// - Returns: `[..., n, k]`; a singular matrix traps.
   public func solve(_ right: Tensor) -> Tensor { Operators.solve(.tensor(self), .tensor(right)) }
+
+  /// The solution X of self X = right, unless this matrix is singular.
+  ///
+  /// - Parameter right: `[n, k]`.
+  /// - Returns: `[n, k]`, or nil when elimination meets a pivot that is exactly zero.
+  public func solutionIfRegular(_ right: Tensor) -> Tensor? {
+    let results = Operators.solveChecked.tensors([
+      .tensor(self), .tensor(right), .bool(true), .bool(false),
+    ])
+    return results[1].item() == 0 ? results[0] : nil
+  }
+
+  /// The Moore-Penrose inverse.
+  ///
+  /// - Parameter tolerance: Singular values below this share of the largest count as zero.
+  /// - Returns: `[m, n]` for a matrix `[n, m]`.
+  public func pseudoinverse(relativeTolerance tolerance: Double) -> Tensor {
+    Operators.pseudoinverse(.tensor(self), .none, .double(tolerance), .bool(false))
+  }
 
   /// Leading singular values and vectors by randomised subspace iteration.
   ///

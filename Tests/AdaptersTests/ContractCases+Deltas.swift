@@ -119,7 +119,7 @@ extension ContractCases {
       name: "supertuning",
       configuration: changed { (config: inout SuperTuningConfig) in
         (config.sparsity, config.targetModules) = (0.7, .allLinear)
-      }, choosesByWeight: true),
+      }),
     ContractCase(
       name: "supertuning, smallest, places not saved, random",
       configuration: changed { (config: inout SuperTuningConfig) in
@@ -131,7 +131,7 @@ extension ContractCases {
       configuration: changed { (config: inout SuperTuningConfig) in
         (config.sparsity, config.targetModules) = (0.9, some)
         (config.rank, config.dropout) = (2, 0.5)
-      }, hasDropout: true, choosesByWeight: true),
+      }, hasDropout: true),
   ]
 
   private static let spectral: [ContractCase] =

@@ -1,4 +1,5 @@
 import Adapters
+import Checkpoints
 import Foundation
 import JSONValues
 import Layers
@@ -164,6 +165,10 @@ import Testing
       try peft.savePretrained(directory + "/adapter")
       let other = try AutoModelForCausalLM.fromPretrained(directory)
       let opened = try PeftModel.fromPretrained(other, directory + "/adapter", trainable: true)
+      guard sample.fileError == 0 else {
+        expectClose(logits(other), adapted, absolute: sample.fileError)
+        return
+      }
       #expect(logits(other).isEqual(to: adapted))
       // Saved once more it is the same file, whatever the adapter is called.
       try opened.renameAdapter("default", to: "another")
@@ -237,22 +242,19 @@ import Testing
   /// Beside weights of half precision the adapter is in float32, and outputs are the base's type.
   @Test(arguments: ContractCases.all) func halfPrecision(_ sample: ContractCase) throws {
     var expected: Tensor?
-    var stored: [String: Tensor] = [:]
-    try withModel { _, model in
-      let peft = try PeftModel(model, sample.configuration)
+    try withModel(dtype: .bfloat16) { directory, model in
+      // The rounded weights in float32, as some methods start from decompositions of them.
+      try SafetensorsWriter.save(
+        directory + "/model.safetensors", tensors: model.parameters().map { ($0, $1.value) })
+      let wide = try AutoModelForCausalLM.fromPretrained(directory, dtype: .float32)
+      let peft = try PeftModel(wide, sample.configuration)
       disturb(peft)
-      for (key, parameter) in peft.adapterParameters() where !parameter.isTrainable {
-        stored[key] = parameter.value
-      }
-      expected = logits(model)
+      expected = logits(wide)
     }
     try withModel(dtype: .bfloat16) { _, model in
       let peft = try PeftModel(model, sample.configuration)
       for (key, parameter) in peft.adapterParameters() where parameter.value.dtype.isFloatingPoint {
         #expect(parameter.value.dtype == .float32, "\(key)")
-      }
-      for (key, parameter) in peft.adapterParameters() where sample.choosesByWeight {
-        parameter.value = stored[key] ?? parameter.value
       }
       disturb(peft)
       let found = logits(model)

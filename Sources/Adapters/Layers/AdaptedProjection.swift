@@ -27,7 +27,7 @@ final class AdaptedProjection: LinearProjection {
 
   func mapParameters(_ transform: (String, Parameter) -> Parameter) {
     for (name, adapter) in adapters {
-      for own in adapter.parameters {
+      for own in adapter.parameters + adapter.shared {
         // As PEFT names them in memory: "lora_A.<adapter>.weight".
         let parts = own.name.split(separator: ".", maxSplits: 1)
         _ = transform(

@@ -9,6 +9,15 @@ protocol LayerAdapter: AnyObject {
   /// Tensors of the adapter, with the names that files put behind the layer's path.
   var parameters: [AdapterParameter] { get }
 
+  /// Trained tensors that it shares with adapters of other layers, as they are called in memory; files
+  /// have them once, from ``LayerAdapters/shared``.
+  var shared: [AdapterParameter] { get }
+
+  /// Called when the tensors have been read from a file, for what is computed from them.
+  ///
+  /// - Throws: ``AdapterError`` when their numbers cannot be.
+  func didLoad() throws(AdapterError)
+
   /// What the base gets instead of x.
   ///
   /// - Parameters:
@@ -34,12 +43,12 @@ protocol LayerAdapter: AnyObject {
   /// - Parameter layer: The weight and bias so far, in float32 or wider.
   func merge(into layer: inout MergedLayer)
 
-  /// What is wrong with tensors that a file gave although their shapes are right; nil for nothing.
-  var problem: String? { get }
 }
 
 extension LayerAdapter {
-  var problem: String? { nil }
+  var shared: [AdapterParameter] { [] }
+
+  func didLoad() throws(AdapterError) {}
 
   func input(_ x: Tensor, _ context: AdapterContext) -> Tensor { x }
 

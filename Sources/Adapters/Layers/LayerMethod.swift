@@ -29,6 +29,42 @@ struct LayerAdapters {
   var shared: [AdapterParameter] = []
   /// What happens between steps of training; nil for nothing.
   var training: (any AdapterTraining)?
+  /// Names behind each layer's path under which files may repeat what is shared.
+  var repeated: [String] = []
+  /// How files differ from what is in memory; nil when they do not.
+  var storage: (any AdapterStorage)?
+}
+
+/// How the files of an adapter differ from its tensors in memory.
+protocol AdapterStorage: AnyObject {
+  /// The configuration that files have.
+  ///
+  /// - Parameter configuration: What the adapter was made from.
+  /// - Returns: The same with what the adapter has learnt since.
+  func configuration(_ configuration: any AdapterConfiguration) -> any AdapterConfiguration
+
+  /// What files hold.
+  ///
+  /// - Parameter tensors: The adapter's tensors by the keys they have without this.
+  /// - Returns: Tensors by the keys of the file.
+  func stored(_ tensors: [(key: String, tensor: Tensor)]) -> [(key: String, tensor: Tensor)]
+
+  /// The inverse of ``stored(_:)``.
+  ///
+  /// - Parameters:
+  ///   - tensors: What the file holds.
+  ///   - configuration: The file's configuration.
+  /// - Returns: The adapter's tensors.
+  /// - Throws: ``AdapterError`` when the file contradicts itself.
+  func restored(
+    _ tensors: [String: Tensor], _ configuration: any AdapterConfiguration
+  ) throws(AdapterError) -> [String: Tensor]
+}
+
+extension AdapterStorage {
+  func configuration(_ configuration: any AdapterConfiguration) -> any AdapterConfiguration {
+    configuration
+  }
 }
 
 /// What a method does in training beside its gradients.

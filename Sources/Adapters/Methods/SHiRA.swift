@@ -102,15 +102,15 @@ final class ShiraAdapter: DeltaAdapter {
     return sparseMatrix(values.value, at: flat, shape: shape)
   }
 
-  var problem: String? {
+  func didLoad() throws(AdapterError) {
     let places = indices.value.to(.int64)
     for (dimension, size) in shape.enumerated() {
       let own = places.selected(0, dimension)
       if let wrong = outlier(own, below: size) {
-        return "shira_indices has \(wrong), expected 0 ..< \(size)"
+        throw .configuration(
+          field: "shira_indices", expected: "0 ..< \(size)", actual: "\(wrong)")
       }
     }
-    return nil
   }
 }
 

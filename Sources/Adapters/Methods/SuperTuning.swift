@@ -133,10 +133,10 @@ final class SuperTuningAdapter: LayerAdapter {
     lora?.merge(into: &layer)
   }
 
-  var problem: String? {
+  func didLoad() throws(AdapterError) {
     let size = shape.reduce(1, *)
-    return outlier(indices.value, below: size).map {
-      "supertuning_indices has \($0), expected 0 ..< \(size)"
-    }
+    guard let wrong = outlier(indices.value, below: size) else { return }
+    throw .configuration(
+      field: "supertuning_indices", expected: "0 ..< \(size)", actual: "\(wrong)")
   }
 }

@@ -55,7 +55,10 @@ struct AdapterPlacement {
       projection.add(placed.name, adapter)
       layer.projection = projection
       placed.parameters += adapter.parameters.map { (keyPrefix + joined(path, $0.name), $0) }
+      placed.repeatedKeys.formUnion(made.repeated.map { keyPrefix + joined(path, $0) })
     }
+    placed.layers = made.layers
+    placed.storage = made.storage
     placed.parameters += made.shared.map { ("base_model." + $0.name, $0) }
     placed.parameters += biases(method, placed.targets)
     placed.training = made.training

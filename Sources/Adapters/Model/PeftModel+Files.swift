@@ -17,7 +17,7 @@ extension PeftModel {
     try makeDirectory(directory)
     try SafetensorsWriter.save(
       directory + "/adapter_model.safetensors",
-      tensors: adapter.parameters.map { ($0.key, $0.own.parameter.value) })
+      tensors: adapter.storedTensors)
     try AtomicFile.write(
       path: directory + "/adapter_config.json",
       text: savedConfiguration(of: adapter).json.serialized(indent: 2, sortedKeys: true))
@@ -135,13 +135,9 @@ extension PeftModel {
   private func load(_ file: AdapterFile, into name: String) throws -> LoadReport {
     var tensors: [String: Tensor] = [:]
     for entry in file.weights.entries { tensors[entry.name] = try file.weights.tensor(entry) }
-    let report = try loadStateDictionary(tensors, into: name, path: file.weights.path)
-    for (place, module) in base.modules() {
-      let adapted = (module as? Linear)?.projection as? AdaptedProjection
-      guard let problem = adapted?.adapter(name)?.problem else { continue }
-      throw AdapterError.file(path: file.weights.path, reason: "\(place): \(problem)")
+    return try file.naming { () throws(AdapterError) in
+      try loadStateDictionary(tensors, into: name, path: file.weights.path)
     }
-    return report
   }
 }
 
@@ -149,9 +145,9 @@ extension PeftModel {
   /// The configuration as it is written: "all-linear" means other layers in another model, so that the
   /// file names those that were meant, as does PEFT's default.
   private func savedConfiguration(of adapter: PlacedAdapter) -> any AdapterConfiguration {
-    guard var layers = adapter.configuration as? any LayerConfiguration else {
-      return adapter.configuration
-    }
+    let configuration =
+      adapter.storage?.configuration(adapter.configuration) ?? adapter.configuration
+    guard var layers = configuration as? any LayerConfiguration else { return configuration }
     let matching = TargetMatching(base)
     if layers.targetModules == .allLinear {
       layers.targetModules = .names(

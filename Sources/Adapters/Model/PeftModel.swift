@@ -49,7 +49,7 @@ public final class PeftModel<Base: Module> {
   ) throws(AdapterError) {
     self.base = base
     device = base.parameters().first?.parameter.value.device ?? .cpu
-    context = AdapterContext(generator: Generator(seed: seed, device: device))
+    context = AdapterContext(generator: Generator(seed: seed, device: device), device: device)
     (base as? any AdaptableModel)?.dropoutGenerator = context.generator
     basePaths = base.modules().map(\.path)
     for (_, parameter) in base.parameters() { parameter.isTrainable = false }

@@ -38,8 +38,8 @@ extension PeftModel {
   public func stateDictionary(
     _ name: String? = nil
   ) throws(AdapterError) -> [(key: String, tensor: Tensor)] {
-    try adapter(named: name ?? context.active.first ?? "default").parameters
-      .map { ($0.key, $0.own.parameter.value.detached()) }
+    try adapter(named: name ?? context.active.first ?? "default").storedTensors
+      .map { ($0.name, $0.tensor.detached()) }
   }
 
   /// Takes over an adapter's tensors.
@@ -58,7 +58,9 @@ extension PeftModel {
     _ tensors: [String: Tensor], into name: String? = nil, isStrict: Bool = true,
     path: String = "state dictionary"
   ) throws(AdapterError) -> LoadReport {
-    let own = try adapter(named: name ?? context.active.first ?? "default").parameters
+    let adapter = try adapter(named: name ?? context.active.first ?? "default")
+    let own = adapter.parameters
+    let tensors = try adapter.storage?.restored(tensors, adapter.configuration) ?? tensors
     var report = LoadReport()
     var chosen: [(parameter: Parameter, tensor: Tensor)] = []
     func take(
@@ -77,7 +79,8 @@ extension PeftModel {
       chosen.append((parameter, tensor))
     }
     for (key, entry) in own { take(key, entry.parameter, \.matched) }
-    let extra = Set(tensors.keys).subtracting(own.map(\.key)).sorted()
+    let extra = Set(tensors.keys).subtracting(own.map(\.key)).subtracting(adapter.repeatedKeys)
+      .sorted()
     let ofBase = extra.isEmpty ? [:] : baseParameters()
     for key in extra {
       guard let parameter = ofBase[key] else {
@@ -87,6 +90,7 @@ extension PeftModel {
       take(key, parameter, \.replacedBase)
     }
     guard report.isComplete || !isStrict else { throw .keys(path: path, report: report) }
+    let before = chosen.map(\.parameter.value)
     for (parameter, tensor) in chosen {
       let (trainable, current) = (parameter.isTrainable, parameter.value)
       // A copy: the file may be replaced while the model lives. What was only a shape gets the type
@@ -95,7 +99,26 @@ extension PeftModel {
       parameter.value = tensor.to(current.dtype).to(device: device).cloned()
       parameter.isTrainable = trainable
     }
+    do {
+      for (layer, path) in zip(adapter.layers, adapter.targets) {
+        try naming(path) { () throws(AdapterError) in try layer.didLoad() }
+      }
+    } catch {
+      for (entry, value) in zip(chosen, before) { entry.parameter.value = value }
+      throw error
+    }
     return report
+  }
+
+  /// Runs `body`; what is wrong with a field is then wrong with this layer's.
+  private func naming(
+    _ layer: String, _ body: () throws(AdapterError) -> Void
+  ) throws(AdapterError) {
+    do {
+      try body()
+    } catch .configuration(let field, let expected, let actual) {
+      throw .configuration(field: "\(field) of \(layer)", expected: expected, actual: actual)
+    }
   }
 
   /// The base's own parameters by the keys under which PEFT would save them.
