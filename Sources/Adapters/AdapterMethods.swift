@@ -6,7 +6,10 @@ public enum AdapterMethods {
   ///
   /// A new one is one line here.
   public static let all: [any AdapterConfiguration.Type] = [
-    LoRAConfig.self
+    LoRAConfig.self,
+    IA3Config.self, RoAdConfig.self, BEFTConfig.self, LNTuningConfig.self, HRAConfig.self,
+    OFTConfig.self, BOFTConfig.self, GLoRAConfig.self, PSOFTConfig.self, OSFConfig.self,
+    DEFTConfig.self,
   ]
 
   /// Names of the methods, as PEFT spells them, sorted.

@@ -47,7 +47,7 @@ import Testing
       let plain = logits(model)
       _ = try PeftModel(model, sample.configuration)
       let difference = (logits(model) - plain).absolute().max().item()
-      #expect(sample.isIdentity ? difference < 1e-6 : difference > 1e-4)
+      #expect(sample.isIdentity ? difference < sample.identityError : difference > 1e-4)
     }
   }
 
@@ -238,6 +238,10 @@ import Testing
   @Test(arguments: ContractCases.all) func halfPrecision(_ sample: ContractCase) throws {
     var expected: Tensor?
     try withModel { _, model in
+      // Over the same numbers, as some methods start from a decomposition of them.
+      for (_, parameter) in model.parameters() {
+        parameter.value = parameter.value.to(.bfloat16).to(.float32)
+      }
       let peft = try PeftModel(model, sample.configuration)
       disturb(peft)
       expected = logits(model)
@@ -245,7 +249,7 @@ import Testing
     try withModel(dtype: .bfloat16) { _, model in
       let peft = try PeftModel(model, sample.configuration)
       for (key, parameter) in peft.adapterParameters() where parameter.value.dtype.isFloatingPoint {
-        #expect(parameter.value.dtype == .float32, "\(key)")
+        #expect(parameter.value.dtype == (sample.hasBaseType ? .bfloat16 : .float32), "\(key)")
       }
       disturb(peft)
       let found = logits(model)
@@ -270,7 +274,9 @@ import Testing
       let plain = logits(model)
       let peft = try PeftModel(model, sample.configuration)
       let start = (logits(model) - plain).absolute().max().item()
-      #expect(!sample.isIdentity || start < (format.name == "int8" ? 1e-2 : 1e-5))
+      #expect(
+        !sample.isIdentity || start < (format.name == "int8" ? sample.int8IdentityError : 1e-5),
+        "\(start)")
       disturb(peft)
       let loss = model.summedLoss(batch, labels: labels)
       loss.backward()
