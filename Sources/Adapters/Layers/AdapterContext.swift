@@ -8,6 +8,8 @@ public final class AdapterContext {
   public var isEnabled = true
   /// Names of the adapters that act, in order.
   public var active: [String] = []
+  /// The adapter of each row of a batch, nil for none; nil when all rows have those that act.
+  var rowAdapters: [String?]?
   /// Source of dropout.
   public let generator: Generator
 
