@@ -17,6 +17,9 @@ public enum AdapterMethods {
     UniLoRAConfig.self,
     TinyLoRAConfig.self,
     FRoDConfig.self,
+    IA3Config.self, RoAdConfig.self, BEFTConfig.self, LNTuningConfig.self, HRAConfig.self,
+    OFTConfig.self, BOFTConfig.self, GLoRAConfig.self, PSOFTConfig.self, OSFConfig.self,
+    DEFTConfig.self,
   ]
 
   /// Names of the methods, as PEFT spells them, sorted.

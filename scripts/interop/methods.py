@@ -2,7 +2,8 @@
 """Adapters of every method but LoRA, both ways between PEFT and graft.
 
 Each file of method_cases has CASES: label -> dict(config=..., and where it is not as usual bases=[...],
-scale=..., rate=..., merges=...). config is called for each base, as PEFT fills configurations in."""
+scale=..., rate=..., merges=..., and trained_merges=... of what graft trained,
+or trains=False). config is called for each base, as PEFT fills configurations in."""
 
 import importlib
 import pkgutil
@@ -31,12 +32,15 @@ def main():
                 save_tiny(base, tiny)
             label = f"{name}, {base}"
             report.case(label, from_peft, report, options, label, tiny, make(), case.get("scale", 0.1), merges)
+        if not case.get("trains", True):
+            continue
         directory = options.work / "configurations" / name.replace(" ", "-")
         config = make()
         config.save_pretrained(directory)
         label = f"{name}, trained by graft"
         report.case(label, from_graft, report, options, label, text, case.get("rate", 1e-2),
-                    ["--adapter-config", directory / "adapter_config.json"], config.peft_type.value, merges)
+                    ["--adapter-config", directory / "adapter_config.json"], config.peft_type.value,
+                    case.get("trained_merges", merges))
     report.finish()
 
 

@@ -58,10 +58,18 @@ final class AdaptedProjection: LinearProjection {
     }
     let acting = context.active.filter { merged?.names.contains($0) != true }
       .compactMap(adapter)
+    // Each adapter stands around what those before it make of the base; so merging them in the same
+    // order gives the same layer.
     var input = x
-    for adapter in acting { input = adapter.input(input, context) }
+    var seen: [Tensor] = []
+    for adapter in acting.reversed() {
+      seen.append(input)
+      input = adapter.input(input, context)
+    }
     var y = base(input)
-    for adapter in acting { y = adapter.output(y, input: x, base: base, context) }
+    for (adapter, x) in zip(acting, seen.reversed()) {
+      y = adapter.output(y, input: x, base: base, context)
+    }
     return y
   }
 

@@ -3,8 +3,9 @@ import Tensors
 
 /// What one adapter does to one linear layer.
 ///
-/// Several adapters of a layer act in their order: each changes the input, then the base multiplies,
-/// then each changes the output.
+/// Several adapters of a layer are nested in their order, the last one outside: the last one changes
+/// the input first, then those before it, then the base multiplies, then each changes the output, the
+/// first one first.
 protocol LayerAdapter: AnyObject {
   /// Tensors of the adapter, with the names that files put behind the layer's path.
   var parameters: [AdapterParameter] { get }
@@ -30,7 +31,7 @@ protocol LayerAdapter: AnyObject {
   ///
   /// - Parameters:
   ///   - y: `[..., outputSize]`: fresh, so that it may be written to.
-  ///   - x: The layer's own input, `[..., inputSize]`.
+  ///   - x: What ``input(_:_:)`` got, `[..., inputSize]`.
   ///   - base: The layer's projection, for methods that need the weight or another product.
   ///   - context: Whether dropout is on, and its generator.
   /// - Returns: `[..., outputSize]`, of y's type.
@@ -43,12 +44,19 @@ protocol LayerAdapter: AnyObject {
   /// - Parameter layer: The weight and bias so far, in float32 or wider.
   func merge(into layer: inout MergedLayer)
 
+  /// Why the adapter cannot be merged into this layer; nil when it can.
+  ///
+  /// - Parameter base: The layer's projection.
+  /// - Returns: What is wrong, for a message.
+  func obstacle(toMergingInto base: any LinearProjection) -> String?
 }
 
 extension LayerAdapter {
   var shared: [AdapterParameter] { [] }
 
   func didLoad() throws(AdapterError) {}
+
+  func obstacle(toMergingInto base: any LinearProjection) -> String? { nil }
 
   func input(_ x: Tensor, _ context: AdapterContext) -> Tensor { x }
 

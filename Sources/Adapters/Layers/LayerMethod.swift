@@ -6,6 +6,13 @@ protocol LayerMethod: LayerConfiguration {
   /// Whether adapters can be merged into weights.
   static var isMergeable: Bool { get }
 
+  /// The configuration with what else PEFT takes for a type of model filled in.
+  ///
+  /// - Parameter modelType: The `model_type` of `config.json`; nil where there is none.
+  /// - Returns: What is put into the model and saved.
+  /// - Throws: ``AdapterError`` when something has to be named.
+  func completed(modelType: String?) throws(AdapterError) -> Self
+
   /// Makes the adapters of the chosen layers.
   ///
   /// - Parameter sites: The layers, in the order of the model.
@@ -81,6 +88,8 @@ protocol AdapterTraining: AnyObject {
 
 extension LayerMethod {
   static var isMergeable: Bool { true }
+
+  func completed(modelType: String?) throws(AdapterError) -> Self { self }
 
   func adapters(for sites: [LayerSite]) throws(AdapterError) -> LayerAdapters {
     var made: [any LayerAdapter] = []

@@ -24,10 +24,16 @@ struct AdapterPlacement {
     _ name: String, _ configuration: any AdapterConfiguration, generator: Generator, isStrict: Bool
   ) throws(AdapterError) -> PlacedAdapter {
     try configuration.validate()
+    var configuration = configuration
+    if let method = configuration as? any LayerMethod {
+      configuration = try method.completed(modelType: TargetMatching(model).modelType)
+    }
     let placed = PlacedAdapter(name: name, configuration)
     placed.replacements = try copies(of: configuration.modulesToSave)
     switch configuration {
     case let method as any LayerMethod: try placeLayers(method, placed, generator, isStrict)
+    case let method as any ReplacementMethod:
+      placed.replacements += try replacements(method, isStrict)
     default: throw .impossible(method: type(of: configuration).type, what: "put into this model")
     }
     placed.parameters += placed.replacements.flatMap(\.parameters)
@@ -107,6 +113,20 @@ struct AdapterPlacement {
     return result
   }
 
+  /// Copies of the modules that a method replaces.
+  private func replacements(
+    _ method: any ReplacementMethod, _ isStrict: Bool
+  ) throws(AdapterError) -> [ModuleReplacement] {
+    let candidates = model.modules().filter { entry in
+      !(entry.module is any LinearProjection) && !(entry.module is Linear) && entry.module.hasOwn
+    }
+    let chosen = try TargetMatching(model, among: candidates.map(\.path))
+      .targets(of: method, isStrict: isStrict)
+    return candidates.filter { chosen.contains($0.path) }.map {
+      ModuleReplacement($0.module, path: $0.path, infix: type(of: method).infix)
+    }
+  }
+
   /// Copies of modules that are trained whole.
   private func copies(of names: [String]) throws(AdapterError) -> [ModuleReplacement] {
     var result: [ModuleReplacement] = []
@@ -131,5 +151,17 @@ struct AdapterPlacement {
       }
     }
     return result
+  }
+}
+
+extension Module {
+  /// Whether the module itself, not its parts, has parameters.
+  fileprivate var hasOwn: Bool {
+    var found = false
+    mapParameters { _, parameter in
+      found = true
+      return parameter
+    }
+    return found
   }
 }

@@ -82,6 +82,14 @@ extension PeftModel {
         projection.adapter($0) != nil && projection.merged?.names.contains($0) != true
       }
       guard !own.isEmpty else { continue }
+      for name in own {
+        guard let reason = projection.adapter(name)?.obstacle(toMergingInto: projection.base) else {
+          continue
+        }
+        let path = base.modules().first { $0.module === layer }?.path ?? ""
+        let method = type(of: try adapter(named: name).configuration).type
+        throw .impossible(method: method, what: "merged into \(path), which \(reason)")
+      }
       let merged = projection.mergedLayer(own)
       if safely, !merged.weight.isAllFinite || merged.bias?.isAllFinite == false {
         let path = base.modules().first { $0.module === layer }?.path ?? ""

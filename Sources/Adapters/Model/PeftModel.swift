@@ -78,6 +78,11 @@ public final class PeftModel<Base: Module> {
   ) throws(AdapterError) {
     try checkNew(name)
     try checkBiases(configuration)
+    // What an adapter copies are the model's own modules, not those of an adapter that acts.
+    let copies = placed.filter { context.isEnabled && context.active.contains($0.name) }
+      .flatMap(\.replacements)
+    for entry in copies { entry.put(replaced: false) }
+    defer { for entry in copies { entry.put(replaced: true) } }
     placed.append(
       try AdapterPlacement(model: base, context: context, dtype: dtype).place(
         name, configuration, generator: Generator(seed: seed), isStrict: isStrict))
