@@ -70,3 +70,21 @@ extension AdapterError: CustomStringConvertible {
         report.misshapen.map { "\($0.key): \($0.actual), but \($0.expected) is needed" })
   }
 }
+
+extension AdapterError {
+  /// Keys that are missing, or that nothing has a place for.
+  static func keys(path: String, missing: [String], unexpected: [String]) -> AdapterError {
+    var report = LoadReport()
+    (report.missing, report.unexpected) = (missing, unexpected)
+    return .keys(path: path, report: report)
+  }
+
+  /// One tensor of another shape than is needed.
+  static func wrongShape(
+    path: String, key: String, expected: [Int], actual: [Int]
+  ) -> AdapterError {
+    var report = LoadReport()
+    report.misshapen = [LoadReport.Misshapen(key: key, expected: expected, actual: actual)]
+    return .keys(path: path, report: report)
+  }
+}

@@ -45,6 +45,8 @@ enum ExitCode: Int32 {
         self = .usage
       case .unknownMethod, .unknownFields, .file, .keys, .notFinite: self = .badData
       }
+    case let error as DecompositionError:
+      if case .outOfRange = error { self = .usage } else { self = .badData }
     case let error as TrainingError:
       switch error {
       case .outputExists: self = .cannotWrite

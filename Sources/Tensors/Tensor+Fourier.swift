@@ -2,7 +2,6 @@ private enum Operators {
   static let realTransform = Operator("aten::fft_rfft")
   static let inverseRealTransform = Operator("aten::fft_irfft")
   static let inverseTransform2D = Operator("aten::fft_ifft2")
-  static let real = Operator("aten::real")
   static let conjugate = Operator("aten::conj")
 }
 
@@ -34,11 +33,6 @@ extension Tensor {
   public func inverseFourierTransform2D() -> Tensor {
     Operators.inverseTransform2D(.tensor(self), .none, .ints([-2, -1]), .none)
   }
-
-  /// The real parts of complex numbers.
-  ///
-  /// - Returns: A view; float32 for complex64, float64 for complex128.
-  public func realPart() -> Tensor { Operators.real(.tensor(self)) }
 
   /// Complex numbers with the sign of their imaginary parts changed.
   ///

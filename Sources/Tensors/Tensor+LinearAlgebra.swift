@@ -5,6 +5,8 @@ private enum Operators {
   static let qr = Operator("aten::linalg_qr")
   static let eigh = Operator("aten::linalg_eigh")
   static let eig = Operator("aten::linalg_eig")
+  static let real = Operator("aten::real")
+  static let imaginary = Operator("aten::imag")
   static let inverse = Operator("aten::linalg_inv")
   static let solve = Operator("aten::linalg_solve")
   static let solveChecked = Operator("aten::linalg_solve_ex")
@@ -116,6 +118,16 @@ extension Tensor {
     return (results[0], results[1])
   }
 
+  /// Real parts of complex numbers.
+  ///
+  /// - Returns: A tensor of the same shape, float32 for complex64 and float64 for complex128.
+  public func realPart() -> Tensor { Operators.real(.tensor(self)).contiguous() }
+
+  /// Imaginary parts of complex numbers.
+  ///
+  /// - Returns: A tensor of the same shape, float32 for complex64 and float64 for complex128.
+  public func imaginaryPart() -> Tensor { Operators.imaginary(.tensor(self)).contiguous() }
+
   /// The inverse of a square matrix.
   ///
   /// - Returns: A new tensor; a singular matrix traps.
@@ -160,7 +172,7 @@ extension Tensor {
   ///   - rank: How many singular values, in `1...min(n, m)`.
   ///   - oversampling: Extra columns that improve the last of them.
   ///   - iterations: Power iterations.
-  ///   - generator: Source of the test matrix; nil for the default one.
+  ///   - generator: Source of the test matrix, on the processor; nil for the default one.
   /// - Returns: The three factors.
   /// - Complexity: O(n m (rank + oversampling) (iterations + 1)) instead of O(n m min(n, m)).
   /// - Note: Source: Halko, Martinsson and Tropp 2011, arXiv 0909.4061, algorithms 4.4 and 5.1.
@@ -172,8 +184,8 @@ extension Tensor {
       (1...Swift.min(rows, columns)).contains(rank),
       "randomizedSingularValueDecomposition: rank \(rank) of a matrix \(shape)")
     let width = Swift.min(rank + oversampling, Swift.min(rows, columns))
-    let test = Tensor.randomNormal(
-      [columns, width], dtype: dtype, device: device, generator: generator)
+    let test = Tensor.randomNormal([columns, width], dtype: dtype, generator: generator)
+      .to(device: device)
     var q = matrixProduct(test).qrDecomposition().q  // [n, width]
     for _ in 0..<iterations {
       let back = transposed().matrixProduct(q).qrDecomposition().q  // [m, width]
