@@ -248,6 +248,27 @@ import Testing
     }
   }
 
+  /// Adapters may be of half precision; what has no half-precision product is computed in float32.
+  @Test(arguments: ContractCases.rotations) func halfPrecisionAdapters(
+    _ sample: ContractCase
+  ) throws {
+    try withModel { model in
+      let peft = try PeftModel(model, sample.configuration, dtype: .bfloat16)
+      for (key, parameter) in peft.adapterParameters() {
+        #expect(parameter.value.dtype == (sample.hasBaseType ? .float32 : .bfloat16), "\(key)")
+      }
+      let labels = Tensor([7, 3, 200, 41, 9, 77] as [Int64], shape: [1, 6])
+      model.summedLoss(batch, labels: labels).backward()
+      for (key, parameter) in peft.trainableParameters {
+        #expect(parameter.value.gradient?.isAllFinite == true, "\(key)")
+      }
+      guard sample.mergeError != nil else { return }
+      let apart = withoutGradients { model.logits(batch) }
+      try peft.mergeAdapter()
+      expectClose(withoutGradients { model.logits(batch) }, apart, absolute: 1e-3)
+    }
+  }
+
   @Test func defaultsOfFilesAreNamed() throws {
     try withModel { model in
       let peft = try PeftModel(model, IA3Config())

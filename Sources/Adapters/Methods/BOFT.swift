@@ -100,7 +100,7 @@ extension BOFTConfig: LayerMethod {
       hasStandardInitialization ? site.zeros(shape) : site.normal(shape, deviation: 0.1),
       scales: hasStandardInitialization
         ? site.constant(outputs, 1) : Parameter(site.normal(outputs, deviation: 0.1).value + 1.0),
-      dropout: blockDropout)
+      dropout: blockDropout, device: site.device)
   }
 }
 
@@ -112,7 +112,7 @@ final class BOFTAdapter: LayerAdapter {
   /// Where each input goes before and after the blocks of a factor, `[in]`; nil for nowhere.
   private let orders: [(there: Tensor, back: Tensor)?]
 
-  init(_ matrices: Parameter, scales: Parameter, dropout: Double) {
+  init(_ matrices: Parameter, scales: Parameter, dropout: Double, device: Device) {
     self.matrices = matrices
     self.scales = scales
     self.dropout = dropout
@@ -123,7 +123,7 @@ final class BOFTAdapter: LayerAdapter {
       var back = order
       for (place, index) in order.enumerated() { back[index] = place }
       func tensor(_ values: [Int]) -> Tensor {
-        Tensor(values.map(Int64.init), shape: [values.count]).to(device: matrices.value.device)
+        Tensor(values.map(Int64.init), shape: [values.count]).to(device: device)
       }
       return (tensor(back), tensor(order))
     }
@@ -145,7 +145,8 @@ final class BOFTAdapter: LayerAdapter {
   }
 
   func input(_ x: Tensor, _ context: AdapterContext) -> Tensor {
-    var factors = rotations()
+    let type = DType.computing(x.dtype, matrices.value.dtype)
+    var factors = rotations(type)
     if context.isTraining && dropout > 0 {
       let chosen = Int(
         Tensor.randomUniform([1], device: x.device, generator: context.generator).item()
@@ -153,7 +154,7 @@ final class BOFTAdapter: LayerAdapter {
       let index = min(chosen, factors.count - 1)
       factors[index] = context.withoutSome(factors[index], dropout)
     }
-    return rotated(x.to(scales.value.dtype), factors.enumerated().reversed()).to(x.dtype)
+    return rotated(x.to(type), factors.enumerated().reversed()).to(x.dtype)
   }
 
   func output(
@@ -162,20 +163,22 @@ final class BOFTAdapter: LayerAdapter {
     let factors = scales.value.reshaped([scales.count])
     guard let bias = base.bias?.value else { return y.multiplied(wide: factors) }
     // s (y - b) + b
-    let wide = bias.to(factors.dtype)
-    return ((y.to(factors.dtype) - wide) * factors + wide).to(y.dtype)
+    let type = DType.computing(y.dtype, factors.dtype)
+    let wide = bias.to(type)
+    return ((y.to(type) - wide) * factors.to(type) + wide).to(y.dtype)
   }
 
   func merge(into layer: inout MergedLayer) {
     withoutGradients {
-      let factors = rotations().map { $0.transposed() }
-      layer.weight = rotated(layer.weight, Array(factors.enumerated())) * scales.value
+      let type = layer.weight.dtype
+      let factors = rotations(type).map { $0.transposed() }
+      layer.weight = rotated(layer.weight, Array(factors.enumerated())) * scales.value.to(type)
     }
   }
 
   /// Rotations of each factor's blocks, `[blocks, size, size]`.
-  private func rotations() -> [Tensor] {
-    let matrices = matrices.value
+  private func rotations(_ type: DType) -> [Tensor] {
+    let matrices = matrices.value.to(type)
     let skew = (matrices - matrices.transposed()) * 0.5
     let rotations = CayleyTransform.transposed(skew)
     return (0..<matrices.size(0)).map { rotations.selected(0, $0) }

@@ -90,11 +90,13 @@ extension DEFTConfig: LayerMethod {
     let projection = DEFTProjection(p: p, decomposition)
     var r: Parameter?
     if !onlyRemoves {
-      r =
-        hasStandardInitialization
-        ? Parameter(
-          projection.factors().right.transposed().matrixProduct(site.weight()) * (1 / scale))
-        : site.normal([rank, site.inputSize], deviation: 0.02 * initialScale)
+      r = site.normal([rank, site.inputSize], deviation: 0.02 * initialScale)
+      if hasStandardInitialization && !site.isLoading {
+        let type = DType.computing(site.dtype)
+        let right = projection.factors(type).right
+        let start = right.transposed().matrixProduct(site.weight().to(type)) * (1 / scale)
+        r = Parameter(start.to(site.dtype))
+      }
     }
     return DEFTAdapter(projection, r: r, scale: scale, dropout: dropout)
   }
@@ -111,11 +113,12 @@ struct DEFTProjection {
   }
 
   /// Q and V, `[out, rank]`.
-  func factors() -> (left: Tensor, right: Tensor) {
+  func factors(_ type: DType) -> (left: Tensor, right: Tensor) {
+    let p = p.value.to(type)
     switch decomposition {
-    case .relu: return (p.value, p.value.relu())
+    case .relu: return (p, p.relu())
     case .qr:
-      let basis = p.value.qrDecomposition().q
+      let basis = p.qrDecomposition().q
       return (basis, basis)
     }
   }
@@ -143,22 +146,24 @@ final class DEFTAdapter: LayerAdapter {
   func output(
     _ y: Tensor, input x: Tensor, base: any LinearProjection, _ context: AdapterContext
   ) -> Tensor {
-    let (left, right) = projection.factors()
-    let wide = y.to(left.dtype)
-    let product = base.bias.map { wide - $0.value.to(wide.dtype) } ?? wide
+    let type = DType.computing(y.dtype, projection.p.value.dtype)
+    let (left, right) = projection.factors(type)
+    let wide = y.to(type)
+    let product = base.bias.map { wide - $0.value.to(type) } ?? wide
     var narrow = -product.matrixProduct(right)  // [..., rank]
     if let r {
       narrow = narrow.adding(
-        context.dropped(x, dropout).to(left.dtype).linear(r.value), scale: scale)
+        context.dropped(x, dropout).to(type).linear(r.value.to(type)), scale: scale)
     }
     return (wide + narrow.linear(left)).to(y.dtype)
   }
 
   func merge(into layer: inout MergedLayer) {
     withoutGradients {
-      let (left, right) = projection.factors()
+      let type = layer.weight.dtype
+      let (left, right) = projection.factors(type)
       var factor = -right.transposed().matrixProduct(layer.weight)  // [rank, in]
-      if let r { factor = factor.adding(r.value, scale: scale) }
+      if let r { factor = factor.adding(r.value.to(type), scale: scale) }
       layer.weight.addMatrixProductInPlace(left, factor)
     }
   }

@@ -151,10 +151,10 @@ struct GLoRAPart {
   }
 
   /// The part as numbers, to be broadcast; nil for zero.
-  var value: Tensor? {
+  func value(_ type: DType) -> Tensor? {
     guard isTrained else { return nil }
-    let first = own[0].parameter.value
-    return own.count == 1 ? first : first.matrixProduct(own[1].parameter.value)
+    let factors = own.map { $0.parameter.value.to(type) }
+    return factors.dropFirst().reduce(factors[0]) { $0.matrixProduct($1) }
   }
 
   static func product(
@@ -215,7 +215,7 @@ final class GLoRAAdapter: LayerAdapter {
   func output(
     _ y: Tensor, input x: Tensor, base: any LinearProjection, _ context: AdapterContext
   ) -> Tensor {
-    let type: DType = base.dtype == .float64 ? .float64 : .float32
+    let type = DType.computing(base.dtype)
     let weight = base.denseWeight().detached().to(type)
     let change = biasChange(weight, base.bias?.value.to(type))
     guard let update = weightChange(weight) else {
@@ -234,15 +234,16 @@ final class GLoRAAdapter: LayerAdapter {
 
   /// W o A + B, `[out, in]`; nil for nothing.
   private func weightChange(_ weight: Tensor) -> Tensor? {
-    guard let a = a.value, let b = b.value else { return nil }
+    guard let a = a.value(weight.dtype), let b = b.value(weight.dtype) else { return nil }
     return weight * a + b
   }
 
   /// b o D + E + W C, `[out]`; nil for nothing.
   private func biasChange(_ weight: Tensor, _ bias: Tensor?) -> Tensor? {
     guard let bias else { return nil }
-    var change = c.value.map { weight.matrixProduct($0).squeezed(1) }
-    if let d = d.value, let e = e.value {
+    let type = weight.dtype
+    var change = c.value(type).map { weight.matrixProduct($0).squeezed(1) }
+    if let d = d.value(type), let e = e.value(type) {
       let own = bias * d + e
       change = change.map { $0 + own } ?? own
     }

@@ -88,7 +88,7 @@ final class HRAAdapter: LayerAdapter {
   var parameters: [AdapterParameter] { [AdapterParameter("hra_u", u)] }
 
   func input(_ x: Tensor, _ context: AdapterContext) -> Tensor {
-    reflected(x.to(u.value.dtype), transposed: true).to(x.dtype)
+    reflected(x.to(.computing(x.dtype, u.value.dtype)), transposed: true).to(x.dtype)
   }
 
   func merge(into layer: inout MergedLayer) {
@@ -101,13 +101,14 @@ final class HRAAdapter: LayerAdapter {
   /// diagonal. Source: Joffrain et al. 2006,
   /// doi 10.1145/1141885.1141886.
   private func reflected(_ rows: Tensor, transposed: Bool) -> Tensor {
+    let u = u.value.to(rows.dtype)
     let columns: Tensor  // [in, rank]
     let factor: Tensor  // [rank, in]
     if orthogonalizes {
-      columns = u.value.qrDecomposition().q
+      columns = u.qrDecomposition().q
       factor = columns.transposed() * 2
     } else {
-      columns = u.value / u.value.norm([0], keepDimensions: true)
+      columns = u / u.norm([0], keepDimensions: true)
       let half =
         Tensor.identity(
           columns.size(1), dtype: columns.dtype, device: columns.device) * 0.5

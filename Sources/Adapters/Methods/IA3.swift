@@ -136,8 +136,10 @@ final class IA3Adapter: LayerAdapter {
 }
 
 extension Tensor {
-  /// The product with factors of at least this tensor's precision, rounded once to this type.
+  /// The product with factors, in the wider of the two types, rounded once to this one.
   func multiplied(wide factors: Tensor) -> Tensor {
-    dtype == factors.dtype ? self * factors : (to(factors.dtype) * factors).to(dtype)
+    if dtype == factors.dtype { return self * factors }
+    let type = DType.computing(dtype, factors.dtype)
+    return (to(type) * factors.to(type)).to(dtype)
   }
 }

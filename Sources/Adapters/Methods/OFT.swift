@@ -135,15 +135,17 @@ final class OFTAdapter: LayerAdapter {
 
   func input(_ x: Tensor, _ context: AdapterContext) -> Tensor {
     constrain()
+    let type = DType.computing(x.dtype, upper.value.dtype)
     let rotations = context.withoutSome(
-      transform(triangles.skewSymmetric(upper.value)), dropout)
-    return x.to(rotations.dtype).rotatingBlocks(rotations).to(x.dtype)
+      transform(triangles.skewSymmetric(upper.value.to(type))), dropout)
+    return x.to(type).rotatingBlocks(rotations).to(x.dtype)
   }
 
   func merge(into layer: inout MergedLayer) {
     layer.weight = withoutGradients {
       constrain()
-      let rotations = transform(triangles.skewSymmetric(upper.value))
+      let upper = upper.value.to(layer.weight.dtype)
+      let rotations = transform(triangles.skewSymmetric(upper))
       return layer.weight.rotatingBlocks(rotations.transposed())
     }
   }

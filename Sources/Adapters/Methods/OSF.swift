@@ -55,12 +55,12 @@ public struct OSFConfig: LayerConfiguration {
     ]
   }
 
-  /// PEFT's own table, and every linear layer of other models.
+  /// PEFT's own table; of other models, every linear layer is a target.
   ///
   /// - Parameter modelType: The `model_type` of `config.json`.
-  /// - Returns: Layers.
+  /// - Returns: Layers, or nil for every linear one.
   public static func defaultTargets(modelType: String) -> TargetModules? {
-    DefaultTargets.osf[modelType] ?? .allLinear
+    DefaultTargets.osf[modelType]
   }
 
   private static var rankField: ConfigurationField<Self> {
@@ -118,6 +118,13 @@ extension OSFConfig.KeptRank {
 }
 
 extension OSFConfig: LayerMethod {
+  func completed(modelType: String?) throws(AdapterError) -> Self {
+    guard targetModules == nil, modelType.flatMap(Self.defaultTargets) == nil else { return self }
+    var result = self
+    result.targetModules = .allLinear
+    return result
+  }
+
   func adapter(for site: LayerSite) throws(AdapterError) -> any LayerAdapter {
     let smaller = min(site.inputSize, site.outputSize)
     var chosen = keptRank ?? .count(smaller / 2)
@@ -139,14 +146,15 @@ extension OSFConfig: LayerMethod {
         site, field: "effective_rank",
         expected: "at least 1 and less than its \(smaller) singular values", actual: "\(kept)")
     }
-    let (u, s, v) = site.weight().singularValueDecomposition()
+    let (u, s, v) = site.base.denseWeight().detached().to(.computing(site.base.dtype))
+      .singularValueDecomposition()
     func part(_ range: Range<Int>) -> LowRankFactors {
       LowRankFactors(
         u: u.narrowed(1, range).contiguous(), s: s.narrowed(0, range).contiguous(),
         v: v.narrowed(0, range).contiguous())
     }
     return OSFAdapter(
-      initial: part(kept..<smaller), kept: part(0..<kept),
+      initial: part(kept..<smaller), kept: part(0..<kept), site.dtype,
       trained: hasStandardInitialization
         ? nil
         : (
@@ -173,15 +181,14 @@ final class OSFAdapter: LayerAdapter {
   private let (inputs, keptInputs): (Tensor?, Tensor?)
 
   init(
-    initial: LowRankFactors, kept: LowRankFactors,
+    initial: LowRankFactors, kept: LowRankFactors, _ dtype: DType,
     trained: (u: Parameter, s: Parameter, v: Parameter)?
   ) {
     self.initial = initial
-    (u, s, v) =
-      trained
-      ?? (
-        Parameter(initial.u.cloned()), Parameter(initial.s.cloned()), Parameter(initial.v.cloned())
-      )
+    func start(_ tensor: Tensor) -> Parameter {
+      Parameter(tensor.dtype == dtype ? tensor.cloned() : tensor.to(dtype))
+    }
+    (u, s, v) = trained ?? (start(initial.u), start(initial.s), start(initial.v))
     // What is left beside the kept vectors is the span of the others where all of them together are
     // a basis, so that only one of both has to be held.
     let (rows, columns) = (initial.u.size(0), initial.v.size(1))
@@ -212,18 +219,19 @@ final class OSFAdapter: LayerAdapter {
 
   /// The change of W as a product of `[out, 2 rank]` and `[2 rank, in]`.
   private func factors() -> (left: Tensor, right: Tensor) {
-    let u = projectingGradient(u.value) { [outputs, keptOutputs] gradient in
+    let type = initial.u.dtype
+    let u = projectingGradient(u.value.to(type)) { [outputs, keptOutputs] gradient in
       let basis = outputs ?? keptOutputs ?? gradient
       let part = basis.matrixProduct(basis.transposed().matrixProduct(gradient))
       return outputs == nil ? gradient - part : part
     }
-    let v = projectingGradient(v.value) { [inputs, keptInputs] gradient in
+    let v = projectingGradient(v.value.to(type)) { [inputs, keptInputs] gradient in
       let basis = inputs ?? keptInputs ?? gradient
       let part = gradient.matrixProduct(basis.transposed()).matrixProduct(basis)
       return inputs == nil ? gradient - part : part
     }
     return (
-      .concatenated([u * s.value, -(initial.u * initial.s)], dimension: 1),
+      .concatenated([u * s.value.to(type), -(initial.u * initial.s)], dimension: 1),
       .concatenated([v, initial.v])
     )
   }

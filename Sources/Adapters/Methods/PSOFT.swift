@@ -10,7 +10,8 @@ extension PSOFTConfig: LayerMethod {
         actual: "\(rank)")
     }
     let scale = alpha / Double(rank)
-    let (u, s, v) = leading(site.weight())
+    let weight = site.base.denseWeight().detached().to(.computing(site.base.dtype))
+    let (u, s, v) = leading(weight)
     let scaled = s * (1 / scale)
     let (a, b) =
       switch split {
@@ -18,19 +19,8 @@ extension PSOFTConfig: LayerMethod {
       case .symmetric:
         (scaled.squareRoot().unsqueezed(1) * v, u * scaled.squareRoot())
       }
-    let rotation = PSOFTRotation(
-      isOrthogonal
-        ? hasStandardInitialization
-          ? site.zeros([UpperTriangles.count(rank)])
-          : site.normal([UpperTriangles.count(rank)], deviation: 0.1)
-        : Parameter(
-          Tensor.identity(rank, dtype: site.dtype, device: site.device)
-            + (hasStandardInitialization
-            ? site.zeros([rank, rank]) : site.normal([rank, rank], deviation: 0.1)).value),
-      b: scalesOutput ? site.constant([rank], 1) : nil,
-      a: scalesInput ? site.constant([rank], 1) : nil, self)
     return PSOFTAdapter(
-      rotation, a: a.contiguous(), b: (b * scale).contiguous(), dropout: dropout)
+      PSOFTRotation(site, self), a: a.contiguous(), b: (b * scale).contiguous(), dropout: dropout)
   }
 
   /// W's leading singular values and vectors.
@@ -63,13 +53,18 @@ struct PSOFTRotation {
   private let transform: CayleyTransform
   private let bound: Double?
 
-  init(_ weight: Parameter, b: Parameter?, a: Parameter?, _ config: PSOFTConfig) {
-    self.weight = weight
-    self.b = b
-    self.a = a
-    triangles =
-      config.isOrthogonal
-      ? UpperTriangles(size: config.rank, device: weight.value.device) : nil
+  init(_ site: LayerSite, _ config: PSOFTConfig) {
+    let rank = config.rank
+    let shape = config.isOrthogonal ? [UpperTriangles.count(rank)] : [rank, rank]
+    weight =
+      config.hasStandardInitialization ? site.zeros(shape) : site.normal(shape, deviation: 0.1)
+    if !config.isOrthogonal && !site.isLoading {
+      let identity = Tensor.identity(rank, dtype: site.dtype, device: site.device)
+      weight.value.addInPlace(identity)
+    }
+    b = config.scalesOutput ? site.constant([rank], 1) : nil
+    a = config.scalesInput ? site.constant([rank], 1) : nil
+    triangles = config.isOrthogonal ? UpperTriangles(size: rank, device: site.device) : nil
     transform = config.usesSeries ? .series(terms: config.seriesTerms) : .exact
     bound = config.usesSeries ? config.seriesBound : nil
   }
@@ -81,8 +76,8 @@ struct PSOFTRotation {
   }
 
   /// R - I, `[rank, rank]`.
-  func change() -> Tensor {
-    var r = weight.value
+  func change(_ type: DType) -> Tensor {
+    var r = weight.value.to(type)
     if let triangles {
       var q = triangles.skewSymmetric(r.unsqueezed(0)).selected(0, 0)
       if let bound {
@@ -92,8 +87,8 @@ struct PSOFTRotation {
       }
       r = transform(q)
     }
-    if let b { r = b.value.unsqueezed(1) * r }
-    if let a { r = r * a.value }
+    if let b { r = b.value.to(type).unsqueezed(1) * r }
+    if let a { r = r * a.value.to(type) }
     return r - Tensor.identity(r.size(0), dtype: r.dtype, device: r.device)
   }
 }
@@ -118,12 +113,12 @@ final class PSOFTAdapter: LayerAdapter {
     _ y: Tensor, input x: Tensor, base: any LinearProjection, _ context: AdapterContext
   ) -> Tensor {
     let narrow = context.dropped(x, dropout).to(a.dtype).linear(a)
-    return y.adding(wide: narrow.linear(rotation.change()).linear(b))
+    return y.adding(wide: narrow.linear(rotation.change(a.dtype)).linear(b))
   }
 
   func merge(into layer: inout MergedLayer) {
     withoutGradients {
-      let left = b.matrixProduct(rotation.change())
+      let left = b.matrixProduct(rotation.change(a.dtype))
       layer.weight.addMatrixProductInPlace(left, a)
     }
   }

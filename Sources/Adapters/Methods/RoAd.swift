@@ -107,7 +107,7 @@ final class RoAdAdapter: LayerAdapter {
   func output(
     _ y: Tensor, input x: Tensor, base: any LinearProjection, _ context: AdapterContext
   ) -> Tensor {
-    rotated(y.to(angles.value.dtype)).to(y.dtype)
+    rotated(y.to(.computing(y.dtype, angles.value.dtype))).to(y.dtype)
   }
 
   func merge(into layer: inout MergedLayer) {
@@ -119,7 +119,7 @@ final class RoAdAdapter: LayerAdapter {
 
   /// Rows with their pairs rotated; `[..., out]`.
   private func rotated(_ y: Tensor) -> Tensor {
-    let (cosine, sine) = factors()
+    let (cosine, sine) = factors(y.dtype)
     let halves = y.reshaped([y.count / groupSize, 2, groupSize / 2])
     let turned = Tensor.concatenated(
       [-halves.narrowed(1, 1..<2), halves.narrowed(1, 0..<1)], dimension: 1)
@@ -127,8 +127,8 @@ final class RoAdAdapter: LayerAdapter {
   }
 
   /// Scaled cosines and sines for each output, `[out]`.
-  private func factors() -> (cosine: Tensor, sine: Tensor) {
-    let (angles, scales) = (angles.value, scales.value)
+  private func factors(_ type: DType) -> (cosine: Tensor, sine: Tensor) {
+    let (angles, scales) = (angles.value.to(type), scales.value.to(type))
     switch variant {
     case .one:
       func both(_ values: Tensor) -> Tensor {
