@@ -98,7 +98,8 @@ enum AdapterOptions {
     let method = type(of: configuration)
     try recipe.settle("method", method.type.lowercased())
     for option in ["rank", "alpha", "dropout", "rslora"] {
-      if let value = key(of: option, in: method).flatMap({ configuration.json[$0] }) {
+      if let value = key(of: option, in: method).flatMap({ configuration.json[$0] }), !value.isNull
+      {
         let whole = value.doubleValue.flatMap { Int(exactly: $0) }.map(String.init)
         try recipe.settle(option, whole ?? value.serialized())
       }

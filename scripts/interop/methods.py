@@ -2,7 +2,7 @@
 """Adapters of every method but LoRA, both ways between PEFT and graft.
 
 Each file of method_cases has CASES: label -> dict(config=..., and where it is not as usual bases=[...],
-scale=..., rate=..., merges=...). config is called for each base, as PEFT fills configurations in."""
+scale=..., rate=..., merges=..., reverse=...). config is called for each base, as PEFT fills configurations in."""
 
 import importlib
 import pkgutil
@@ -31,6 +31,8 @@ def main():
                 save_tiny(base, tiny)
             label = f"{name}, {base}"
             report.case(label, from_peft, report, options, label, tiny, make(), case.get("scale", 0.1), merges)
+        if not case.get("reverse", True):
+            continue
         directory = options.work / "configurations" / name.replace(" ", "-")
         config = make()
         config.save_pretrained(directory)

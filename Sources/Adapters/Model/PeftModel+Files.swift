@@ -90,9 +90,16 @@ extension PeftModel {
       throw AdapterError.keys(path: path, missing: missing, unexpected: unexpected)
     }
     let all = parameters + extra.compactMap { key in ofBase[key].map { (key, $0) } }
+    let free = try adapter(named: name).parameters.reduce(into: [:]) {
+      $0[$1.key] = $1.own.freeDimension
+    }
     for (key, parameter) in all {
       guard let entry = file.weights[key] else { continue }
-      guard entry.shape == parameter.value.shape else {
+      var shape = entry.shape
+      if let free = free[key], shape.count == parameter.value.rank {
+        shape[free] = parameter.value.size(free)
+      }
+      guard shape == parameter.value.shape else {
         throw AdapterError.wrongShape(
           path: path, key: key, expected: parameter.value.shape, actual: entry.shape)
       }
