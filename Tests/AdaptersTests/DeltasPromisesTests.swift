@@ -251,6 +251,70 @@ import Testing
     }
   }
 
+  /// Derivatives of the layers below go through C3A's own with respect to its input, which PEFT has wrong.
+  @Test func c3aDerivativesAreDifferences() throws {
+    try withTemporaryDirectory { directory in
+      try TinyModel().write(to: directory)
+      let model = try AutoModelForCausalLM.fromPretrained(directory, dtype: .float64)
+      let peft = try PeftModel(model, config { (own: inout C3AConfig) in own.blockSize = 8 })
+      let weights = Tensor.randomNormal(
+        [1, 6, 260], dtype: .float64, generator: Generator(seed: 4))
+      func value() -> Tensor { (model.logits(batch) * weights).sum() }
+      value().backward()
+      let kernel = try #require(
+        peft.trainableParameters.first { $0.key == query + "c3a_kernel" }
+      ).parameter
+      let gradient = try #require(kernel.value.gradient).array(of: Double.self)
+      for index in [0, 3, 9, 31] {
+        func moved(_ shift: Double) -> Double {
+          withoutGradients {
+            let place = Tensor([index])
+            let change = Tensor([shift])
+            kernel.value.reshaped([-1]).addInPlace(0, at: place, change)
+            defer { kernel.value.reshaped([-1]).addInPlace(0, at: place, change * -1) }
+            return value().item()
+          }
+        }
+        let slope = (moved(1e-4) - moved(-1e-4)) / 2e-4
+        #expect(abs(slope - gradient[index]) < 1e-7 + 1e-5 * abs(slope))
+      }
+    }
+  }
+
+  /// PEFT's first adapter ignores the pattern, so that its file has another rank than it says.
+  @Test func hiraReadsTheRankOfAFile() throws {
+    try withModel { directory, model in
+      var made: HiraConfig = config { (own: inout HiraConfig) in
+        (own.rank, own.initialization) = (3, .random)
+      }
+      let peft = try PeftModel(model, made)
+      let adapted = logits(model)
+      try peft.savePretrained(directory + "/adapter")
+      made.rankPattern = [PathPattern("q_proj", 2)]
+      let path = directory + "/adapter/adapter_config.json"
+      try AtomicFile.write(path: path, text: made.json.serialized())
+      let other = try AutoModelForCausalLM.fromPretrained(directory)
+      let opened = try PeftModel.fromPretrained(other, directory + "/adapter", trainable: true)
+      #expect(logits(other).isEqual(to: adapted))
+      #expect(try tensor(opened, query + "hira_A").shape == [3, 16])
+      let fresh = try PeftModel(try AutoModelForCausalLM.fromPretrained(directory), made)
+      #expect(try tensor(fresh, query + "hira_A").shape == [2, 16])
+      // Both factors have to agree.
+      let tensors = peft.adapterParameters().map { key, parameter in
+        let value = parameter.value.detached()
+        return (key, key == query + "hira_A" ? value.narrowed(0, 0..<2).contiguous() : value)
+      }
+      try SafetensorsWriter.save(
+        directory + "/adapter/adapter_model.safetensors", tensors: tensors)
+      #expect {
+        _ = try PeftModel.fromPretrained(
+          try AutoModelForCausalLM.fromPretrained(directory), directory + "/adapter")
+      } throws: {
+        "\($0)".contains("hira_A has rank 2, but hira_B has 3")
+      }
+    }
+  }
+
   /// Where no row stays, PEFT divides zero by zero.
   @Test func droppingEveryRowGivesNoUpdate() throws {
     try withModel { _, model in

@@ -52,7 +52,10 @@ def peer_results(model, inputs):
     output.loss.backward()
     named = {name: p.grad if p.grad is not None else torch.zeros_like(p)
              for name, p in model.named_parameters() if p.requires_grad}
-    return output.logits.detach(), output.loss.detach(), get_peft_model_state_dict(model, state_dict=named)
+    # PEFT puts whole numbers (SHiRA's places) in from elsewhere.
+    gradients = {key: value for key, value in get_peft_model_state_dict(model, state_dict=named).items()
+                 if value.is_floating_point()}
+    return output.logits.detach(), output.loss.detach(), gradients
 
 
 def from_peft(report, options, label, base, config, scale, merges=True):

@@ -72,11 +72,16 @@ struct AdapterParameter {
   let parameter: Parameter
   /// Whether training changes it; else it is only stored.
   let isTrained: Bool
+  /// A dimension whose size a file decides; nil for none.
+  let freeDimension: Int?
 
-  init(_ name: String, _ parameter: Parameter, isTrained: Bool = true) {
+  init(
+    _ name: String, _ parameter: Parameter, isTrained: Bool = true, freeDimension: Int? = nil
+  ) {
     self.name = name
     self.parameter = parameter
     self.isTrained = isTrained
+    self.freeDimension = freeDimension
   }
 }
 

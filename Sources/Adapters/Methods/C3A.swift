@@ -7,7 +7,9 @@ import Tensors
 ///
 /// Products are computed by Fourier transforms, in O(b log b) instead of O(b²) for a block. A fresh
 /// adapter changes the output unless it is initialised with zeros. Several active adapters add up; in
-/// PEFT 0.21.2 each gets the output of the one before as its input.
+/// PEFT 0.21.2 each gets the output of the one before as its input. Its derivative with respect to the
+/// input is wrong as well (the kernel is taken backwards there), so that layers below are trained along
+/// other directions than here.
 ///
 /// Source: Chen et al. 2024, arXiv 2407.19342. Defaults are those of PEFT 0.21.2.
 public struct C3AConfig: LayerConfiguration {

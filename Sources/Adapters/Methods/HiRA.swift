@@ -7,6 +7,9 @@ import Tensors
 ///
 /// Several adapters add up, each over the weight without the others.
 ///
+/// PEFT 0.21.2 heeds `rank_pattern` in a second adapter only. Files of both kinds are read, as nothing
+/// but the tensors depends on the rank; PEFT cannot open one whose layers' ranks differ.
+///
 /// Source: Huang et al. 2025, "HiRA", ICLR. Defaults are those of PEFT 0.21.2.
 public struct HiraConfig: LayerConfiguration {
   /// PEFT's name of the method.
@@ -87,7 +90,17 @@ final class HiraAdapter: DeltaAdapter {
   }
 
   var parameters: [AdapterParameter] {
-    [AdapterParameter("hira_A", a), AdapterParameter("hira_B", b)]
+    [
+      AdapterParameter("hira_A", a, freeDimension: 0),
+      AdapterParameter("hira_B", b, freeDimension: 1),
+    ]
+  }
+
+  func didLoad() throws(AdapterError) {
+    let (rows, columns) = (a.value.size(0), b.value.size(1))
+    guard rows != columns else { return }
+    throw .configuration(
+      field: "hira_B", expected: "the rank of hira_A, \(rows)", actual: "rank \(columns)")
   }
 
   func delta() -> Tensor {

@@ -64,13 +64,18 @@ extension PeftModel {
     var report = LoadReport()
     var chosen: [(parameter: Parameter, tensor: Tensor)] = []
     func take(
-      _ key: String, _ parameter: Parameter, _ matched: WritableKeyPath<LoadReport, [String]>
+      _ key: String, _ parameter: Parameter, _ matched: WritableKeyPath<LoadReport, [String]>,
+      freeDimension: Int? = nil
     ) {
       guard let tensor = tensors[key] else {
         report.missing.append(key)
         return
       }
-      guard tensor.shape == parameter.value.shape else {
+      var shape = tensor.shape
+      if let free = freeDimension, shape.count == parameter.value.rank {
+        shape[free] = parameter.value.size(free)
+      }
+      guard shape == parameter.value.shape else {
         report.misshapen.append(
           LoadReport.Misshapen(key: key, expected: parameter.value.shape, actual: tensor.shape))
         return
@@ -78,7 +83,7 @@ extension PeftModel {
       report[keyPath: matched].append(key)
       chosen.append((parameter, tensor))
     }
-    for (key, entry) in own { take(key, entry.parameter, \.matched) }
+    for (key, entry) in own { take(key, entry.parameter, \.matched, freeDimension: entry.freeDimension) }
     let extra = Set(tensors.keys).subtracting(own.map(\.key)).subtracting(adapter.repeatedKeys)
       .sorted()
     let ofBase = extra.isEmpty ? [:] : baseParameters()
