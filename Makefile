@@ -3,7 +3,7 @@ SWIFT_BUILD = swift build -c release -Xswiftc -warnings-as-errors
 SWIFT_TEST = swift test -c release -Xswiftc -warnings-as-errors --disable-xctest
 SWIFT_PATHS = Package.swift Sources Tests Examples
 
-.PHONY: help bootstrap build test check lint format demo interop bench perplexity formats clean
+.PHONY: help bootstrap build test check lint format demo interop bench perplexity formats method-comparison clean
 
 help:            ## This list
 	@sed -n 's/^\([a-z]*\): .*## /\1\t/p;s/^\([a-z]*\):  *## /\1\t/p' Makefile | expand -t 12
@@ -46,6 +46,9 @@ perplexity: build ## SmolLM2's perplexity in each format, beside bitsandbytes' o
 
 formats: build   ## The demo's fine-tune on a base of each format
 	@scripts/compare-formats
+
+method-comparison: build ## The demo's fine-tune by each adapter method; writes Documentation/Methods.md
+	@scripts/method-comparison
 
 clean:
 	rm -rf .build demo-output

@@ -65,7 +65,9 @@ let package = Package(
     // Floor 3.
     module("Quantization", ["CKernels", "Checkpoints", "JSONValues", "Layers", "Tensors"]),
     module("Models", ["Checkpoints", "JSONValues", "Layers", "Quantization", "Tensors"]),
-    module("Adapters", ["Checkpoints", "JSONValues", "Layers", "Models", "Tensors"]),
+    module(
+      "Adapters",
+      ["Checkpoints", "CommandLineParsing", "JSONValues", "Layers", "Models", "Tensors"]),
 
     // Floor 4.
     module("Optimizers", ["CKernels", "Checkpoints", "Layers", "Quantization", "Tensors"]),

@@ -43,7 +43,7 @@ enum ExitCode: Int32 {
       switch error {
       case .configuration, .unsupported, .noSuchModules, .name, .conflict, .impossible:
         self = .usage
-      case .unknownMethod, .unknownFields, .file, .wrongShape, .keys, .notFinite: self = .badData
+      case .unknownMethod, .unknownFields, .file, .keys, .notFinite: self = .badData
       }
     case let error as TrainingError:
       switch error {

@@ -2,7 +2,8 @@
 """Adapters of every method but LoRA, both ways between PEFT and graft.
 
 Each file of method_cases has CASES: label -> dict(config=..., and where it is not as usual bases=[...],
-scale=..., rate=..., merges=...). config is called for each base, as PEFT fills configurations in."""
+scale=..., rate=..., merges=..., repeated=[tensors that PEFT writes again for each layer]). config is called
+for each base, as PEFT fills configurations in."""
 
 import importlib
 import pkgutil
@@ -30,13 +31,15 @@ def main():
             if not tiny.exists():
                 save_tiny(base, tiny)
             label = f"{name}, {base}"
-            report.case(label, from_peft, report, options, label, tiny, make(), case.get("scale", 0.1), merges)
+            report.case(label, from_peft, report, options, label, tiny, make(), case.get("scale", 0.1), merges,
+                        case.get("repeated", ()))
         directory = options.work / "configurations" / name.replace(" ", "-")
         config = make()
         config.save_pretrained(directory)
         label = f"{name}, trained by graft"
         report.case(label, from_graft, report, options, label, text, case.get("rate", 1e-2),
-                    ["--adapter-config", directory / "adapter_config.json"], config.peft_type.value, merges)
+                    ["--adapter-config", directory / "adapter_config.json"], config.peft_type.value, merges,
+                    case.get("repeated", ()))
     report.finish()
 
 

@@ -49,6 +49,10 @@ final class AdaptedProjection: LinearProjection {
 
   func callAsFunction(_ x: Tensor) -> Tensor {
     guard context.isEnabled else { return (merged?.original ?? base)(x) }
+    if let rows = context.rowAdapters {
+      return addingRowwiseProduct(
+        to: base(x), x, adapters: rows.map { $0.flatMap(adapter) as? LoRAAdapter })
+    }
     let acting = context.active.filter { merged?.names.contains($0) != true }
       .compactMap(adapter)
     var input = x

@@ -11,6 +11,8 @@ public final class AdapterContext {
   /// Task of each row of a batch, int64 `[batch]` or `[1]`, for methods that mix by task; nil for
   /// the first.
   public internal(set) var taskIDs: Tensor?
+  /// The adapter of each row of a batch, nil for none; nil when all rows have those that act.
+  var rowAdapters: [String?]?
   /// Source of dropout.
   public let generator: Generator
 

@@ -114,8 +114,22 @@ extension AdapterContext {
 }
 
 extension Tensor {
-  /// The sum with an update of at least this tensor's precision, rounded once to this type.
+  /// The sum with an update, in the wider of the two types, rounded once to this one.
   func adding(wide update: Tensor) -> Tensor {
-    dtype == update.dtype ? self + update : (to(update.dtype) + update).to(dtype)
+    if dtype == update.dtype { return self + update }
+    let wider = dtype.isWider(than: update.dtype) ? dtype : .float32
+    let sum: DType = update.dtype == .float64 ? .float64 : wider
+    return (to(sum) + update.to(sum)).to(dtype)
+  }
+}
+
+extension DType {
+  /// Whether every number of the other floating-point type is one of this type.
+  func isWider(than other: DType) -> Bool {
+    switch self {
+    case .float64: true
+    case .float32: other != .float64
+    default: self == other
+    }
   }
 }

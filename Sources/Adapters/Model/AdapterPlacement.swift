@@ -6,6 +6,8 @@ import Tensors
 struct AdapterPlacement {
   let model: any Module
   let context: AdapterContext
+  /// Type of the adapter's numbers; nil for float32, or float64 beside such a base.
+  var dtype: DType?
 
   /// Adds an adapter, which does not act yet.
   ///
@@ -43,7 +45,7 @@ struct AdapterPlacement {
     let sites = chosen.map { path, layer in
       LayerSite(
         path: path, base: (layer.projection as? AdaptedProjection)?.base ?? layer.projection,
-        generator: generator)
+        generator: generator, isLoading: !isStrict, wantedType: dtype)
     }
     let made = try method.adapters(for: sites)
     for ((path, layer), adapter) in zip(chosen, made.layers) {

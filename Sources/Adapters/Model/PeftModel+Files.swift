@@ -1,10 +1,12 @@
 import Checkpoints
+import Foundation
 import JSONValues
 import Layers
 import Tensors
 
 extension PeftModel {
-  /// Writes an adapter as PEFT does: `adapter_config.json` and `adapter_model.safetensors`.
+  /// Writes an adapter as PEFT does: `adapter_config.json`, `adapter_model.safetensors`, and a card,
+  /// `README.md`, whose page is kept when it is there.
   ///
   /// - Parameters:
   ///   - directory: Where; made when it does not exist.
@@ -19,6 +21,13 @@ extension PeftModel {
     try AtomicFile.write(
       path: directory + "/adapter_config.json",
       text: savedConfiguration(of: adapter).json.serialized(indent: 2, sortedKeys: true))
+    let origin = adapter.configuration.origin
+    let card = ModelCard(
+      baseModel: origin.baseModel, peftType: type(of: adapter.configuration).type,
+      taskType: origin.taskType)
+    let path = directory + "/README.md"
+    let existing = try? String(contentsOfFile: path, encoding: .utf8)
+    try AtomicFile.write(path: path, text: card.text(updating: existing))
   }
 
   /// Opens an adapter directory on a model.
@@ -50,7 +59,12 @@ extension PeftModel {
       () throws(AdapterError) in
       try PeftModel(base, file.configuration, adapterName, seed: seed, isStrict: false)
     }
-    try model.load(file, into: adapterName)
+    do {
+      model.loadReports[adapterName] = try model.load(file, into: adapterName)
+    } catch {
+      try model.unload()
+      throw error
+    }
     try model.setAdapter([adapterName], trainable: trainable)
     return model
   }
@@ -60,13 +74,54 @@ extension PeftModel {
   /// - Parameters:
   ///   - directory: An adapter directory.
   ///   - name: The name it gets here.
+  /// - Returns: What was taken over.
   /// - Throws: As ``fromPretrained(_:_:adapterName:trainable:seed:)``.
-  public func loadAdapter(_ directory: String, name: String) throws {
+  @discardableResult
+  public func loadAdapter(_ directory: String, name: String) throws -> LoadReport {
     let file = try AdapterFile(directory)
     try file.naming { () throws(AdapterError) in
       try add(name, file.configuration, seed: 0, isStrict: false)
     }
-    try load(file, into: name)
+    do {
+      let report = try load(file, into: name)
+      loadReports[name] = report
+      return report
+    } catch {
+      try deleteAdapter(name)
+      throw error
+    }
+  }
+
+  /// Puts another adapter in the place of one that is there, under the same name.
+  ///
+  /// Rank, scale and targets may differ: the result is that of opening the other one alone.
+  ///
+  /// - Parameters:
+  ///   - name: The adapter to replace; nothing changes when the other one cannot be opened.
+  ///   - directory: An adapter directory.
+  /// - Returns: What was taken over.
+  /// - Throws: As ``fromPretrained(_:_:adapterName:trainable:seed:)``; ``AdapterError/conflict(_:)``
+  ///   while the adapter is merged.
+  @discardableResult
+  public func hotSwapAdapter(_ name: String, from directory: String) throws -> LoadReport {
+    let old = try adapter(named: name)
+    let isTrained = old.parameters.contains { $0.own.parameter.isTrainable }
+    let active = context.active
+    for (_, projection) in adaptedLayers where projection.merged?.names.contains(name) == true {
+      throw AdapterError.conflict("\(name) is merged; unmerge it before it is replaced")
+    }
+    // Biases can be trained with one adapter at a time.
+    let spare = "_" + name
+    try renameAdapter(name, to: spare)
+    do {
+      let report = try loadAdapter(directory, name: name)
+      try deleteAdapter(spare)
+      try setAdapter(active, trainable: isTrained)
+      return report
+    } catch {
+      try renameAdapter(spare, to: name)
+      throw error
+    }
   }
 
   /// Reads the active adapter's tensors again, as a resumed run does.
@@ -74,50 +129,41 @@ extension PeftModel {
   /// - Parameter directory: An adapter directory with the same tensors.
   /// - Throws: As ``fromPretrained(_:_:adapterName:trainable:seed:)``.
   public func reload(_ directory: String) throws {
-    try load(try AdapterFile(directory), into: context.active.first ?? "default")
+    _ = try load(try AdapterFile(directory), into: context.active.first ?? "default")
   }
 
-  private func load(_ file: AdapterFile, into name: String) throws {
-    let adapter = try adapter(named: name)
-    let parameters = adapterParameters(name)
-    let path = file.weights.path
-    var tensors = Dictionary(
-      try file.weights.tensors().map { ($0.name, $0.tensor) },
-      uniquingKeysWith: { first, _ in first })
-    if let storage = adapter.storage {
-      tensors = try file.naming { () throws(AdapterError) in
-        try storage.restored(tensors, file.configuration)
-      }
-    }
-    let present = Set(tensors.keys)
-    let needed = Set(parameters.map(\.key))
-    let missing = parameters.map(\.key).filter { !present.contains($0) }
-    let extra = present.subtracting(needed).subtracting(adapter.repeatedKeys).sorted()
-    let ofBase = extra.isEmpty ? [:] : baseParameters()
-    let unexpected = extra.filter { ofBase[$0] == nil }
-    guard missing.isEmpty, unexpected.isEmpty else {
-      throw AdapterError.keys(path: path, missing: missing, unexpected: unexpected)
-    }
-    let all = parameters + extra.compactMap { key in ofBase[key].map { (key, $0) } }
-    for (key, parameter) in all {
-      guard let tensor = tensors[key] else { continue }
-      guard tensor.shape == parameter.value.shape else {
-        throw AdapterError.wrongShape(
-          path: path, key: key, expected: parameter.value.shape, actual: tensor.shape)
-      }
-      let trainable = parameter.isTrainable
-      let current = parameter.value
-      // A copy: the file may be replaced while the model lives.
-      parameter.value = tensor.to(current.dtype).to(device: current.device).cloned()
-      parameter.isTrainable = trainable
-    }
-    try file.naming { () throws(AdapterError) in
-      for layer in adapter.layers { try layer.didLoad() }
-    }
+  private func load(_ file: AdapterFile, into name: String) throws -> LoadReport {
+    var tensors: [String: Tensor] = [:]
+    for entry in file.weights.entries { tensors[entry.name] = try file.weights.tensor(entry) }
+    return try load(tensors, into: name, isStrict: true, path: file.weights.path, file)
   }
 }
 
 extension PeftModel {
+  /// Takes over what a file or something like it holds; nil where there is no file's configuration.
+  func load(
+    _ tensors: [String: Tensor], into name: String, isStrict: Bool, path: String,
+    _ file: AdapterFile? = nil
+  ) throws(AdapterError) -> LoadReport {
+    let adapter = try adapter(named: name)
+    func naming<Result>(
+      _ body: () throws(AdapterError) -> Result
+    ) throws(AdapterError) -> Result {
+      guard let file else { return try body() }
+      return try file.naming(body)
+    }
+    let configuration = file?.configuration ?? adapter.configuration
+    let own = try naming { () throws(AdapterError) -> [String: Tensor] in
+      guard let storage = adapter.storage else { return tensors }
+      return try storage.restored(tensors, configuration)
+    }
+    let report = try take(own, into: adapter, isStrict: isStrict, path: path)
+    try naming { () throws(AdapterError) -> Void in
+      for layer in adapter.layers { try layer.didLoad() }
+    }
+    return report
+  }
+
   /// The configuration as it is written: "all-linear" means other layers in another model, so that the
   /// file names those that were meant, as does PEFT's default.
   private func savedConfiguration(of adapter: PlacedAdapter) -> any AdapterConfiguration {
@@ -133,18 +179,10 @@ extension PeftModel {
     }
     return layers
   }
-
-  /// The base's own parameters by the keys under which PEFT would save them.
-  private func baseParameters() -> [String: Parameter] {
-    // An adapter's own tensors have its name in their paths here and would never be found.
-    Dictionary(
-      base.parameters().map { (keyPrefix + $0.path, $0.parameter) },
-      uniquingKeysWith: { first, _ in first })
-  }
 }
 
 /// The two files of an adapter directory.
-private struct AdapterFile {
+struct AdapterFile {
   let path: String
   var configuration: any AdapterConfiguration
   let weights: SafetensorsFile

@@ -21,6 +21,14 @@ extension PeftModel {
   ///
   /// - Returns: For example "trainable params: 1,792 || all params: 21,408 || trainable%: 8.3707".
   public func trainableParametersDescription() -> String {
+    let (trainable, all) = parameterCounts
+    let share = 100 * Double(trainable) / Double(max(all, 1))
+    return "trainable params: \(trainable.grouped) || all params: \(all.grouped) "
+      + "|| trainable%: \(String(format: "%.4f", share))"
+  }
+
+  /// Numbers that are trained, and all numbers with the adapters', each parameter once.
+  var parameterCounts: (trainable: Int, all: Int) {
     var seen: Set<Parameter> = []
     var (trainable, all) = (0, 0)
     let own = placed.flatMap { adapter in
@@ -33,9 +41,7 @@ extension PeftModel {
       if parameter.isTrainable { trainable += parameter.count }
     }
     for (_, module) in base.modules() { all += module.storedCount }
-    let share = 100 * Double(trainable) / Double(max(all, 1))
-    return "trainable params: \(trainable.grouped) || all params: \(all.grouped) "
-      + "|| trainable%: \(String(format: "%.4f", share))"
+    return (trainable, all)
   }
 
   /// Prints ``trainableParametersDescription()`` to standard output, as PEFT's method of this name.

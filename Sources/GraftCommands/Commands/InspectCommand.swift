@@ -12,11 +12,13 @@ enum InspectCommand: Verb {
   static let path = Positional(
     "PATH", help: "A model, an adapter or a checkpoint directory, or a safetensors file.")
   static let spectrum = Flag("spectrum", help: "Singular values of each adapter update.")
+  static let targets = Flag(
+    "targets", help: "Layers of a model that can be adapted, and what that would train.")
   static let json = Flag("json", help: "Print one JSON object.")
 
   static let specification = CommandSpecification(
     name: "inspect", summary: "Show what a model, an adapter or a checkpoint holds",
-    options: [spectrum, json], positionals: [path])
+    options: [spectrum, targets, json], positionals: [path])
 
   static func run(_ arguments: ParsedArguments, _ console: Console) throws -> ExitCode {
     let path = try ModelSource.directory(of: arguments.positional(path) ?? "")
@@ -27,6 +29,14 @@ enum InspectCommand: Verb {
     let (kind, files, configuration) =
       isDirectory.boolValue
       ? try contents(ofDirectory: path) : ("safetensors", [try SafetensorsFile(path: path)], nil)
+    if arguments[targets] {
+      guard kind == "model" else {
+        throw UsageError("--targets: \(path) is no model directory but \(kind)")
+      }
+      let listing = try TargetListing(path)
+      if arguments[json] { console.write(listing.json) } else { console.write(listing.text) }
+      return .done
+    }
     var rows: [JSON] = []
     var (elements, bytes) = (0, 0)
     let names = Set(files.flatMap(\.entries).map(\.name))
