@@ -16,10 +16,10 @@ sys.path.insert(0, str(ROOT / "scripts/interop"))
 import peft
 import torch
 import transformers
-from peft import PeftModel, get_peft_model_state_dict
+from peft import PeftModel
 from safetensors.torch import save_file
 
-from adapter_checks import make_adapter
+from adapter_checks import make_adapter, peer_gradients
 from methods import cases
 from peers import load_model, sample_inputs, save_tiny
 
@@ -31,11 +31,9 @@ def results(model, inputs):
     """Logits of the caller's positions, loss, and gradients by the keys of the file."""
     output = model(**inputs)
     output.loss.backward()
-    named = {name: p.grad if p.grad is not None else torch.zeros_like(p)
-             for name, p in model.named_parameters() if p.requires_grad}
     # PEFT returns virtual tokens' logits too, in front.
     logits = output.logits.detach()[:, -inputs["input_ids"].shape[1]:].contiguous()
-    return logits, output.loss.detach(), get_peft_model_state_dict(model, state_dict=named)
+    return logits, output.loss.detach(), peer_gradients(model)
 
 
 def main():

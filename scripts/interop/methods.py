@@ -2,8 +2,9 @@
 """Adapters of every method but LoRA, both ways between PEFT and graft.
 
 Each file of method_cases has CASES: label -> dict(config=..., and where it is not as usual bases=[...],
-scale=..., rate=..., merges=..., and trained_merges=... of what graft trained,
-or trains=False). config is called for each base, as PEFT fills configurations in."""
+scale=..., rate=..., merges=..., trained_merges=... of what graft trained, trains=False,
+repeated=[tensors that PEFT writes again for each layer]). config is called for each base, as PEFT fills
+configurations in."""
 
 import importlib
 import pkgutil
@@ -31,7 +32,8 @@ def main():
             if not tiny.exists():
                 save_tiny(base, tiny)
             label = f"{name}, {base}"
-            report.case(label, from_peft, report, options, label, tiny, make(), case.get("scale", 0.1), merges)
+            report.case(label, from_peft, report, options, label, tiny, make(), case.get("scale", 0.1), merges,
+                        case.get("repeated", ()))
         if not case.get("trains", True):
             continue
         directory = options.work / "configurations" / name.replace(" ", "-")
@@ -40,7 +42,7 @@ def main():
         label = f"{name}, trained by graft"
         report.case(label, from_graft, report, options, label, text, case.get("rate", 1e-2),
                     ["--adapter-config", directory / "adapter_config.json"], config.peft_type.value,
-                    case.get("trained_merges", merges))
+                    case.get("trained_merges", merges), case.get("repeated", ()))
     report.finish()
 
 

@@ -27,6 +27,11 @@ struct LayerSite {
 
   /// W as numbers of the adapter's type.
   func weight() -> Tensor { base.denseWeight().detached().to(dtype) }
+
+  /// W in a type that decompositions know.
+  func wideWeight() -> Tensor {
+    base.denseWeight().detached().to(base.dtype == .float64 ? .float64 : .float32)
+  }
 }
 
 extension LayerSite {
@@ -61,6 +66,11 @@ extension LayerSite {
 
   func normal(_ shape: [Int], deviation: Double = 1) -> Parameter {
     made(shape) { $0.fillNormalInPlace(deviation: deviation, generator: generator) }
+  }
+
+  /// A tensor where the layer is; one that only has a shape stays so.
+  func placed(_ tensor: Tensor) -> Tensor {
+    tensor.device.kind == .meta ? tensor : tensor.to(device: device)
   }
 
   private func made(_ shape: [Int], _ fill: (Tensor) -> Void) -> Parameter {

@@ -99,9 +99,16 @@ extension FRoDConfig: LayerMethod {
     for (role, blocks) in roles.sorted(by: { $0.key < $1.key }) {
       let members = blocks.sorted { $0.key < $1.key }.map(\.value)
       guard let first = members.first else { continue }
+      let size = first.inputSize
+      let isStored = first.isLoading && savesProjection
       bases[role] = FRoDBasis(
-        role: role, v: sharedBasis(members.map { $0.weight().to(device: .cpu).to(.float32) }),
-        places: places(first.inputSize, generator), site: first)
+        role: role, site: first,
+        v: isStored
+          ? first.zeros([size, size]).value
+          : sharedBasis(members.map { $0.wideWeight().to(device: .cpu).to(.float32) }),
+        places: isStored
+          ? .empty([2, count(size)], dtype: .int64, device: .meta)
+          : places(size, generator))
     }
     var layers: [FRoDAdapter] = []
     for site in sites {
@@ -153,11 +160,16 @@ extension FRoDConfig: LayerMethod {
     return r.transposed().matrixProduct(vectors)
   }
 
+  /// How many elements of S are trained.
+  private func count(_ size: Int) -> Int {
+    let total = size * size - size
+    let count = min(Int(Double(size * size) * sparseRate), total)
+    return sparseRate > 0 && total > 0 ? max(1, count) : count
+  }
+
   /// Rows and columns of the trained elements of S, int64 `[2, count]`.
   private func places(_ size: Int, _ generator: Generator) -> Tensor {
-    let total = size * size - size
-    var count = min(Int(Double(size * size) * sparseRate), total)
-    if sparseRate > 0 && total > 0 { count = max(1, count) }
+    let (total, count) = (size * size - size, count(size))
     guard count > 0 else { return .zeros([2, 0], dtype: .int64) }
     // Places off the diagonal, row by row.
     let drawn = Tensor.randomPermutation(total, generator: generator).narrowed(0, 0..<count)
@@ -178,10 +190,10 @@ final class FRoDBasis {
   private let size: Parameter  // int64 [2]
   private let role: String
 
-  init(role: String, v: Tensor, places: Tensor, site: LayerSite) {
+  init(role: String, site: LayerSite, v: Tensor, places: Tensor) {
     self.role = role
-    self.v = Parameter(v.to(site.dtype).contiguous().to(device: site.device))
-    self.places = Parameter(places.to(device: site.device))
+    self.v = Parameter(site.placed(v.to(site.dtype).contiguous()))
+    self.places = Parameter(site.placed(places))
     size = Parameter(Tensor([site.inputSize, site.inputSize]))
   }
 
@@ -199,22 +211,26 @@ final class FRoDAdapter: LayerAdapter {
   let lengths: Parameter  // l, [in]
   let elements: Parameter  // [count]
   let dropout: Double
+  // Both come from V and W; of an adapter that is being loaded only when its V is there.
   private var u: Tensor  // [out, in]
   private var start: Tensor  // l at the start, [in]
 
   init(_ basis: FRoDBasis, site: LayerSite, startsAtIdentity: Bool, dropout: Double) {
     (self.basis, self.site, self.dropout) = (basis, site, dropout)
-    (u, start) = Self.factors(of: site, v: basis.v.value)
     let count = basis.places.value.size(1)
     elements = startsAtIdentity ? site.zeros([count]) : site.normal([count], deviation: 0.1)
-    lengths = Parameter(
-      startsAtIdentity || site.isLoading
-        ? start.cloned() : start + site.normal([site.inputSize], deviation: 0.1).value)
+    let moved = site.normal([site.inputSize], deviation: 0.1)
+    guard !site.isLoading else {
+      (u, start, lengths) = (moved.value, moved.value, moved)
+      return
+    }
+    (u, start) = Self.factors(of: site, v: basis.v.value)
+    lengths = Parameter(startsAtIdentity ? start.cloned() : start + moved.value)
   }
 
   /// U and l with U diag(l) V^T = W.
   private static func factors(of site: LayerSite, v: Tensor) -> (u: Tensor, lengths: Tensor) {
-    let weight = site.weight().to(device: .cpu).to(.float64)
+    let weight = site.wideWeight().to(device: .cpu).to(.float64)
     let wide = v.detached().to(device: .cpu).to(.float64)
     let scaled =
       wide.solutionIfRegular(weight.transposed())?.transposed()

@@ -106,8 +106,11 @@ extension RandLoRAConfig: LayerMethod {
   func adapters(for sites: [LayerSite]) throws(AdapterError) -> LayerAdapters {
     guard let first = sites.first else { return LayerAdapters(layers: []) }
     let (input, output) = (sites.largestInput, sites.largestOutput)
-    let (a, b) = bases(smaller: min(input, output), larger: max(input, output))
-    let projections = SharedProjections(a: a, b: b, for: first)
+    let (narrow, wide) = (min(input, output), max(input, output))
+    let projections = SharedProjections(
+      for: first, isStored: savesProjection, a: [rank, 1, narrow],
+      b: [wide, baseCount(narrow), rank]
+    ) { bases(smaller: narrow, larger: wide) }
     let layers = sites.map { site in
       let (smaller, larger) = (
         min(site.inputSize, site.outputSize), max(site.inputSize, site.outputSize)

@@ -6,9 +6,20 @@ final class SharedProjections {
   let a: Parameter
   let b: Parameter
 
-  init(a: Tensor, b: Tensor, for site: LayerSite) {
-    self.a = Parameter(a.to(site.dtype).to(device: site.device))
-    self.b = Parameter(b.to(site.dtype).to(device: site.device))
+  /// - Parameters:
+  ///   - site: A layer, for type and device.
+  ///   - isStored: Whether files hold the matrices, so that they need not be drawn for one.
+  ///   - a: Shape of the first.
+  ///   - b: Shape of the second.
+  ///   - draw: Draws both.
+  init(for site: LayerSite, isStored: Bool, a: [Int], b: [Int], draw: () -> (Tensor, Tensor)) {
+    guard !(site.isLoading && isStored) else {
+      (self.a, self.b) = (site.zeros(a), site.zeros(b))
+      return
+    }
+    let (first, second) = draw()
+    self.a = Parameter(first.to(site.dtype).to(device: site.device))
+    self.b = Parameter(second.to(site.dtype).to(device: site.device))
   }
 
   /// What files hold of them: never trained.

@@ -104,6 +104,27 @@ extension TinyLoRAConfig: LayerMethod {
     return (0..<layerCount).map { min($0 / size, count - 1) }
   }
 
+  /// Leading singular vectors, each times the root of its value.
+  private func factors(_ site: LayerSite, _ rank: Int) -> (a: Parameter, b: Parameter) {
+    guard !site.isLoading else {
+      return (site.zeros([rank, site.inputSize]), site.zeros([site.outputSize, rank]))
+    }
+    let (u, s, vt) = site.wideWeight().singularValueDecomposition()
+    let roots = s.narrowed(0, 0..<rank).squareRoot()
+    let a = vt.narrowed(0, 0..<rank) * roots.unsqueezed(1)
+    let b = u.narrowed(1, 0..<rank) * roots
+    return (Parameter(a.contiguous().to(site.dtype)), Parameter(b.contiguous().to(site.dtype)))
+  }
+
+  private func projection(_ site: LayerSite, _ rank: Int, seed: Int) -> Parameter {
+    let shape = [vectorLength, rank, rank]
+    guard !(site.isLoading && savesProjection) else { return site.zeros(shape) }
+    let drawn = RedrawnNumbers.normal(
+      shape, deviation: 1 / Double(rank).squareRoot(),
+      generator: RedrawnNumbers.generator(seed: seed))
+    return Parameter(drawn.to(site.dtype).to(device: site.device))
+  }
+
   func adapters(for sites: [LayerSite]) throws(AdapterError) -> LayerAdapters {
     let groups = groups(sites.count)
     var vectors: [Parameter] = []
@@ -114,18 +135,12 @@ extension TinyLoRAConfig: LayerMethod {
     }
     let layers = zip(sites, groups).enumerated().map { index, entry in
       let (site, group) = entry
-      let (u, s, vt) = site.weight().singularValueDecomposition()
-      let rank = min(rank, s.count)
-      let roots = s.narrowed(0, 0..<rank).squareRoot()
-      let p = RedrawnNumbers.normal(
-        [vectorLength, rank, rank], deviation: 1 / Double(rank).squareRoot(),
-        generator: RedrawnNumbers.generator(seed: projectionSeed &+ index))
+      let rank = min(rank, site.inputSize, site.outputSize)
+      let (a, b) = factors(site, rank)
       return TinyLoRAAdapter(
-        vector: vectors[group], name: "tinylora_v.\(group)",
-        a: Parameter((vt.narrowed(0, 0..<rank) * roots.unsqueezed(1)).contiguous()),
-        b: Parameter((u.narrowed(1, 0..<rank) * roots).contiguous()),
-        p: Parameter(p.to(site.dtype).to(device: site.device)), savesProjection: savesProjection,
-        dropout: dropout)
+        vector: vectors[group], name: "tinylora_v.\(group)", a: a, b: b,
+        p: projection(site, rank, seed: projectionSeed &+ index),
+        savesProjection: savesProjection, dropout: dropout)
     }
     return LayerAdapters(
       layers: layers,

@@ -89,6 +89,18 @@ extension UniLoRAConfig: LayerMethod {
       ? first.uniform([vectorLength], bound: initialBound) : first.normal([vectorLength])
     let count = sites.reduce(0) { $0 + rank * ($1.inputSize + $1.outputSize) }
     try require("r", count < Int(UInt32.max), "fewer than 2^32 numbers in all layers", count)
+    guard !(first.isLoading && savesIndices) else {
+      let layers = sites.map { site in
+        func empty(_ shape: [Int]) -> Parameter {
+          Parameter(.empty(shape, dtype: .int64, device: .meta))
+        }
+        let (a, b) = ([rank, site.inputSize], [site.outputSize, rank])
+        return UniLoRAAdapter(
+          theta: theta, places: (empty(a), empty(b)), scales: (site.zeros(a), site.zeros(b)),
+          dropout: dropout, savesIndices: savesIndices)
+      }
+      return LayerAdapters(layers: layers, shared: [AdapterParameter("unilora_theta_d", theta)])
+    }
     let all = places(count)
     var uses = [Float](repeating: 0, count: vectorLength)
     for place in all { uses[place] += 1 }

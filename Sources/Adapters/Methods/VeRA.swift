@@ -74,10 +74,14 @@ public struct VeRAConfig: LayerConfiguration {
 extension VeRAConfig: LayerMethod {
   func adapters(for sites: [LayerSite]) throws(AdapterError) -> LayerAdapters {
     guard let first = sites.first else { return LayerAdapters(layers: []) }
-    let generator = RedrawnNumbers.generator(seed: projectionSeed)
-    let a = RedrawnNumbers.kaimingUniform([rank, sites.largestInput], generator: generator)
-    let b = RedrawnNumbers.kaimingUniform([sites.largestOutput, rank], generator: generator)
-    let projections = SharedProjections(a: a, b: b, for: first)
+    let (aShape, bShape) = ([rank, sites.largestInput], [sites.largestOutput, rank])
+    let projections = SharedProjections(
+      for: first, isStored: savesProjection, a: aShape, b: bShape
+    ) {
+      let generator = RedrawnNumbers.generator(seed: projectionSeed)
+      let a = RedrawnNumbers.kaimingUniform(aShape, generator: generator)
+      return (a, RedrawnNumbers.kaimingUniform(bShape, generator: generator))
+    }
     let layers = sites.map { site in
       VeRAAdapter(
         projections, inputSize: site.inputSize,

@@ -135,13 +135,33 @@ extension PeftModel {
   private func load(_ file: AdapterFile, into name: String) throws -> LoadReport {
     var tensors: [String: Tensor] = [:]
     for entry in file.weights.entries { tensors[entry.name] = try file.weights.tensor(entry) }
-    return try file.naming { () throws(AdapterError) in
-      try loadStateDictionary(tensors, into: name, path: file.weights.path)
-    }
+    return try load(tensors, into: name, isStrict: true, path: file.weights.path, file)
   }
 }
 
 extension PeftModel {
+  /// Takes over what a file or something like it holds; nil where there is no file's configuration.
+  func load(
+    _ tensors: [String: Tensor], into name: String, isStrict: Bool, path: String,
+    _ file: AdapterFile? = nil
+  ) throws(AdapterError) -> LoadReport {
+    let adapter = try adapter(named: name)
+    func naming<Result>(
+      _ body: () throws(AdapterError) -> Result
+    ) throws(AdapterError) -> Result {
+      guard let file else { return try body() }
+      return try file.naming(body)
+    }
+    let configuration = file?.configuration ?? adapter.configuration
+    let own = try naming { () throws(AdapterError) -> [String: Tensor] in
+      guard let storage = adapter.storage else { return tensors }
+      return try storage.restored(tensors, configuration)
+    }
+    return try naming { () throws(AdapterError) -> LoadReport in
+      try take(own, into: adapter, isStrict: isStrict, path: path)
+    }
+  }
+
   /// The configuration as it is written: "all-linear" means other layers in another model, so that the
   /// file names those that were meant, as does PEFT's default.
   private func savedConfiguration(of adapter: PlacedAdapter) -> any AdapterConfiguration {
@@ -160,7 +180,7 @@ extension PeftModel {
 }
 
 /// The two files of an adapter directory.
-private struct AdapterFile {
+struct AdapterFile {
   let path: String
   var configuration: any AdapterConfiguration
   let weights: SafetensorsFile

@@ -58,9 +58,15 @@ extension PeftModel {
     _ tensors: [String: Tensor], into name: String? = nil, isStrict: Bool = true,
     path: String = "state dictionary"
   ) throws(AdapterError) -> LoadReport {
-    let adapter = try adapter(named: name ?? context.active.first ?? "default")
+    try load(
+      tensors, into: name ?? context.active.first ?? "default", isStrict: isStrict, path: path)
+  }
+
+  /// Takes over tensors by the keys that the adapter's own have.
+  func take(
+    _ tensors: [String: Tensor], into adapter: PlacedAdapter, isStrict: Bool, path: String
+  ) throws(AdapterError) -> LoadReport {
     let own = adapter.parameters
-    let tensors = try adapter.storage?.restored(tensors, adapter.configuration) ?? tensors
     var report = LoadReport()
     var chosen: [(parameter: Parameter, tensor: Tensor)] = []
     func take(
