@@ -10,7 +10,7 @@ enum AdapterOptions {
   static func method(_ arguments: ParsedArguments) throws -> any AdapterConfiguration.Type {
     let name = try arguments.value(TrainOptions.method)
     guard let method = AdapterMethods.named(name) else {
-      let known = AdapterMethods.types.map { $0.lowercased() }
+      let known = AdapterMethods.types.map { $0.lowercased() } + ["full"]
       let nearest = nearestName(name.lowercased(), among: known).map { "; did you mean \($0)?" }
       throw UsageError(
         "--method \(name) is not known; known: \(known.joined(separator: ", "))\(nearest ?? "")")

@@ -50,7 +50,7 @@ enum ExitCode: Int32 {
     case let error as TrainingError:
       switch error {
       case .outputExists: self = .cannotWrite
-      case .option: self = .usage
+      case .option, .quantized: self = .usage
       case .resume: self = .missingInput
       case .diverged: self = .internalError
       }

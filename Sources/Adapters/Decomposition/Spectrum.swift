@@ -14,7 +14,7 @@ public struct Spectrum: Equatable, Sendable {
   /// - Parameter values: Descending, none negative.
   public init(_ values: [Double]) {
     self.values = values
-    let total = values.reversed().reduce(0) { $0 + $1 * $1 }
+    let total = values.reduce(0) { $0 + $1 * $1 }
     norm = total.squareRoot()
     var sum = 0.0
     energies = values.map { value in

@@ -54,7 +54,7 @@ extension PeftModel {
 
 extension Int {
   /// With commas between thousands.
-  fileprivate var grouped: String {
+  package var grouped: String {
     var digits = String(self)
     var index = digits.index(digits.endIndex, offsetBy: -3, limitedBy: digits.startIndex)
     while let place = index, place > digits.startIndex {
