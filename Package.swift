@@ -100,6 +100,10 @@ let package = Package(
       dependencies: ["Layers", "Optimizers", "Quantization", "Tensors"],
       path: "Benchmarks/quantization", swiftSettings: settings),
 
+    .executableTarget(
+      name: "DecompositionBenchmark", dependencies: ["Adapters", "Tensors"],
+      path: "Benchmarks/decomposition", swiftSettings: settings),
+
     // For users of the library.
     module(
       "Graft",

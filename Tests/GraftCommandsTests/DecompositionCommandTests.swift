@@ -95,6 +95,29 @@ import Testing
     }
   }
 
+  /// What quantising lost is a full-rank update like any other.
+  @Test func extractFromAQuantisedBase() throws {
+    try CommandFixture.with { fixture in
+      let quantized = try fixture.graft(
+        "quantize", "--model", "model", "--format", "nf4", "--output", "codes")
+      #expect(quantized.code == 0, "\(quantized.errors)")
+      let told = try json(
+        fixture, "extract", "--base", "codes", "--tuned", "model", "--rank", "16", "--output", "a")
+      #expect(told["layers"]?.arrayValue?.count == 14)
+      func loss(_ more: String...) throws -> Double {
+        let result = try GraftProcess.run(
+          ["evaluate", "--data", "rows.jsonl", "--metrics", "loss", "--json"] + more,
+          directory: fixture.directory)
+        #expect(result.code == 0, "\(result.errors)")
+        return try #require(JSON.parse(Data(result.output.utf8))["loss"]?.doubleValue)
+      }
+      let exact = try loss("--model", "model")
+      let codes = try abs(loss("--model", "codes") - exact)
+      let mended = try abs(loss("--model", "codes", "--adapter", "a") - exact)
+      #expect(mended < 1e-4 && codes > 10 * mended)
+    }
+  }
+
   @Test func resizeUpIsExactAndDownTellsItsLoss() throws {
     try withAdapters { fixture in
       let up = try json(

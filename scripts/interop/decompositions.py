@@ -5,7 +5,7 @@ import json
 
 import numpy
 import torch
-from peers import Report, arguments, load_file, save_file, save_tiny
+from peers import Report, arguments, load_file, relative, sample_inputs, save_file, save_tiny
 from peft import LoraConfig, PeftModel, get_peft_model
 from transformers import AutoModelForCausalLM
 
@@ -221,6 +221,22 @@ def extraction(report, options, base_name, choice):
     report.within(f"{label}: merged by PEFT", (difference, ""), 1e-6)
 
 
+def everything(report, options, base_name):
+    """At full rank with all other parameters the adapter is the tuned model, in both programs."""
+    base, tuned = tuned_pair(options, base_name)
+    output, inputs = options.work / f"{base_name}-everything", sample_inputs(96, 2)
+    options.graft.json("extract", "--base", base, "--tuned", tuned, "--rank", 64, "--output", output,
+                       "--keep-other-parameters")
+    expected = options.graft.forward(tuned, inputs, options.work / "forward")["logits"]
+    actual = options.graft.forward(base, inputs, options.work / "forward", adapter=output)["logits"]
+    report.within(f"extract everything, {base_name}: logits", relative(actual, expected), 1e-4)
+    if "tied" not in base_name:
+        model = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(base), output)
+        with torch.no_grad():
+            report.within(f"extract everything, {base_name}: PEFT's logits",
+                          relative(model(**inputs).logits, expected), 1e-4)
+
+
 def resizing(report, options):
     base = save_tiny("llama", options.work / "resize-base")
     torch.manual_seed(3)
@@ -296,6 +312,8 @@ def main():
     for base in ("llama", "llama-tied"):
         for choice in (["--rank", "4"], ["--energy", "0.9"]):
             report.case(f"extract {choice}, {base}", extraction, report, options, base, choice)
+    for base in ("llama", "llama-biases", "qwen2", "qwen3", "llama-tied"):
+        report.case(f"extract everything, {base}", everything, report, options, base)
     report.case("resize", resizing, report, options)
     report.case("spectrum", spectra, report, options)
     report.finish()

@@ -6,7 +6,7 @@ public struct Spectrum: Equatable, Sendable {
   public let values: [Double]
   /// ||A||, the root of the sum of their squares.
   public let norm: Double
-  /// The share of ||A||^2 that the first 1, 2, ... values have.
+  /// At each rank from 1 on, the share of ||A||^2 that the values up to it have.
   public let energies: [Double]
 
   /// Describes singular values.

@@ -52,9 +52,13 @@ extension SpectrumReport {
     curves(
       &drawing, 24, y, "Energy kept at each rank (mean over blocks)", { $0.spectrum.energies },
       range: 0...1, { ($0 * 100).plain + " %" })
+    let largest = layers.compactMap(\.spectrum.values.first).max() ?? 0
+    let top = largest > 0 ? log10(largest) : 0
+    // What is below a ten-thousandth of the largest lies on the axis.
     curves(
-      &drawing, 500, y, "Singular values (mean over blocks)", { $0.spectrum.values },
-      range: 0...(layers.compactMap(\.spectrum.values.first).max() ?? 1), { $0.shortText })
+      &drawing, 500, y, "Singular values (geometric mean over blocks)",
+      { $0.spectrum.values.map { $0 > 0 ? max(log10($0), top - 4) : top - 4 } },
+      range: (top - 4)...top, { pow(10, $0).shortText })
     legend(&drawing, y + 280)
     return drawing.document
   }
