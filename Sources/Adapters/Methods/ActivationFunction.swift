@@ -78,9 +78,10 @@ public enum ActivationFunction: String, Sendable, CaseIterable {
   }
 
   private func xielu(_ x: Tensor) -> Tensor {
-    let (curvature, slope) = (0.8, 0.5)
+    // transformers keeps 0.8 and -1e-6 in bfloat16.
+    let (curvature, slope, limit) = (0.80078125, 0.5, -9.98377799987793e-7)
     let above = x * x * curvature + x * slope
-    let below = (x.clamped(upper: -1e-6).exponentialMinusOne() - x) * curvature + x * slope
+    let below = (x.clamped(upper: limit).exponentialMinusOne() - x) * curvature + x * slope
     return .choosing(x .> 0, above, below)
   }
 }
