@@ -8,6 +8,8 @@ struct AdapterPlacement {
   let context: AdapterContext
   /// Type of the adapter's numbers; nil for float32, or float64 beside such a base.
   var dtype: DType?
+  /// Whether a file is about to give the adapter's tensors.
+  var isLoading = false
 
   /// Adds an adapter, which does not act yet.
   ///
@@ -51,7 +53,7 @@ struct AdapterPlacement {
     let sites = chosen.map { path, layer in
       LayerSite(
         path: path, base: (layer.projection as? AdaptedProjection)?.original ?? layer.projection,
-        generator: generator, isLoading: !isStrict, wantedType: dtype)
+        generator: generator, isLoading: isLoading, wantedType: dtype)
     }
     let made = try resolved(method, placed.targets).adapters(for: sites)
     for ((path, layer), adapter) in zip(chosen, made.layers) {

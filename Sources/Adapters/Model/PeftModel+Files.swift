@@ -57,7 +57,8 @@ extension PeftModel {
     }
     let model = try file.naming {
       () throws(AdapterError) in
-      try PeftModel(base, file.configuration, adapterName, seed: seed, isStrict: false)
+      try PeftModel(
+        base, file.configuration, adapterName, seed: seed, isStrict: false, isLoading: true)
     }
     do {
       model.loadReports[adapterName] = try model.load(file, into: adapterName)
@@ -80,7 +81,7 @@ extension PeftModel {
   public func loadAdapter(_ directory: String, name: String) throws -> LoadReport {
     let file = try AdapterFile(directory)
     try file.naming { () throws(AdapterError) in
-      try add(name, file.configuration, seed: 0, isStrict: false)
+      try add(name, file.configuration, seed: 0, isStrict: false, isLoading: true)
     }
     do {
       let report = try load(file, into: name)

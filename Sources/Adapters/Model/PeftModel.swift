@@ -45,7 +45,7 @@ public final class PeftModel<Base: Module> {
   /// Wraps a model; a file's list of targets may have names that match nothing.
   init(
     _ base: Base, _ configuration: any AdapterConfiguration, _ adapterName: String, seed: UInt64,
-    isStrict: Bool, dtype: DType? = nil
+    isStrict: Bool, isLoading: Bool = false, dtype: DType? = nil
   ) throws(AdapterError) {
     self.base = base
     device = base.parameters().first?.parameter.value.device ?? .cpu
@@ -53,7 +53,9 @@ public final class PeftModel<Base: Module> {
     (base as? any AdaptableModel)?.dropoutGenerator = context.generator
     basePaths = base.modules().map(\.path)
     for (_, parameter) in base.parameters() { parameter.isTrainable = false }
-    try add(adapterName, configuration, seed: seed, isStrict: isStrict, dtype: dtype)
+    try add(
+      adapterName, configuration, seed: seed, isStrict: isStrict, isLoading: isLoading, dtype: dtype
+    )
     try setAdapter([adapterName], trainable: true)
   }
 
@@ -74,7 +76,7 @@ public final class PeftModel<Base: Module> {
 
   func add(
     _ name: String, _ configuration: any AdapterConfiguration, seed: UInt64, isStrict: Bool,
-    dtype: DType? = nil
+    isLoading: Bool = false, dtype: DType? = nil
   ) throws(AdapterError) {
     try checkNew(name)
     try checkBiases(configuration)
@@ -84,7 +86,9 @@ public final class PeftModel<Base: Module> {
     for entry in copies { entry.put(replaced: false) }
     defer { for entry in copies { entry.put(replaced: true) } }
     placed.append(
-      try AdapterPlacement(model: base, context: context, dtype: dtype).place(
+      try AdapterPlacement(
+        model: base, context: context, dtype: dtype, isLoading: isLoading
+      ).place(
         name, configuration, generator: Generator(seed: seed), isStrict: isStrict))
   }
 

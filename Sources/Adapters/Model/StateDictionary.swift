@@ -89,7 +89,9 @@ extension PeftModel {
       report[keyPath: matched].append(key)
       chosen.append((parameter, tensor))
     }
-    for (key, entry) in own { take(key, entry.parameter, \.matched, freeDimension: entry.freeDimension) }
+    for (key, entry) in own {
+      take(key, entry.parameter, \.matched, freeDimension: entry.freeDimension)
+    }
     let extra = Set(tensors.keys).subtracting(own.map(\.key)).subtracting(adapter.repeatedKeys)
       .sorted()
     let ofBase = extra.isEmpty ? [:] : baseParameters()
