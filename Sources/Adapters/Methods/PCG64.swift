@@ -40,7 +40,7 @@ struct PCG64 {
     return UInt32(truncatingIfNeeded: value)
   }
 
-  /// Uniform in 0 ... largest, by multiplication.
+  /// Uniform from 0 up to the largest, by multiplication.
   private mutating func multiplied(upTo largest: UInt32) -> UInt32 {
     guard largest > 0 else { return 0 }
     let count = UInt64(largest) + 1
@@ -54,7 +54,7 @@ struct PCG64 {
     return UInt32(product >> 32)
   }
 
-  /// Uniform in 0 ... largest, by leaving out what is too large.
+  /// Uniform from 0 up to the largest, by leaving out what is too large.
   private mutating func masked(upTo largest: UInt32) -> UInt32 {
     let mask = UInt32.max >> largest.leadingZeroBitCount
     while true {
