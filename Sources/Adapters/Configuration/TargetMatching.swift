@@ -103,6 +103,23 @@ struct TargetMatching {
     return names.sorted()
   }
 
+  /// What a file says of the layers that a configuration meant in this model: "all-linear" by names,
+  /// as it means other layers in another model, and nothing by what PEFT takes for it.
+  ///
+  /// - Parameters:
+  ///   - configuration: What is meant.
+  ///   - targets: Paths of the layers that have the adapter.
+  ///   - allPaths: Paths of all modules without adapters.
+  /// - Returns: Names or an expression.
+  /// - Throws: ``AdapterError`` when nothing is said and the type of model has no default.
+  func named(
+    _ configuration: any LayerConfiguration, targets: [String], among allPaths: [String]
+  ) throws(AdapterError) -> TargetModules {
+    let chosen = try chosenTargets(configuration)
+    guard chosen == .allLinear else { return chosen }
+    return .names(shortestNames(for: targets, among: allPaths))
+  }
+
   /// The value that a pattern table gives a layer, else the default.
   ///
   /// Keys are expressions for the end of a path, the first match counts.

@@ -84,7 +84,7 @@ extension AdaptedProjection {
   func mergedLayer(_ names: [String]) -> MergedLayer {
     withoutGradients {
       let dense = base.denseWeight().detached()
-      let wide: DType = dense.dtype == .float64 ? .float64 : .float32
+      let wide = DType.computing(dense.dtype)
       var layer = MergedLayer(
         weight: dense.to(wide).cloned(),
         bias: base.bias.map { $0.value.detached().to(wide).cloned() })

@@ -10,9 +10,6 @@ public final class AdapterContext {
   public var active: [String] = []
   /// The adapter of each row of a batch, nil for none; nil when all rows have those that act.
   var rowAdapters: [String?]?
-  /// Task of each row of a batch, int64 `[batch]` or `[1]`, for methods that mix by task; nil for
-  /// the first.
-  public internal(set) var taskIDs: Tensor?
   /// Source of dropout.
   public let generator: Generator
 

@@ -120,6 +120,38 @@ extension DeltaAdapter {
   }
 }
 
+/// An adapter that adds a product with two narrow factors, which it computes: y + s x A^T B^T.
+protocol FactoredAdapter: LayerAdapter {
+  /// Share of x that is dropped in training.
+  var dropout: Double { get }
+
+  /// s.
+  var scale: Double { get }
+
+  /// A `[rank, inputSize]` and B `[outputSize, rank]`, differentiable in the adapter's parameters.
+  func factors() -> (a: Tensor, b: Tensor)
+}
+
+extension FactoredAdapter {
+  var dropout: Double { 0 }
+  var scale: Double { 1 }
+
+  func output(
+    _ y: Tensor, input x: Tensor, base: any LinearProjection, _ context: AdapterContext
+  ) -> Tensor {
+    let (a, b) = factors()
+    return addingLowRankProduct(
+      to: y, x, a: a, b: b, scale: scale, dropout: context.isTraining ? dropout : 0,
+      generator: context.generator)
+  }
+
+  func merge(into layer: inout MergedLayer) {
+    let (a, b) = factors()
+    layer.weight.addInPlace(
+      b.matrixProduct(a).detached().to(layer.weight.dtype), scale: scale)
+  }
+}
+
 extension AdapterContext {
   /// x with a share of it dropped and the rest scaled up, in training.
   func dropped(_ x: Tensor, _ share: Double) -> Tensor {
@@ -128,22 +160,10 @@ extension AdapterContext {
 }
 
 extension Tensor {
-  /// The sum with an update, in the wider of the two types, rounded once to this one.
+  /// The sum with an update of another type, in float32 or wider, rounded once to this one.
   func adding(wide update: Tensor) -> Tensor {
     if dtype == update.dtype { return self + update }
-    let wider = dtype.isWider(than: update.dtype) ? dtype : .float32
-    let sum: DType = update.dtype == .float64 ? .float64 : wider
+    let sum = DType.computing(dtype, update.dtype)
     return (to(sum) + update.to(sum)).to(dtype)
-  }
-}
-
-extension DType {
-  /// Whether every number of the other floating-point type is one of this type.
-  func isWider(than other: DType) -> Bool {
-    switch self {
-    case .float64: true
-    case .float32: other != .float64
-    default: self == other
-    }
   }
 }

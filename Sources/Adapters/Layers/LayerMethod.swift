@@ -6,6 +6,10 @@ protocol LayerMethod: LayerConfiguration {
   /// Whether adapters can be merged into weights.
   static var isMergeable: Bool { get }
 
+  /// Whether layers are grouped by the name in `target_modules` that each has; then
+  /// ``adapters(for:)`` sees the names that the file will have.
+  static var groupsByTargetName: Bool { get }
+
   /// The configuration with what else PEFT takes for a type of model filled in.
   ///
   /// - Parameter modelType: The `model_type` of `config.json`; nil where there is none.
@@ -86,8 +90,14 @@ protocol AdapterTraining: AnyObject {
   func restore(_ state: [String: Tensor])
 }
 
+extension AdapterTraining {
+  func penalty() -> Tensor? { nil }
+  func didStep(_ step: Int, of total: Int) {}
+}
+
 extension LayerMethod {
   static var isMergeable: Bool { true }
+  static var groupsByTargetName: Bool { false }
 
   func completed(modelType: String?) throws(AdapterError) -> Self { self }
 

@@ -23,15 +23,13 @@ struct LayerSite {
 
   /// Type of the adapter's numbers: float32 beside a base of half precision, as in PEFT, unless
   /// another one is asked for.
-  var dtype: DType { wantedType ?? (base.dtype == .float64 ? .float64 : .float32) }
+  var dtype: DType { wantedType ?? .computing(base.dtype) }
 
   /// W as numbers of the adapter's type.
   func weight() -> Tensor { base.denseWeight().detached().to(dtype) }
 
   /// W in a type that decompositions know.
-  func wideWeight() -> Tensor {
-    base.denseWeight().detached().to(base.dtype == .float64 ? .float64 : .float32)
-  }
+  func wideWeight() -> Tensor { base.denseWeight().detached().to(.computing(base.dtype)) }
 }
 
 extension LayerSite {

@@ -69,7 +69,7 @@ public struct BOFTConfig: LayerConfiguration {
     try require(
       "boft_block_size and boft_block_num", (blockSize == 0) != (blockCount == 0),
       "one of them, the other 0", "\(blockSize) and \(blockCount)")
-    try require("boft_n_butterfly_factor", factorCount > 0, "a positive number", factorCount)
+    try requirePositive("boft_n_butterfly_factor", factorCount)
     try require(
       "boft_dropout", (0..<1).contains(blockDropout), "at least 0 and below 1", blockDropout)
   }

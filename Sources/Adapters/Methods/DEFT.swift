@@ -75,10 +75,10 @@ public struct DEFTConfig: LayerConfiguration {
   ///
   /// - Throws: ``AdapterError/configuration(field:expected:actual:)``.
   public func validate() throws(AdapterError) {
-    try require("rank (r)", rank > 0, "a positive number", rank)
-    try require("deft_dropout", (0..<1).contains(dropout), "at least 0 and below 1", dropout)
+    try requirePositive("rank (r)", rank)
+    try requireShare("deft_dropout", dropout)
     try require("alpha", alpha?.isFinite ?? true, "a number", alpha ?? 0)
-    try require("init_scale", initialScale.isFinite, "a number", initialScale)
+    try requireFinite("init_scale", initialScale)
   }
 }
 

@@ -67,7 +67,7 @@ extension DeloraConfig: LayerMethod {
   }
 }
 
-final class DeloraAdapter: LayerAdapter {
+final class DeloraAdapter: FactoredAdapter {
   let a, b: Parameter  // [rank, in], [out, rank]
   let lambda: Parameter  // [1]
   let columnNorms: Parameter  // [in]
@@ -89,24 +89,10 @@ final class DeloraAdapter: LayerAdapter {
   }
 
   /// The two factors of D.
-  private var factors: (a: Tensor, b: Tensor) {
+  func factors() -> (a: Tensor, b: Tensor) {
     let lengths =
       a.value.norm([1]).clamped(lower: 1e-4) * b.value.norm([0]).clamped(lower: 1e-4)  // [rank]
     let scales = lambda.value / Double(a.value.size(0)) / lengths
     return (a.value * columnNorms.value, b.value * scales)
-  }
-
-  func output(
-    _ y: Tensor, input x: Tensor, base: any LinearProjection, _ context: AdapterContext
-  ) -> Tensor {
-    let (a, b) = factors
-    return addingLowRankProduct(
-      to: y, x, a: a, b: b, scale: 1, dropout: context.isTraining ? dropout : 0,
-      generator: context.generator)
-  }
-
-  func merge(into layer: inout MergedLayer) {
-    let (a, b) = factors
-    layer.weight.addInPlace(b.matrixProduct(a).detached())
   }
 }

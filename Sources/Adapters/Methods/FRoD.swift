@@ -75,7 +75,7 @@ public struct FRoDConfig: LayerConfiguration {
   public func validate() throws(AdapterError) {
     try require("sparse_rate", (0...1).contains(sparseRate), "between 0 and 1", sparseRate)
     try require("regularization_alpha", regularization >= 0, "not negative", regularization)
-    try require("frod_dropout", (0..<1).contains(dropout), "at least 0 and below 1", dropout)
+    try requireShare("frod_dropout", dropout)
   }
 }
 

@@ -93,7 +93,7 @@ public struct GLoRAConfig: LayerConfiguration {
   ///
   /// - Throws: ``AdapterError/configuration(field:expected:actual:)``.
   public func validate() throws(AdapterError) {
-    try require("rank (r)", rank > 0, "a positive number", rank)
+    try requirePositive("rank (r)", rank)
     try require(
       "config_A_B, config_C and config_D_E",
       weightForm != .none || inputForm != .none || biasForm != .none, "something to train",

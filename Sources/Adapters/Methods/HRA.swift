@@ -56,7 +56,7 @@ public struct HRAConfig: LayerConfiguration {
   ///
   /// - Throws: ``AdapterError/configuration(field:expected:actual:)``.
   public func validate() throws(AdapterError) {
-    try require("rank (r)", rank > 0, "a positive number", rank)
+    try requirePositive("rank (r)", rank)
   }
 }
 

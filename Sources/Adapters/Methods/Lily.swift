@@ -57,6 +57,7 @@ public struct LilyConfig: LayerConfiguration {
 
 extension LilyConfig: LayerMethod {
   static var isMergeable: Bool { false }
+  static var groupsByTargetName: Bool { true }
 
   func adapters(for sites: [LayerSite]) throws(AdapterError) -> LayerAdapters {
     var groups: [Group: (count: Int, a: Parameter, b: Parameter)] = [:]

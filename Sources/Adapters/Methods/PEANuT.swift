@@ -64,7 +64,7 @@ extension PeanutConfig: LayerMethod {
   }
 }
 
-final class PeanutAdapter: LayerAdapter {
+final class PeanutAdapter: FactoredAdapter {
   let a, b: Parameter  // [rank, out], [out, rank]
   let encoders, decoders: [Parameter]  // [rank, rank]
   let activation: ActivationFunction
@@ -104,14 +104,7 @@ final class PeanutAdapter: LayerAdapter {
     return hidden
   }
 
-  func output(
-    _ y: Tensor, input x: Tensor, base: any LinearProjection, _ context: AdapterContext
-  ) -> Tensor {
-    addingLowRankProduct(
-      to: y, x, a: hidden(), b: b.value, scale: scaling, dropout: 0, generator: nil)
-  }
+  var scale: Double { scaling }
 
-  func merge(into layer: inout MergedLayer) {
-    layer.weight.addInPlace(b.value.matrixProduct(hidden()).detached(), scale: scaling)
-  }
+  func factors() -> (a: Tensor, b: Tensor) { (hidden(), b.value) }
 }

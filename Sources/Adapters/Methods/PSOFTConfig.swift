@@ -95,13 +95,13 @@ public struct PSOFTConfig: LayerConfiguration {
   ///
   /// - Throws: ``AdapterError/configuration(field:expected:actual:)``.
   public func validate() throws(AdapterError) {
-    try require("rank (r)", rank > 0, "a positive number", rank)
+    try requirePositive("rank (r)", rank)
     try require("psoft_alpha", alpha > 0 && alpha.isFinite, "a positive number", alpha)
-    try require("psoft_dropout", (0..<1).contains(dropout), "at least 0 and below 1", dropout)
+    try requireShare("psoft_dropout", dropout)
     try require("psoft_svd_lowrank_niter", iterations >= 0, "not negative", iterations)
     try require("random_seed", seed >= 0, "not negative", seed)
     guard usesSeries else { return }
-    try require("num_cayley_neumann_terms", seriesTerms > 0, "a positive number", seriesTerms)
+    try requirePositive("num_cayley_neumann_terms", seriesTerms)
     if let seriesBound {
       try require(
         "cayley_neumann_eps", seriesBound > 0 && seriesBound < 1, "between 0 and 1", seriesBound)

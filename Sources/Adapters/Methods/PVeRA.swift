@@ -71,8 +71,8 @@ public struct PVeRAConfig: LayerConfiguration {
   ///
   /// - Throws: ``AdapterError/configuration(field:expected:actual:)``.
   public func validate() throws(AdapterError) {
-    try require("r", rank > 0, "a positive number", rank)
-    try require("pvera_dropout", (0..<1).contains(dropout), "at least 0 and below 1", dropout)
+    try requirePositive("r", rank)
+    try requireShare("pvera_dropout", dropout)
   }
 }
 

@@ -69,9 +69,9 @@ public struct RandLoRAConfig: LayerConfiguration {
   ///
   /// - Throws: ``AdapterError/configuration(field:expected:actual:)``.
   public func validate() throws(AdapterError) {
-    try require("r", rank > 0, "a positive number", rank)
-    try require("randlora_dropout", (0..<1).contains(dropout), "at least 0 and below 1", dropout)
-    try require("randlora_alpha", alpha.isFinite, "a number", alpha)
+    try requirePositive("r", rank)
+    try requireShare("randlora_dropout", dropout)
+    try requireFinite("randlora_alpha", alpha)
   }
 }
 

@@ -59,7 +59,7 @@ public struct SuperTuningConfig: LayerConfiguration {
   ///
   /// - Throws: ``AdapterError/configuration(field:expected:actual:)``.
   public func validate() throws(AdapterError) {
-    try require("sparsity", (0..<1).contains(sparsity), "at least 0 and below 1", sparsity)
+    try requireShare("sparsity", sparsity)
     if let rank { try requirePositive("rank (r)", rank) }
     try require("lora_alpha", alpha == nil || rank != nil, "r beside it", alpha ?? 0)
     try requireFinite("lora_alpha", alpha ?? 0)

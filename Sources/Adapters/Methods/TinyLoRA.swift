@@ -86,10 +86,10 @@ public struct TinyLoRAConfig: LayerConfiguration {
   ///
   /// - Throws: ``AdapterError/configuration(field:expected:actual:)``.
   public func validate() throws(AdapterError) {
-    try require("r", rank > 0, "a positive number", rank)
-    try require("u", vectorLength > 0, "a positive number", vectorLength)
+    try requirePositive("r", rank)
+    try requirePositive("u", vectorLength)
     try require("weight_tying", (0...1).contains(sharing), "between 0 and 1", sharing)
-    try require("tinylora_dropout", (0..<1).contains(dropout), "at least 0 and below 1", dropout)
+    try requireShare("tinylora_dropout", dropout)
     try require("init_v_bound", initialBound >= 0, "not negative", initialBound)
   }
 }

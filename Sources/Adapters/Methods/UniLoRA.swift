@@ -61,10 +61,10 @@ public struct UniLoRAConfig: LayerConfiguration {
   ///
   /// - Throws: ``AdapterError/configuration(field:expected:actual:)``.
   public func validate() throws(AdapterError) {
-    try require("r", rank > 0, "a positive number", rank)
-    try require("theta_d_length", vectorLength > 0, "a positive number", vectorLength)
+    try requirePositive("r", rank)
+    try requirePositive("theta_d_length", vectorLength)
     try require("proj_seed", projectionSeed >= 0, "not negative", projectionSeed)
-    try require("unilora_dropout", (0..<1).contains(dropout), "at least 0 and below 1", dropout)
+    try requireShare("unilora_dropout", dropout)
     try require("init_theta_d_bound", initialBound > 0, "a positive number", initialBound)
   }
 }
@@ -127,7 +127,7 @@ extension UniLoRAConfig: LayerMethod {
 }
 
 /// The places of one layer.
-final class UniLoRAAdapter: LayerAdapter {
+final class UniLoRAAdapter: FactoredAdapter {
   let theta: Parameter  // [vectorLength]
   let places: (a: Parameter, b: Parameter)  // int64 [rank, in], [out, rank]
   let scales: (a: Parameter, b: Parameter)
@@ -162,25 +162,11 @@ final class UniLoRAAdapter: LayerAdapter {
     }
   }
 
-  private func factors() -> (a: Tensor, b: Tensor) {
+  func factors() -> (a: Tensor, b: Tensor) {
     func matrix(_ places: Parameter, _ scales: Parameter) -> Tensor {
       theta.value.selecting(0, places.value.reshaped([-1])).reshaped(places.value.shape)
         * scales.value
     }
     return (matrix(places.a, scales.a), matrix(places.b, scales.b))
-  }
-
-  func output(
-    _ y: Tensor, input x: Tensor, base: any LinearProjection, _ context: AdapterContext
-  ) -> Tensor {
-    let (a, b) = factors()
-    return addingLowRankProduct(
-      to: y, x, a: a, b: b, scale: 1, dropout: context.isTraining ? dropout : 0,
-      generator: context.generator)
-  }
-
-  func merge(into layer: inout MergedLayer) {
-    let (a, b) = factors()
-    layer.weight.addInPlace(b.matrixProduct(a).to(layer.weight.dtype))
   }
 }

@@ -81,11 +81,11 @@ public struct VBLoRAConfig: LayerConfiguration {
   public func validate() throws(AdapterError) {
     for (name, value) in [
       ("r", rank), ("num_vectors", vectorCount), ("vector_length", vectorLength),
-    ] { try require(name, value > 0, "a positive number", value) }
+    ] { try requirePositive(name, value) }
     try require(
       "topk", mixedCount > 0 && mixedCount <= vectorCount, "at least 1 and at most num_vectors",
       mixedCount)
-    try require("vblora_dropout", (0..<1).contains(dropout), "at least 0 and below 1", dropout)
+    try requireShare("vblora_dropout", dropout)
     try require("init_vector_bank_bound", bankBound >= 0, "not negative", bankBound)
     try require("init_logits_std", logitDeviation >= 0, "not negative", logitDeviation)
   }
@@ -120,7 +120,7 @@ extension VBLoRAConfig: LayerMethod {
 }
 
 /// The logits of one layer.
-final class VBLoRAAdapter: LayerAdapter {
+final class VBLoRAAdapter: FactoredAdapter {
   let bank: Parameter  // [vectorCount, v]
   let a: Parameter  // [rank, in / v, vectorCount]
   let b: Parameter  // [out / v, rank, vectorCount]
@@ -144,26 +144,12 @@ final class VBLoRAAdapter: LayerAdapter {
     return (values.softmax().unsqueezed(-1) * bank.value.embedding(indices)).sum([-2])
   }
 
-  private func factors() -> (a: Tensor, b: Tensor) {
+  func factors() -> (a: Tensor, b: Tensor) {
     let rank = a.value.size(0)
     return (
       mixed(a.value).reshaped([rank, -1]),
       mixed(b.value).transposed(1, 2).reshaped([-1, rank])
     )
-  }
-
-  func output(
-    _ y: Tensor, input x: Tensor, base: any LinearProjection, _ context: AdapterContext
-  ) -> Tensor {
-    let (a, b) = factors()
-    return addingLowRankProduct(
-      to: y, x, a: a, b: b, scale: 1, dropout: context.isTraining ? dropout : 0,
-      generator: context.generator)
-  }
-
-  func merge(into layer: inout MergedLayer) {
-    let (a, b) = factors()
-    layer.weight.addInPlace(b.matrixProduct(a).to(layer.weight.dtype))
   }
 }
 
@@ -223,10 +209,6 @@ final class VBLoRALogits: AdapterStorage, AdapterTraining {
     }
     return result
   }
-
-  func penalty() -> Tensor? { nil }
-
-  func didStep(_ step: Int, of total: Int) {}
 
   private var logits: [(name: String, parameter: Parameter)] {
     layers.flatMap { path, adapter in

@@ -66,8 +66,8 @@ public struct VeRAConfig: LayerConfiguration {
   ///
   /// - Throws: ``AdapterError/configuration(field:expected:actual:)``.
   public func validate() throws(AdapterError) {
-    try require("r", rank > 0, "a positive number", rank)
-    try require("vera_dropout", (0..<1).contains(dropout), "at least 0 and below 1", dropout)
+    try requirePositive("r", rank)
+    try requireShare("vera_dropout", dropout)
   }
 }
 

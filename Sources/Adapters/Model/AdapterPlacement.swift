@@ -45,7 +45,8 @@ struct AdapterPlacement {
   private func placeLayers(
     _ method: any LayerMethod, _ placed: PlacedAdapter, _ generator: Generator, _ isStrict: Bool
   ) throws(AdapterError) {
-    placed.targets = try TargetMatching(model).targets(of: method, isStrict: isStrict)
+    let matching = TargetMatching(model)
+    placed.targets = try matching.targets(of: method, isStrict: isStrict)
     let layers = Dictionary(
       model.modules().compactMap { entry in (entry.module as? Linear).map { (entry.path, $0) } },
       uniquingKeysWith: { first, _ in first })
@@ -55,7 +56,12 @@ struct AdapterPlacement {
         path: path, base: (layer.projection as? AdaptedProjection)?.original ?? layer.projection,
         generator: generator, isLoading: isLoading, wantedType: dtype)
     }
-    let made = try resolved(method, placed.targets).adapters(for: sites)
+    var method = method
+    if type(of: method).groupsByTargetName {
+      let paths = model.modules().map(\.path)
+      method.targetModules = try matching.named(method, targets: placed.targets, among: paths)
+    }
+    let made = try method.adapters(for: sites)
     for ((path, layer), adapter) in zip(chosen, made.layers) {
       let projection =
         layer.projection as? AdaptedProjection
@@ -70,19 +76,6 @@ struct AdapterPlacement {
     placed.parameters += made.shared.map { ("base_model." + $0.name, $0) }
     placed.parameters += biases(method, placed.targets)
     placed.training = made.training
-  }
-
-  /// The method with its layers by the names that its file will have, by which some group them.
-  private func resolved(
-    _ method: any LayerMethod, _ targets: [String]
-  ) throws(AdapterError) -> any LayerMethod {
-    let matching = TargetMatching(model)
-    var method = method
-    method.targetModules =
-      method.targetModules == .allLinear
-      ? .names(matching.shortestNames(for: targets, among: model.modules().map(\.path)))
-      : try matching.chosenTargets(method)
-    return method
   }
 
   /// The model's biases that are trained with the adapter.

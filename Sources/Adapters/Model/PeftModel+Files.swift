@@ -102,7 +102,7 @@ extension PeftModel {
   ///   - directory: An adapter directory.
   /// - Returns: What was taken over.
   /// - Throws: As ``fromPretrained(_:_:adapterName:trainable:seed:)``; ``AdapterError/conflict(_:)``
-  ///   while the adapter is merged.
+  ///   while the adapter is merged, and when both train the model's biases, which are not swapped.
   @discardableResult
   public func hotSwapAdapter(_ name: String, from directory: String) throws -> LoadReport {
     let old = try adapter(named: name)
@@ -111,7 +111,6 @@ extension PeftModel {
     for (_, projection) in adaptedLayers where projection.merged?.names.contains(name) == true {
       throw AdapterError.conflict("\(name) is merged; unmerge it before it is replaced")
     }
-    // Biases can be trained with one adapter at a time.
     let spare = "_" + name
     try renameAdapter(name, to: spare)
     do {
@@ -169,13 +168,9 @@ extension PeftModel {
     let configuration =
       adapter.storage?.configuration(adapter.configuration) ?? adapter.configuration
     guard var layers = configuration as? any LayerConfiguration else { return configuration }
-    let matching = TargetMatching(base)
-    if layers.targetModules == .allLinear {
-      layers.targetModules = .names(
-        matching.shortestNames(for: adapter.targets, among: basePaths))
-    } else if layers.targetModules == nil {
-      layers.targetModules = try? matching.chosenTargets(layers)
-    }
+    let named = try? TargetMatching(base).named(
+      layers, targets: adapter.targets, among: basePaths)
+    layers.targetModules = named ?? layers.targetModules
     return layers
   }
 }

@@ -19,8 +19,6 @@ final class PlacedAdapter {
   var repeatedKeys: Set<String> = []
   /// The layers' adapters.
   var layers: [any LayerAdapter] = []
-  /// Called when it begins or ceases to act, for what is not a layer's adapter.
-  var onActivation: (_ isActive: Bool) -> Void = { _ in }
 
   init(name: String, _ configuration: any AdapterConfiguration) {
     self.name = name
@@ -36,7 +34,6 @@ final class PlacedAdapter {
   /// Puts its replacements in place, or the original parameters.
   func act(_ isActive: Bool) {
     for entry in replacements { entry.put(replaced: isActive) }
-    onActivation(isActive)
   }
 }
 
