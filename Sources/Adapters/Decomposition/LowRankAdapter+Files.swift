@@ -9,16 +9,15 @@ extension LowRankAdapter {
   /// - Throws: `CheckpointError`, `JSONError` or ``AdapterError`` when it is no LoRA adapter,
   ///   ``DecompositionError`` when it means something only beside its base.
   public init(directory: String) throws {
-    let path = directory + "/adapter_config.json"
-    let configuration = try AdapterMethods.configuration(json: JSON.read(path: path), path: path)
-    guard let lora = configuration as? LoRAConfig else {
+    let opened = try AdapterFile(directory)
+    guard let lora = opened.configuration as? LoRAConfig else {
       throw AdapterError.file(
-        path: path,
+        path: opened.path,
         reason:
-          "peft_type is \(type(of: configuration).type), expected \(LoRAConfig.type): only its "
-          + "updates are products of two factors")
+          "peft_type is \(type(of: opened.configuration).type), expected \(LoRAConfig.type): only "
+          + "its updates are products of two factors")
     }
-    let file = try SafetensorsFile(path: directory + "/adapter_model.safetensors")
+    let file = opened.weights
     try self.init(
       configuration: lora, tensors: file.tensors().map { ($0.name, $0.tensor) }, source: file.path)
     for layer in layers where !layer.update.a.isAllFinite || !layer.update.b.isAllFinite {
