@@ -14,7 +14,9 @@ public func checkpointed(
   _ x: Tensor, parameters: [Parameter], generator: Generator? = nil,
   _ body: @escaping (Tensor) -> Tensor
 ) -> Tensor {
-  let trainable = parameters.filter(\.isTrainable).map(\.value)
+  // One that several modules share gets its gradient once.
+  var seen: Set<Parameter> = []
+  let trainable = parameters.filter { $0.isTrainable && seen.insert($0).inserted }.map(\.value)
   return differentiable("Checkpoint", [x] + trainable) { inputs in
     let state = generator?.state
     return (

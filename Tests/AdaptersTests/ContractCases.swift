@@ -7,9 +7,12 @@ struct ContractCase: CustomTestStringConvertible {
   let configuration: any AdapterConfiguration
   /// Whether a fresh adapter leaves the model's outputs as they are.
   var isIdentity = true
-  /// Largest difference of logits that a fresh adapter may make where it is no identity by zeros but by
-  /// two products that cancel.
+  /// Largest difference of logits that rounding may make in a fresh adapter that leaves them, also one
+  /// that does so by two products that cancel.
   var identityError = 1e-6
+  /// The same over weights of 8 bits: larger for methods that take a part of the layer's output, with
+  /// its rounded activations, out and put an exact one in.
+  var int8IdentityError = 1e-2
   /// Whether weights that are rounded to half precision give nearly the same fresh adapter, which
   /// decompositions with close values do not.
   var startsAlike = true
@@ -18,11 +21,16 @@ struct ContractCase: CustomTestStringConvertible {
   var mergeError: Double? = 1e-5
   /// Whether the adapter drops anything in training.
   var hasDropout = false
+  /// Largest difference of logits after saving and opening, for methods whose files hold something else
+  /// than their tensors; 0 for none.
+  var fileError = 0.0
+  /// Whether the adapter's tensors have the base's type: copies of the model's own have.
+  var hasBaseType = false
 
   var testDescription: String { name }
 }
 
 /// At least one for each method; the contract suite runs over all of them.
 enum ContractCases {
-  static let all: [ContractCase] = lora
+  static let all: [ContractCase] = lora + deltas + shared + rotations
 }

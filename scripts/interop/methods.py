@@ -2,9 +2,9 @@
 """Adapters of every method but LoRA, both ways between PEFT and graft.
 
 Each file of method_cases has CASES: label -> dict(config=..., and where it is not as usual bases=[...],
-scale=..., rate=..., merges=..., graft_merges=..., ways=["graft"] where PEFT cannot
-open its own file again, or ["peft"]).
-config is called for each base, as PEFT fills configurations in."""
+scale=..., rate=..., merges=..., trained_merges=... of what graft trained, trains=False, opens=False where
+PEFT cannot open its own file again, repeated=[tensors that PEFT writes again for each layer]). config is
+called for each base, as PEFT fills configurations in."""
 
 import importlib
 import pkgutil
@@ -26,14 +26,15 @@ def main():
     for name, case in cases():
         if options.only not in name:
             continue
-        make, merges, ways = case["config"], case.get("merges", True), case.get("ways", ["peft", "graft"])
-        for base in case.get("bases", ["llama", "qwen2"]) if "peft" in ways else []:
+        make, merges = case["config"], case.get("merges", True)
+        for base in case.get("bases", ["llama", "qwen2"]) if case.get("opens", True) else []:
             tiny = options.work / "bases" / base
             if not tiny.exists():
                 save_tiny(base, tiny)
             label = f"{name}, {base}"
-            report.case(label, from_peft, report, options, label, tiny, make(), case.get("scale", 0.1), merges)
-        if "graft" not in ways:
+            report.case(label, from_peft, report, options, label, tiny, make(), case.get("scale", 0.1), merges,
+                        case.get("repeated", ()))
+        if not case.get("trains", True):
             continue
         directory = options.work / "configurations" / name.replace(" ", "-")
         config = make()
@@ -41,7 +42,7 @@ def main():
         label = f"{name}, trained by graft"
         report.case(label, from_graft, report, options, label, text, case.get("rate", 1e-2),
                     ["--adapter-config", directory / "adapter_config.json"], config.peft_type.value,
-                    case.get("graft_merges", merges))
+                    case.get("trained_merges", merges), case.get("repeated", ()))
     report.finish()
 
 

@@ -4,9 +4,9 @@ import Models
 
 /// Finds the layers of a model that a configuration means, by PEFT's rules.
 struct TargetMatching {
-  /// Paths of the layers that the method can adapt, in the order of the model.
-  let layerPaths: [String]
-  /// Paths of the linear ones, which "all-linear" means.
+  /// Paths of the modules that can be meant, in the order of the model.
+  let candidatePaths: [String]
+  /// Paths of the linear layers, which "all-linear" means.
   let linearPaths: [String]
   /// Path of the output head, which "all-linear" leaves out; nil where there is none.
   let headPath: String?
@@ -18,13 +18,18 @@ struct TargetMatching {
   /// - Parameters:
   ///   - model: The model.
   ///   - method: What is to be put on its layers; nil for a method that adapts linear layers.
-  init(_ model: any Module, for method: (any LayerConfiguration)? = nil) {
+  ///   - paths: Which modules can be meant; nil for the layers that the method can adapt.
+  init(
+    _ model: any Module, for method: (any LayerConfiguration)? = nil, among paths: [String]? = nil
+  ) {
     let modules = model.modules()
     linearPaths = modules.filter { $0.module is Linear }.map(\.path)
-    layerPaths = modules.filter {
-      $0.module is Linear || $0.module is Embedding && method is any EmbeddingMethod
-        || $0.module is Convolution && method is any ConvolutionMethod
-    }.map(\.path)
+    candidatePaths =
+      paths
+      ?? modules.filter {
+        $0.module is Linear || $0.module is Embedding && method is any EmbeddingMethod
+          || $0.module is Convolution && method is any ConvolutionMethod
+      }.map(\.path)
     headPath = (model as? any AdaptableModel)?.outputHeadPath
     modelType = (model as? any AdaptableModel)?.modelType
   }
@@ -48,7 +53,7 @@ struct TargetMatching {
       return parameters
     }
     let chosen = try chosenTargets(configuration)
-    let candidates = layerPaths.filter { !excluded.contains($0) }
+    let candidates = candidatePaths.filter { !excluded.contains($0) }
     var result: [String]
     switch chosen {
     case .allLinear:
@@ -58,7 +63,7 @@ struct TargetMatching {
       let expression = try regularExpression(pattern, field: "target_modules")
       result = candidates.filter(expression.matches)
     case .names(let names):
-      let unmatched = names.filter { name in !layerPaths.contains { Self.matches($0, name) } }
+      let unmatched = names.filter { name in !candidatePaths.contains { Self.matches($0, name) } }
       guard unmatched.isEmpty || !isStrict else {
         throw .noSuchModules(names: unmatched, known: suffixes)
       }
@@ -78,7 +83,7 @@ struct TargetMatching {
         field: "target_parameters", expected: "layers that target_modules leaves out", actual: both)
     }
     let all = Set(result + parameters)
-    return layerPaths.filter(all.contains)
+    return candidatePaths.filter(all.contains)
   }
 
   /// The linear layers whose weights `target_parameters` names.
@@ -103,6 +108,13 @@ struct TargetMatching {
   /// Whether a path is a name or ends with a dot and it.
   static func matches(_ path: String, _ name: String) -> Bool {
     path == name || path.hasSuffix("." + name)
+  }
+
+  /// Whether an expression matches a whole path.
+  static func matches(
+    _ path: String, pattern: String, field: String
+  ) throws(AdapterError) -> Bool {
+    try regularExpression(pattern, field: field).matches(path)
   }
 
   /// The number of the block that a path lies in: the first numeric part that has a name before it,
@@ -133,6 +145,24 @@ struct TargetMatching {
       names.insert(cut ?? path)
     }
     return names.sorted()
+  }
+
+  /// What a file says of the layers that a configuration meant in this model: "all-linear" by names,
+  /// as it means other layers in another model, and nothing by what PEFT takes for it.
+  ///
+  /// - Parameters:
+  ///   - configuration: What is meant.
+  ///   - targets: Paths of the layers that have the adapter.
+  ///   - allPaths: Paths of all modules without adapters.
+  /// - Returns: Names or an expression.
+  /// - Throws: ``AdapterError`` when nothing is said and the type of model has no default.
+  func named(
+    _ configuration: any LayerConfiguration, targets: [String], among allPaths: [String]
+  ) throws(AdapterError) -> TargetModules {
+    let chosen = try chosenTargets(configuration)
+    guard chosen == .allLinear else { return chosen }
+    let own = try parameterTargets(configuration)
+    return .names(shortestNames(for: targets.filter { !own.contains($0) }, among: allPaths))
   }
 
   /// The value that a pattern table gives a layer, else the default.
@@ -167,7 +197,7 @@ struct TargetMatching {
       throw .configuration(
         field: "target_modules",
         expected: "names, as \(method.type) has no default for models of type "
-          + "\(modelType ?? "unknown"); layers are \(suffixes.joined(separator: ", "))",
+          + "\(modelType ?? "unknown"); the model has \(suffixes.joined(separator: ", "))",
         actual: "nothing")
     }
     return found
@@ -179,22 +209,23 @@ struct TargetMatching {
     var excluded: Set<String> = []
     switch configuration.excludeModules {
     case .names(let names):
-      excluded.formUnion(layerPaths.filter { path in names.contains { Self.matches(path, $0) } })
+      excluded.formUnion(
+        candidatePaths.filter { path in names.contains { Self.matches(path, $0) } })
     case .pattern(let pattern):
       let expression = try regularExpression(pattern, field: "exclude_modules")
-      excluded.formUnion(layerPaths.filter(expression.matches))
+      excluded.formUnion(candidatePaths.filter(expression.matches))
     case .allLinear, nil: break
     }
     for name in configuration.modulesToSave {
       excluded.formUnion(
-        layerPaths.filter { Self.matches($0, name) || ".\($0)".contains(".\(name).") })
+        candidatePaths.filter { Self.matches($0, name) || ".\($0)".contains(".\(name).") })
     }
     return excluded
   }
 
-  /// Last parts of the paths of layers, for messages.
+  /// Last parts of the paths that can be meant, for messages.
   private var suffixes: [String] {
-    Array(Set(layerPaths.map { String($0.split(separator: ".").last ?? "") })).sorted()
+    Array(Set(candidatePaths.map { String($0.split(separator: ".").last ?? "") })).sorted()
   }
 
   private func describe(_ targets: TargetModules) -> String {

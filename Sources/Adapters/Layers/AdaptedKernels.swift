@@ -19,6 +19,16 @@ protocol ConvolutionAdapter: PartAdapter {
   ///
   /// - Parameter layer: The kernels `[out, in, kernel...]` and bias so far.
   func merge(into layer: inout MergedLayer)
+
+  /// Why the adapter cannot be merged into this convolution; nil when it can.
+  ///
+  /// - Parameter base: The layer's kernels.
+  /// - Returns: What is wrong, for a message.
+  func obstacle(toMergingInto base: any ConvolutionKernels) -> String?
+}
+
+extension ConvolutionAdapter {
+  func obstacle(toMergingInto base: any ConvolutionKernels) -> String? { nil }
 }
 
 /// A method that can adapt convolutions.
@@ -38,6 +48,8 @@ struct ConvolutionSite: InitialNumbers {
   /// What the adapter is added to.
   let base: any ConvolutionKernels
   let generator: Generator
+  var isLoading = false
+  var wantedType: DType?
 
   var device: Device { base.weight.device }
   var baseDType: DType { base.weight.dtype }
@@ -57,16 +69,20 @@ final class AdaptedKernels: Adapted<any ConvolutionKernels, any ConvolutionAdapt
   }
 
   func callAsFunction(_ x: Tensor) -> Tensor {
-    guard context.isEnabled else { return original(x) }
+    guard context.isEnabled, context.rowAdapters == nil else { return original(x) }
     return acting.reduce(base(x)) { y, adapter in
       adapter.output(y, input: x, base: base, context)
     }
   }
 
+  func obstacle(toMerging name: String) -> String? {
+    adapter(name)?.obstacle(toMergingInto: base)
+  }
+
   func merging(_ names: [String], requantizing: Bool) -> MergedPart {
     withoutGradients {
       let dense = base.weight.detached()
-      let wide: DType = dense.dtype == .float64 ? .float64 : .float32
+      let wide = DType.computing(dense.dtype)
       var layer = MergedLayer(
         weight: dense.to(wide).cloned(),
         bias: base.bias.map { $0.value.detached().to(wide).cloned() })

@@ -6,28 +6,45 @@ protocol PartAdapter: AnyObject {
   /// Tensors of the adapter, with the names that files put behind the part's path.
   var parameters: [AdapterParameter] { get }
 
-  /// Why this part's adapter cannot be merged; nil when it can.
-  var mergeObstacle: String? { get }
+  /// Trained tensors that it shares with adapters of other parts, as they are called in memory; files
+  /// have them once, from ``LayerAdapters/shared``.
+  var shared: [AdapterParameter] { get }
+
+  /// Called when the tensors have been read from a file, for what is computed from them.
+  ///
+  /// - Throws: ``AdapterError`` when their numbers cannot be.
+  func didLoad() throws(AdapterError)
 }
 
 extension PartAdapter {
-  var mergeObstacle: String? { nil }
+  var shared: [AdapterParameter] { [] }
+
+  func didLoad() throws(AdapterError) {}
 }
 
 /// A part of a model with adapters on it.
 protocol AdaptedPart: AnyObject {
   /// Adapters that are merged into it.
   var mergedNames: [String] { get }
-  /// Whether it has no adapters any more.
-  var isEmpty: Bool { get }
+  /// Names and adapters, in the order they were added.
+  var parts: [(name: String, adapter: any PartAdapter)] { get }
+  /// Type of what the base computes with, for example "DenseProjection".
+  var baseType: String { get }
   /// The adapter of a name, or nil.
   func part(_ name: String) -> (any PartAdapter)?
   func remove(_ name: String)
   func rename(_ name: String, to other: String)
   /// Puts the base back as it was, bit for bit.
   func unmerge()
+  /// Why an adapter cannot be merged into the part, for a message; nil when it can.
+  func obstacle(toMerging name: String) -> String?
   /// What the part becomes with some adapters in its weight.
   func merging(_ names: [String], requantizing: Bool) -> MergedPart
+}
+
+extension AdaptedPart {
+  /// Whether it has no adapters any more.
+  var isEmpty: Bool { parts.isEmpty }
 }
 
 /// A merge that was computed and can be put in place.
@@ -53,7 +70,12 @@ class Adapted<Base, Adapter> {
   }
 
   var mergedNames: [String] { merged?.names ?? [] }
-  var isEmpty: Bool { adapters.isEmpty }
+  var parts: [(name: String, adapter: any PartAdapter)] {
+    adapters.compactMap { entry in
+      (entry.adapter as? any PartAdapter).map { (entry.name, $0) }
+    }
+  }
+  var baseType: String { String(describing: type(of: original as Any)) }
   /// The base without adapters.
   var original: Base { merged?.original ?? base }
   /// Adapters that act and are not merged, in order.
@@ -98,8 +120,8 @@ class Adapted<Base, Adapter> {
 
   /// The adapters' parameters, as PEFT names them in memory: "lora_A.<adapter>.weight".
   func mapAdapterParameters(_ transform: (String, Parameter) -> Parameter) {
-    for (name, adapter) in adapters {
-      for own in (adapter as? any PartAdapter)?.parameters ?? [] {
+    for (name, adapter) in parts {
+      for own in adapter.parameters + adapter.shared {
         let parts = own.name.split(separator: ".", maxSplits: 1)
         _ = transform(
           ([parts[0], Substring(name)] + parts.dropFirst()).joined(separator: "."), own.parameter)

@@ -18,11 +18,23 @@ final class AdaptedProjection: Adapted<any LinearProjection, any LayerAdapter>, 
 
   func callAsFunction(_ x: Tensor) -> Tensor {
     guard context.isEnabled else { return original(x) }
+    if let rows = context.rowAdapters {
+      return addingRowwiseProduct(
+        to: base(x), x, adapters: rows.map { $0.flatMap(adapter) as? LoRAAdapter })
+    }
     let acting = acting
+    // Each adapter stands around what those before it make of the base; so merging them in the same
+    // order gives the same layer.
     var input = x
-    for adapter in acting { input = adapter.input(input, context) }
+    var seen: [Tensor] = []
+    for adapter in acting.reversed() {
+      seen.append(input)
+      input = adapter.input(input, context)
+    }
     var y = base(input)
-    for adapter in acting { y = adapter.output(y, input: x, base: base, context) }
+    for (adapter, x) in zip(acting, seen.reversed()) {
+      y = adapter.output(y, input: x, base: base, context)
+    }
     return context.observe?(self, x, y) ?? y
   }
 
@@ -32,6 +44,10 @@ final class AdaptedProjection: Adapted<any LinearProjection, any LayerAdapter>, 
 }
 
 extension AdaptedProjection {
+  func obstacle(toMerging name: String) -> String? {
+    adapter(name)?.obstacle(toMergingInto: base)
+  }
+
   func merging(_ names: [String], requantizing: Bool) -> MergedPart {
     let layer = mergedLayer(names)
     let made = projection(layer, requantizing: requantizing)
@@ -45,7 +61,7 @@ extension AdaptedProjection {
   private func mergedLayer(_ names: [String]) -> MergedLayer {
     withoutGradients {
       let dense = base.denseWeight().detached()
-      let wide: DType = dense.dtype == .float64 ? .float64 : .float32
+      let wide = DType.computing(dense.dtype)
       var layer = MergedLayer(
         weight: dense.to(wide).cloned(),
         bias: base.bias.map { $0.value.detached().to(wide).cloned() })

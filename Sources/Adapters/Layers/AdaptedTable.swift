@@ -37,6 +37,8 @@ struct EmbeddingSite: InitialNumbers {
   /// Type of the table as numbers.
   let baseDType: DType
   let generator: Generator
+  var isLoading = false
+  var wantedType: DType?
 
   var device: Device { base.device }
 }
@@ -55,17 +57,19 @@ final class AdaptedTable: Adapted<any EmbeddingTable, any EmbeddingAdapter>, Emb
   }
 
   func callAsFunction(_ ids: Tensor) -> Tensor {
-    guard context.isEnabled else { return original(ids) }
+    guard context.isEnabled, context.rowAdapters == nil else { return original(ids) }
     return acting.reduce(base(ids)) { y, adapter in adapter.output(y, ids: ids, context) }
   }
 
   func denseWeight() -> Tensor { base.denseWeight() }
 
+  func obstacle(toMerging name: String) -> String? { nil }
+
   /// A quantised table becomes a dense one.
   func merging(_ names: [String], requantizing: Bool) -> MergedPart {
     withoutGradients {
       let dense = base.denseWeight().detached()
-      var table = dense.to(dense.dtype == .float64 ? .float64 : .float32).cloned()
+      var table = dense.to(.computing(dense.dtype)).cloned()
       for name in names { adapter(name)?.merge(into: &table) }
       let made = table.to(dense.dtype)
       return MergedPart(

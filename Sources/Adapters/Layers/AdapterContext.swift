@@ -8,8 +8,13 @@ public final class AdapterContext {
   public var isEnabled = true
   /// Names of the adapters that act, in order.
   public var active: [String] = []
+  /// The adapter of each row of a batch, nil for none; nil when all rows have those that act.
+  var rowAdapters: [String?]?
   /// Source of dropout.
   public let generator: Generator
+
+  /// Where that generator draws.
+  let device: Device
 
   /// Sees what adapted layers get and give, and may put a function around it, while a start is found
   /// from data.
@@ -18,5 +23,8 @@ public final class AdapterContext {
   /// The tokens of the batch that the model runs on, where the model tells them.
   var invocations: Invocations?
 
-  init(generator: Generator) { self.generator = generator }
+  init(generator: Generator, device: Device) {
+    self.generator = generator
+    self.device = device
+  }
 }

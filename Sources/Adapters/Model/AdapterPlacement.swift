@@ -6,6 +6,10 @@ import Tensors
 struct AdapterPlacement {
   let model: any Module
   let context: AdapterContext
+  /// Type of the adapter's numbers; nil for float32, or float64 beside such a base.
+  var dtype: DType?
+  /// Whether a file is about to give the adapter's tensors.
+  var isLoading = false
 
   /// Adds an adapter, which does not act yet.
   ///
@@ -22,10 +26,16 @@ struct AdapterPlacement {
     _ name: String, _ configuration: any AdapterConfiguration, generator: Generator, isStrict: Bool
   ) throws(AdapterError) -> PlacedAdapter {
     try configuration.validate()
+    var configuration = configuration
+    if let method = configuration as? any LayerMethod {
+      configuration = try method.completed(modelType: TargetMatching(model).modelType)
+    }
     let placed = PlacedAdapter(name: name, configuration)
     placed.replacements = try copies(of: configuration.modulesToSave)
     switch configuration {
     case let method as any LayerMethod: try placeLayers(method, placed, generator, isStrict)
+    case let method as any ReplacementMethod:
+      placed.replacements += try replacements(method, isStrict)
     default: throw .impossible(method: type(of: configuration).type, what: "put into this model")
     }
     placed.parameters += placed.replacements.flatMap(\.parameters)
@@ -35,7 +45,8 @@ struct AdapterPlacement {
   private func placeLayers(
     _ method: any LayerMethod, _ placed: PlacedAdapter, _ generator: Generator, _ isStrict: Bool
   ) throws(AdapterError) {
-    placed.targets = try TargetMatching(model, for: method).targets(of: method, isStrict: isStrict)
+    let matching = TargetMatching(model, for: method)
+    placed.targets = try matching.targets(of: method, isStrict: isStrict)
     let modules = Dictionary(
       model.modules().map { ($0.path, $0.module) }, uniquingKeysWith: { first, _ in first })
     let chosen = placed.targets.compactMap { path in
@@ -43,11 +54,16 @@ struct AdapterPlacement {
     }
     let sites = chosen.map { path, layer in
       LayerSite(
-        path: path, base: (layer.projection as? AdaptedProjection)?.base ?? layer.projection,
-        generator: generator)
+        path: path, base: (layer.projection as? AdaptedProjection)?.original ?? layer.projection,
+        generator: generator, isLoading: isLoading, wantedType: dtype)
+    }
+    var method = method
+    if type(of: method).groupsByTargetName {
+      let paths = model.modules().map(\.path)
+      method.targetModules = try matching.named(method, targets: placed.targets, among: paths)
     }
     let made = try method.adapters(for: sites)
-    var others: [() -> [AdapterParameter]] = []
+    var others: [() -> any PartAdapter] = []
     let otherPaths = placed.targets.filter { !(modules[$0] is Linear) }
     for path in otherPaths {
       others.append(try placing(method, modules[path], path, placed.name, generator))
@@ -58,11 +74,16 @@ struct AdapterPlacement {
         ?? AdaptedProjection(base: layer.projection, context: context)
       projection.add(placed.name, adapter)
       layer.projection = projection
+      placed.layers.append((path, adapter))
       placed.parameters += adapter.parameters.map { (keyPrefix + joined(path, $0.name), $0) }
+      placed.repeatedKeys.formUnion(made.repeated.map { keyPrefix + joined(path, $0) })
     }
     for (path, place) in zip(otherPaths, others) {
-      placed.parameters += place().map { (keyPrefix + joined(path, $0.name), $0) }
+      let adapter = place()
+      placed.layers.append((path, adapter))
+      placed.parameters += adapter.parameters.map { (keyPrefix + joined(path, $0.name), $0) }
     }
+    placed.storage = made.storage
     placed.parameters += made.shared.map { ("base_model." + $0.name, $0) }
     placed.parameters += biases(method, placed.targets)
     placed.training = made.training
@@ -70,36 +91,38 @@ struct AdapterPlacement {
 
   /// Makes the adapter of a module that is no linear layer.
   ///
-  /// - Returns: What puts it in place and tells its tensors.
+  /// - Returns: What puts it in place and gives it.
   private func placing(
     _ method: any LayerMethod, _ module: (any Module)?, _ path: String, _ name: String,
     _ generator: Generator
-  ) throws(AdapterError) -> () -> [AdapterParameter] {
+  ) throws(AdapterError) -> () -> any PartAdapter {
     if let layer = module as? Convolution, let method = method as? any ConvolutionMethod {
       let own = layer.kernels as? AdaptedKernels
-      let base = own?.base ?? layer.kernels
+      let base = own?.original ?? layer.kernels
       let adapter = try method.adapter(
-        for: ConvolutionSite(path: path, base: base, generator: generator))
+        for: ConvolutionSite(
+          path: path, base: base, generator: generator, isLoading: isLoading, wantedType: dtype))
       return {
         let kernels = own ?? AdaptedKernels(base: base, context: context)
         kernels.add(name, adapter)
         layer.kernels = kernels
-        return adapter.parameters
+        return adapter
       }
     }
     guard let layer = module as? Embedding, let method = method as? any EmbeddingMethod else {
       throw .noSuchModules(names: [path], known: [])
     }
     let own = layer.table as? AdaptedTable
-    let base = own?.base ?? layer.table
+    let base = own?.original ?? layer.table
     let adapter = try method.adapter(
       for: EmbeddingSite(
-        path: path, base: base, baseDType: base.denseWeight().dtype, generator: generator))
+        path: path, base: base, baseDType: base.denseWeight().dtype, generator: generator,
+        isLoading: isLoading, wantedType: dtype))
     return {
       let table = own ?? AdaptedTable(base: base, context: context)
       table.add(name, adapter)
       layer.table = table
-      return adapter.parameters
+      return adapter
     }
   }
 
@@ -133,6 +156,22 @@ struct AdapterPlacement {
     return result
   }
 
+  /// Copies of the modules that a method replaces.
+  private func replacements(
+    _ method: any ReplacementMethod, _ isStrict: Bool
+  ) throws(AdapterError) -> [ModuleReplacement] {
+    let candidates = model.modules().filter { entry in
+      !(entry.module is any LinearProjection) && !(entry.module is Linear)
+        && !(entry.module is any EmbeddingTable) && !(entry.module is any ConvolutionKernels)
+        && entry.module.hasOwn
+    }
+    let chosen = try TargetMatching(model, among: candidates.map(\.path))
+      .targets(of: method, isStrict: isStrict)
+    return candidates.filter { chosen.contains($0.path) }.map {
+      ModuleReplacement($0.module, path: $0.path, infix: type(of: method).infix)
+    }
+  }
+
   /// Copies of modules that are trained whole.
   private func copies(of names: [String]) throws(AdapterError) -> [ModuleReplacement] {
     var result: [ModuleReplacement] = []
@@ -160,5 +199,17 @@ struct AdapterPlacement {
       }
     }
     return result
+  }
+}
+
+extension Module {
+  /// Whether the module itself, not its parts, has parameters.
+  fileprivate var hasOwn: Bool {
+    var found = false
+    mapParameters { _, parameter in
+      found = true
+      return parameter
+    }
+    return found
   }
 }

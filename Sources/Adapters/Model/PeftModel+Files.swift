@@ -1,10 +1,12 @@
 import Checkpoints
+import Foundation
 import JSONValues
 import Layers
 import Tensors
 
 extension PeftModel {
-  /// Writes an adapter as PEFT does: `adapter_config.json` and `adapter_model.safetensors`.
+  /// Writes an adapter as PEFT does: `adapter_config.json`, `adapter_model.safetensors`, and a card,
+  /// `README.md`, whose page is kept when it is there.
   ///
   /// - Parameters:
   ///   - directory: Where; made when it does not exist.
@@ -26,6 +28,13 @@ extension PeftModel {
     try AtomicFile.write(
       path: directory + "/adapter_config.json",
       text: configuration.json.serialized(indent: 2, sortedKeys: true))
+    let origin = adapter.configuration.origin
+    let card = ModelCard(
+      baseModel: origin.baseModel, peftType: type(of: adapter.configuration).type,
+      taskType: origin.taskType)
+    let path = directory + "/README.md"
+    let existing = try? String(contentsOfFile: path, encoding: .utf8)
+    try AtomicFile.write(path: path, text: card.text(updating: existing))
   }
 
   /// Opens an adapter directory on a model.
@@ -55,9 +64,15 @@ extension PeftModel {
     }
     let model = try file.naming {
       () throws(AdapterError) in
-      try PeftModel(base, file.configuration, adapterName, seed: seed, isStrict: false)
+      try PeftModel(
+        base, file.configuration, adapterName, seed: seed, isStrict: false, isLoading: true)
     }
-    try model.load(file, into: adapterName)
+    do {
+      model.loadReports[adapterName] = try model.load(file, into: adapterName)
+    } catch {
+      try model.unload()
+      throw error
+    }
     try model.setAdapter([adapterName], trainable: trainable)
     return model
   }
@@ -67,13 +82,53 @@ extension PeftModel {
   /// - Parameters:
   ///   - directory: An adapter directory.
   ///   - name: The name it gets here.
+  /// - Returns: What was taken over.
   /// - Throws: As ``fromPretrained(_:_:adapterName:trainable:seed:)``.
-  public func loadAdapter(_ directory: String, name: String) throws {
+  @discardableResult
+  public func loadAdapter(_ directory: String, name: String) throws -> LoadReport {
     let file = try AdapterFile(directory)
     try file.naming { () throws(AdapterError) in
-      try add(name, file.configuration, seed: 0, isStrict: false)
+      try add(name, file.configuration, seed: 0, isStrict: false, isLoading: true)
     }
-    try load(file, into: name)
+    do {
+      let report = try load(file, into: name)
+      loadReports[name] = report
+      return report
+    } catch {
+      try deleteAdapter(name)
+      throw error
+    }
+  }
+
+  /// Puts another adapter in the place of one that is there, under the same name.
+  ///
+  /// Rank, scale and targets may differ: the result is that of opening the other one alone.
+  ///
+  /// - Parameters:
+  ///   - name: The adapter to replace; nothing changes when the other one cannot be opened.
+  ///   - directory: An adapter directory.
+  /// - Returns: What was taken over.
+  /// - Throws: As ``fromPretrained(_:_:adapterName:trainable:seed:)``; ``AdapterError/conflict(_:)``
+  ///   while the adapter is merged, and when both train the model's biases, which are not swapped.
+  @discardableResult
+  public func hotSwapAdapter(_ name: String, from directory: String) throws -> LoadReport {
+    let old = try adapter(named: name)
+    let isTrained = old.parameters.contains { $0.own.parameter.isTrainable }
+    let active = context.active
+    for place in adaptedPlaces where place.part.mergedNames.contains(name) {
+      throw AdapterError.conflict("\(name) is merged; unmerge it before it is replaced")
+    }
+    let spare = "_" + name
+    try renameAdapter(name, to: spare)
+    do {
+      let report = try loadAdapter(directory, name: name)
+      try deleteAdapter(spare)
+      try setAdapter(active, trainable: isTrained)
+      return report
+    } catch {
+      try renameAdapter(spare, to: name)
+      throw error
+    }
   }
 
   /// Reads the active adapter's tensors again, as a resumed run does.
@@ -81,82 +136,80 @@ extension PeftModel {
   /// - Parameter directory: An adapter directory with the same tensors.
   /// - Throws: As ``fromPretrained(_:_:adapterName:trainable:seed:)``.
   public func reload(_ directory: String) throws {
-    try load(try AdapterFile(directory), into: context.active.first ?? "default")
+    _ = try load(try AdapterFile(directory), into: context.active.first ?? "default")
   }
 
-  private func load(_ file: AdapterFile, into name: String) throws {
-    let parameters = adapterParameters(name)
-    let path = file.weights.path
-    let present = Set(file.weights.entries.map(\.name))
-    let needed = Set(parameters.map(\.key))
-    let missing = parameters.map(\.key).filter { !present.contains($0) }
-    let extra = present.subtracting(needed).sorted()
-    let ofBase = extra.isEmpty ? [:] : baseParameters()
-    let unexpected = extra.filter { ofBase[$0] == nil }
-    if let lora = file.configuration as? LoRAConfig, lora.initialization == .loftq,
+  private func load(_ file: AdapterFile, into name: String) throws -> LoadReport {
+    if let lora = file.configuration as? LoRAConfig { try checkStart(lora, file, name) }
+    var tensors: [String: Tensor] = [:]
+    for entry in file.weights.entries { tensors[entry.name] = try file.weights.tensor(entry) }
+    return try load(tensors, into: name, isStrict: true, path: file.weights.path, file)
+  }
+
+  /// Refuses a LoRA whose start changed the base in a way that cannot be done here.
+  private func checkStart(
+    _ lora: LoRAConfig, _ file: AdapterFile, _ name: String
+  ) throws(AdapterError) {
+    if lora.initialization == .loftq,
       let dense = adaptedLayers(name).first(where: { $0.projection.original.storedCount == 0 })
     {
-      throw AdapterError.file(
+      throw .file(
         path: file.path,
         reason: "init_lora_weights is loftq, which put quantised weights in place of the base's; "
           + "\(dense.path) is dense here")
     }
-    if missing.contains(where: { $0.hasSuffix(LowRankFactors.startNames[0]) }) {
-      throw AdapterError.file(
+    let starts = adapterParameters(name).map(\.key).filter {
+      $0.hasSuffix(LoRAFactors.startNames[0])
+    }
+    guard starts.allSatisfy({ file.weights[$0] != nil }) else {
+      throw .file(
         path: file.path,
         reason: "init_lora_weights changed the base in a way that the file does not say; have PEFT "
           + "write it with path_initial_model_for_weight_conversion")
-    }
-    guard missing.isEmpty, unexpected.isEmpty else {
-      throw AdapterError.keys(path: path, missing: missing, unexpected: unexpected)
-    }
-    let all = parameters + extra.compactMap { key in ofBase[key].map { (key, $0) } }
-    for (key, parameter) in all {
-      guard let entry = file.weights[key] else { continue }
-      guard entry.shape == parameter.value.shape else {
-        throw AdapterError.wrongShape(
-          path: path, key: key, expected: parameter.value.shape, actual: entry.shape)
-      }
-      let trainable = parameter.isTrainable
-      let current = parameter.value
-      // A copy: the file may be replaced while the model lives.
-      parameter.value = try file.weights.tensor(entry).to(current.dtype)
-        .to(device: current.device).cloned()
-      parameter.isTrainable = trainable
     }
   }
 }
 
 extension PeftModel {
+  /// Takes over what a file or something like it holds; nil where there is no file's configuration.
+  func load(
+    _ tensors: [String: Tensor], into name: String, isStrict: Bool, path: String,
+    _ file: AdapterFile? = nil
+  ) throws(AdapterError) -> LoadReport {
+    let adapter = try adapter(named: name)
+    func naming<Result>(
+      _ body: () throws(AdapterError) -> Result
+    ) throws(AdapterError) -> Result {
+      guard let file else { return try body() }
+      return try file.naming(body)
+    }
+    let configuration = file?.configuration ?? adapter.configuration
+    let own = try naming { () throws(AdapterError) -> [String: Tensor] in
+      guard let storage = adapter.storage else { return tensors }
+      return try storage.restored(tensors, configuration)
+    }
+    return try naming { () throws(AdapterError) -> LoadReport in
+      try take(own, into: adapter, isStrict: isStrict, path: path)
+    }
+  }
+
   /// The configuration as it is written: "all-linear" means other layers in another model, so that the
   /// file names those that were meant, as does PEFT's default.
   func savedConfiguration(
     of adapter: PlacedAdapter
   ) throws(AdapterError) -> any AdapterConfiguration {
-    guard var layers = adapter.configuration as? any LayerConfiguration else {
-      return adapter.configuration
-    }
-    let matching = TargetMatching(base, for: layers)
-    if layers.targetModules == .allLinear {
-      layers.targetModules = .names(
-        matching.shortestNames(for: adapter.targets, among: basePaths))
-    } else if layers.targetModules == nil {
-      layers.targetModules = try? matching.chosenTargets(layers)
-    }
+    let configuration =
+      adapter.storage?.configuration(adapter.configuration) ?? adapter.configuration
+    guard var layers = configuration as? any LayerConfiguration else { return configuration }
+    let named = try? TargetMatching(base, for: layers).named(
+      layers, targets: adapter.targets, among: basePaths)
+    layers.targetModules = named ?? layers.targetModules
     return try layers.unambiguous(for: adapter.targets)
-  }
-
-  /// The base's own parameters by the keys under which PEFT would save them.
-  private func baseParameters() -> [String: Parameter] {
-    // An adapter's own tensors have its name in their paths here and would never be found.
-    Dictionary(
-      base.parameters().map { (keyPrefix + $0.path, $0.parameter) },
-      uniquingKeysWith: { first, _ in first })
   }
 }
 
 /// The two files of an adapter directory.
-private struct AdapterFile {
+struct AdapterFile {
   let path: String
   var configuration: any AdapterConfiguration
   let weights: SafetensorsFile

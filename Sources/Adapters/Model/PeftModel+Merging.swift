@@ -77,8 +77,9 @@ extension PeftModel {
       }
       guard !own.isEmpty else { continue }
       for name in own {
-        guard let obstacle = place.part.part(name)?.mergeObstacle else { continue }
-        throw .conflict("\(name) cannot be merged into \(place.path): \(obstacle)")
+        guard let reason = place.part.obstacle(toMerging: name) else { continue }
+        let method = type(of: try adapter(named: name).configuration).type
+        throw .impossible(method: method, what: "merged into \(place.path), which \(reason)")
       }
       let merged = place.part.merging(own, requantizing: requantizing)
       guard merged.isFinite || !safely else {

@@ -1,6 +1,6 @@
 public import Layers
 import Models
-import Tensors
+public import Tensors
 
 /// A model with adapters.
 ///
@@ -11,8 +11,12 @@ public final class PeftModel<Base: Module> {
   public let base: Base
   /// What the adapters share while the model runs.
   public let context: AdapterContext
+  /// Where the model's weights live.
+  let device: Device
   /// The adapters in the order they were added.
   private(set) var placed: [PlacedAdapter] = []
+  /// What was taken over from files, by adapter.
+  public internal(set) var loadReports: [String: LoadReport] = [:]
   /// Paths of the model before anything was added to it.
   private(set) var basePaths: [String]
 
@@ -28,22 +32,24 @@ public final class PeftModel<Base: Module> {
   ///   - configuration: The adapter.
   ///   - adapterName: Its name; files of one named "default" have no folder of their own.
   ///   - seed: Start of the random numbers of its initial weights and of dropout.
+  ///   - dtype: Type of its numbers, for example bfloat16; nil for float32, or float64 beside such a
+  ///     base.
   /// - Throws: ``AdapterError`` when the configuration does not fit the model.
   public convenience init(
     _ base: Base, _ configuration: any AdapterConfiguration, adapterName: String = "default",
-    seed: UInt64 = 0
+    seed: UInt64 = 0, dtype: DType? = nil
   ) throws(AdapterError) {
-    try self.init(base, configuration, adapterName, seed: seed, isStrict: true)
+    try self.init(base, configuration, adapterName, seed: seed, isStrict: true, dtype: dtype)
   }
 
   /// Wraps a model; a file's list of targets may have names that match nothing.
   init(
     _ base: Base, _ configuration: any AdapterConfiguration, _ adapterName: String, seed: UInt64,
-    isStrict: Bool
+    isStrict: Bool, isLoading: Bool = false, dtype: DType? = nil
   ) throws(AdapterError) {
     self.base = base
-    let device = base.parameters().first?.parameter.value.device ?? .cpu
-    context = AdapterContext(generator: Generator(seed: seed, device: device))
+    device = base.parameters().first?.parameter.value.device ?? .cpu
+    context = AdapterContext(generator: Generator(seed: seed, device: device), device: device)
     (base as? any AdaptableModel)?.dropoutGenerator = context.generator
     basePaths = base.modules().map(\.path)
     let context = context
@@ -51,7 +57,9 @@ public final class PeftModel<Base: Module> {
       context?.invocations?.begin(ids: ids, documents: documents, past: past)
     }
     for (_, parameter) in base.parameters() { parameter.isTrainable = false }
-    try add(adapterName, configuration, seed: seed, isStrict: isStrict)
+    try add(
+      adapterName, configuration, seed: seed, isStrict: isStrict, isLoading: isLoading, dtype: dtype
+    )
     try setAdapter([adapterName], trainable: true)
   }
 
@@ -61,21 +69,31 @@ public final class PeftModel<Base: Module> {
   ///   - name: Its name.
   ///   - configuration: The adapter.
   ///   - seed: Start of the random numbers of its initial weights.
+  ///   - dtype: Type of its numbers; nil for float32, or float64 beside such a base.
   /// - Throws: ``AdapterError`` when the name is taken or the configuration does not fit.
   public func addAdapter(
-    _ name: String, _ configuration: any AdapterConfiguration, seed: UInt64 = 0
+    _ name: String, _ configuration: any AdapterConfiguration, seed: UInt64 = 0,
+    dtype: DType? = nil
   ) throws(AdapterError) {
-    try add(name, configuration, seed: seed, isStrict: true)
+    try add(name, configuration, seed: seed, isStrict: true, dtype: dtype)
   }
 
   func add(
-    _ name: String, _ configuration: any AdapterConfiguration, seed: UInt64, isStrict: Bool
+    _ name: String, _ configuration: any AdapterConfiguration, seed: UInt64, isStrict: Bool,
+    isLoading: Bool = false, dtype: DType? = nil
   ) throws(AdapterError) {
     try checkNew(name)
     try checkBiases(configuration)
     try replicateLayers(configuration)
+    // What an adapter copies are the model's own modules, not those of an adapter that acts.
+    let copies = placed.filter { context.isEnabled && context.active.contains($0.name) }
+      .flatMap(\.replacements)
+    for entry in copies { entry.put(replaced: false) }
+    defer { for entry in copies { entry.put(replaced: true) } }
     placed.append(
-      try AdapterPlacement(model: base, context: context).place(
+      try AdapterPlacement(
+        model: base, context: context, dtype: dtype, isLoading: isLoading
+      ).place(
         name, configuration, generator: Generator(seed: seed), isStrict: isStrict))
   }
 
@@ -143,6 +161,7 @@ public final class PeftModel<Base: Module> {
       if place.part.isEmpty { place.putBack() }
     }
     placed.removeAll { $0 === adapter }
+    loadReports[name] = nil
   }
 
   /// Gives an adapter another name.
@@ -158,6 +177,7 @@ public final class PeftModel<Base: Module> {
     for place in adaptedPlaces { place.part.rename(name, to: other) }
     context.active = context.active.map { $0 == name ? other : $0 }
     adapter.name = other
+    loadReports[other] = loadReports.removeValue(forKey: name)
   }
 }
 

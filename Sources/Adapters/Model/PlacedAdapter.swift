@@ -14,18 +14,27 @@ final class PlacedAdapter {
   var replacements: [ModuleReplacement] = []
   /// What it does between steps of training.
   var training: (any AdapterTraining)?
-  /// Called when it begins or ceases to act, for what is not a layer's adapter.
-  var onActivation: (_ isActive: Bool) -> Void = { _ in }
+  /// How its files differ from what is in memory.
+  var storage: (any AdapterStorage)?
+  /// Keys under which files may repeat what layers share.
+  var repeatedKeys: Set<String> = []
+  /// The adapters of the model's parts.
+  var layers: [(path: String, adapter: any PartAdapter)] = []
 
   init(name: String, _ configuration: any AdapterConfiguration) {
     self.name = name
     self.configuration = configuration
   }
 
+  /// What its file holds.
+  var storedTensors: [(name: String, tensor: Tensor)] {
+    let own = parameters.map { (key: $0.key, tensor: $0.own.parameter.value) }
+    return (storage?.stored(own) ?? own).map { ($0.key, $0.tensor) }
+  }
+
   /// Puts its replacements in place, or the original parameters.
   func act(_ isActive: Bool) {
     for entry in replacements { entry.put(replaced: isActive) }
-    onActivation(isActive)
   }
 }
 

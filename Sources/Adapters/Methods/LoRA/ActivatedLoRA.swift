@@ -8,17 +8,19 @@ import Tensors
 /// that come one by one, with cached ones before them, are as the call that began the row found it.
 ///
 /// Source: Greenewald et al. 2025, arXiv 2504.12397.
-final class ActivatedLoRAAdapter: LowRankAdapter {
-  let factors: LowRankFactors
+final class ActivatedLoRAAdapter: LowRankLayerAdapter {
+  let factors: LoRAFactors
   private let tokens: [Int]
 
-  init(_ factors: LowRankFactors, tokens: [Int]) {
+  init(_ factors: LoRAFactors, tokens: [Int]) {
     (self.factors, self.tokens) = (factors, tokens)
   }
 
   var parameters: [AdapterParameter] { factors.parameters }
 
-  var mergeObstacle: String? { "it acts on some positions only (alora_invocation_tokens)" }
+  func obstacle(toMergingInto base: any LinearProjection) -> String? {
+    "it changes at some positions only (alora_invocation_tokens)"
+  }
 
   func output(
     _ y: Tensor, input x: Tensor, base: any LinearProjection, _ context: AdapterContext

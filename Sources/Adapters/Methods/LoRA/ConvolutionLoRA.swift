@@ -19,12 +19,18 @@ final class ConvolutionLoRA: ConvolutionAdapter {
 
   init(
     _ config: LoRAConfig, a: Parameter, b: Parameter, bias: Parameter?, scale: Double,
-    base: any ConvolutionKernels
+    base: any ConvolutionKernels, isLoading: Bool
   ) {
     (self.a, self.b, self.bias, self.scale, self.base) = (a, b, bias, scale, base)
     dropout = config.dropout
+    let shape = [1, base.weight.size(0)] + base.steps.stride.map { _ in 1 }
     magnitude =
-      config.usesDoRA ? Parameter(Self.norms(base, a: a, b: b, scale: scale)) : nil
+      !config.usesDoRA
+      ? nil
+      : Parameter(
+        isLoading
+          ? .empty(shape, dtype: a.value.dtype, device: .meta)
+          : Self.norms(base, a: a, b: b, scale: scale))
   }
 
   var parameters: [AdapterParameter] {
@@ -34,9 +40,9 @@ final class ConvolutionLoRA: ConvolutionAdapter {
     return result
   }
 
-  var mergeObstacle: String? {
-    if base.steps.groups > 1 { return "its channels are in \(base.steps.groups) groups" }
-    return bias != nil && base.bias == nil ? "the layer has no bias to add lora_bias to" : nil
+  func obstacle(toMergingInto base: any ConvolutionKernels) -> String? {
+    if base.steps.groups > 1 { return "has its channels in \(base.steps.groups) groups" }
+    return bias != nil && base.bias == nil ? "has no bias to add lora_bias to" : nil
   }
 
   func output(
@@ -131,6 +137,6 @@ extension LoRAConfig: ConvolutionMethod {
         : site.zeros([bShape[0]])
     return ConvolutionLoRA(
       self, a: a, b: b, bias: bias, scale: try scale(ofLayer: site.path, rank: rank),
-      base: site.base)
+      base: site.base, isLoading: site.isLoading)
   }
 }

@@ -8,17 +8,20 @@ import Tensors
 /// input too, as in PEFT.
 ///
 /// Source: Liu et al. 2024, arXiv 2402.09353.
-final class DoRAAdapter: LowRankAdapter {
-  let factors: LowRankFactors
+final class DoRAAdapter: LowRankLayerAdapter {
+  let factors: LoRAFactors
   /// m, `[outputSize]`.
   let magnitude: Parameter
   /// The base without merged adapters, whose rows n is about.
   private let base: any LinearProjection
 
-  init(_ factors: LowRankFactors, base: any LinearProjection) {
+  init(_ factors: LoRAFactors, base: any LinearProjection, isLoading: Bool) {
     self.factors = factors
     self.base = base
-    magnitude = Parameter(Self.rowNorms(base, factors))
+    magnitude = Parameter(
+      isLoading
+        ? .empty([base.outputSize], dtype: factors.a.value.dtype, device: .meta)
+        : Self.rowNorms(base, factors))
   }
 
   var parameters: [AdapterParameter] {
@@ -26,7 +29,7 @@ final class DoRAAdapter: LowRankAdapter {
   }
 
   /// n, `[outputSize]`, in the factors' type.
-  private static func rowNorms(_ base: any LinearProjection, _ factors: LowRankFactors) -> Tensor {
+  private static func rowNorms(_ base: any LinearProjection, _ factors: LoRAFactors) -> Tensor {
     withoutGradients {
       let (a, b) = factors.whole()
       return base.denseWeight().detached().to(a.dtype)
@@ -68,7 +71,8 @@ final class DoRAAdapter: LowRankAdapter {
   func merge(into layer: inout MergedLayer) {
     withoutGradients {
       let rows = rowFactors().to(layer.weight.dtype).unsqueezed(1)
-      layer.weight.addInPlace(factors.delta()).multiplyInPlace(rows)
+      layer.weight.addInPlace(factors.delta().to(layer.weight.dtype))
+        .multiplyInPlace(rows)
     }
   }
 }

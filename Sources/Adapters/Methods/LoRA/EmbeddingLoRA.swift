@@ -17,12 +17,20 @@ final class EmbeddingLoRA: EmbeddingAdapter {
   private let dropout: Double
   private let trainsB: Bool
 
-  init(_ config: LoRAConfig, a: Parameter, b: Parameter, scale: Double, base: any EmbeddingTable) {
+  init(
+    _ config: LoRAConfig, a: Parameter, b: Parameter, scale: Double, base: any EmbeddingTable,
+    isLoading: Bool
+  ) {
     (self.a, self.b, self.scale, self.base) = (a, b, scale, base)
     dropout = config.dropout
     trainsB = config.initialization != .mica
     magnitude =
-      config.usesDoRA ? Parameter(Self.columnNorms(base, a: a, b: b, scale: scale)) : nil
+      !config.usesDoRA
+      ? nil
+      : Parameter(
+        isLoading
+          ? .empty([base.size], dtype: a.value.dtype, device: .meta)
+          : Self.columnNorms(base, a: a, b: b, scale: scale))
   }
 
   var parameters: [AdapterParameter] {
@@ -87,7 +95,7 @@ extension LoRAConfig: EmbeddingMethod {
     let (a, b): (Parameter, Parameter)
     switch initialization {
     case .random: (a, b) = (site.normal(aShape), site.normal(bShape))
-    case .mica:
+    case .mica where !site.isLoading:
       let smaller = min(site.base.count, site.base.size)
       try require(
         "rank (r) for \(site.path)", rank <= smaller,
@@ -99,6 +107,8 @@ extension LoRAConfig: EmbeddingMethod {
       )
     default: (a, b) = (site.zeros(aShape), site.normal(bShape))
     }
-    return EmbeddingLoRA(self, a: a, b: b, scale: scale, base: site.base)
+    return EmbeddingLoRA(
+      self, a: a, b: b, scale: scale, base: site.base,
+      isLoading: site.isLoading)
   }
 }

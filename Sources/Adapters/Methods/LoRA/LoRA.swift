@@ -1,23 +1,26 @@
 import Layers
 import Tensors
 
-/// An adapter over ``LowRankFactors``.
-protocol LowRankAdapter: LayerAdapter {
-  var factors: LowRankFactors { get }
+/// An adapter over ``LoRAFactors``.
+protocol LowRankLayerAdapter: LayerAdapter {
+  var factors: LoRAFactors { get }
 }
 
 /// One low-rank update of one layer.
-final class LoRAAdapter: LowRankAdapter {
-  let factors: LowRankFactors
-  let mergeObstacle: String?
+final class LoRAAdapter: LowRankLayerAdapter {
+  let factors: LoRAFactors
 
-  init(_ factors: LowRankFactors, base: any LinearProjection) {
-    self.factors = factors
-    mergeObstacle =
-      factors.bias != nil && base.bias == nil ? "the layer has no bias to add lora_bias to" : nil
+  init(_ factors: LoRAFactors) { self.factors = factors }
+
+  /// Makes s B A.
+  convenience init(a: Parameter, b: Parameter, scale: Double, dropout: Double) {
+    self.init(LoRAFactors(a: a, b: b, scale: scale, dropout: dropout))
   }
 
   var parameters: [AdapterParameter] { factors.parameters }
+
+  /// Whether it is a product of two factors and nothing else.
+  var isProduct: Bool { factors.bias == nil }
 
   func output(
     _ y: Tensor, input x: Tensor, base: any LinearProjection, _ context: AdapterContext
@@ -29,9 +32,13 @@ final class LoRAAdapter: LowRankAdapter {
   }
 
   func merge(into layer: inout MergedLayer) {
-    layer.weight.addInPlace(factors.delta())
+    layer.weight.addInPlace(factors.delta().to(layer.weight.dtype))
     guard let bias = factors.bias?.value.detached() else { return }
-    layer.bias?.addInPlace(bias, scale: factors.scale)
+    if let own = layer.bias { own.addInPlace(bias.to(own.dtype), scale: factors.scale) }
+  }
+
+  func obstacle(toMergingInto base: any LinearProjection) -> String? {
+    factors.bias != nil && base.bias == nil ? "has no bias to add lora_bias to" : nil
   }
 }
 
@@ -52,12 +59,15 @@ extension LoRAConfig: LayerMethod {
         ? site.uniform([site.outputSize], bound: 1 / Double(rank).squareRoot())
         : site.zeros([site.outputSize])
     }
-    return adapter(factors, base: site.base)
+    return adapter(factors, base: site.base, isLoading: site.isLoading)
   }
 
   /// The adapter over some factors.
-  func adapter(_ factors: LowRankFactors, base: any LinearProjection) -> any LayerAdapter {
+  func adapter(
+    _ factors: LoRAFactors, base: any LinearProjection, isLoading: Bool = false
+  ) -> any LayerAdapter {
     if let tokens = invocationTokens { return ActivatedLoRAAdapter(factors, tokens: tokens) }
-    return usesDoRA ? DoRAAdapter(factors, base: base) : LoRAAdapter(factors, base: base)
+    return usesDoRA
+      ? DoRAAdapter(factors, base: base, isLoading: isLoading) : LoRAAdapter(factors)
   }
 }

@@ -103,7 +103,6 @@ public struct LoRAConfig: LayerConfiguration {
       .off("arrow_config", nil),
       .off("ensure_weight_tying", false),
       .off("fan_in_fan_out", false, ignoring: true),
-
       .off("megatron_config", nil),
       .off("megatron_core", "megatron.core", ignoring: true), .off("monteclora_config", nil),
       .off("qalora_group_size", 16, ignoring: true),
@@ -134,9 +133,9 @@ public struct LoRAConfig: LayerConfiguration {
   public func validate() throws(AdapterError) {
     for (name, value) in [("rank (r)", rank)]
       + rankPattern.map({ ("rank_pattern.\($0.pattern)", $0.value) })
-    { try require(name, value > 0, "a positive number", value) }
-    try require("lora_dropout", (0..<1).contains(dropout), "at least 0 and below 1", dropout)
-    try require("lora_alpha", alpha.isFinite, "a number", alpha)
+    { try requirePositive(name, value) }
+    try requireShare("lora_dropout", dropout)
+    try requireFinite("lora_alpha", alpha)
     try validateSettings()
     try validateVariants()
     guard usesBias else { return }
@@ -153,9 +152,7 @@ public struct LoRAConfig: LayerConfiguration {
       variants.joined(separator: ", "))
     let tokens = invocationTokens ?? [0]
     try require("alora_invocation_tokens", !tokens.isEmpty, "at least one token", "none")
-    if let blocks = bdLoRA?.blocks {
-      try require("use_bdlora.nblocks", blocks > 0, "a positive number", blocks)
-    }
+    if let bdLoRA { try requirePositive("use_bdlora.nblocks", bdLoRA.blocks) }
     if let kasa {
       try require("kasa_config.beta", kasa.beta >= 0, "0 or more", kasa.beta)
       try require("kasa_config.gamma", kasa.gamma >= 0, "0 or more", kasa.gamma)
@@ -178,11 +175,10 @@ public struct LoRAConfig: LayerConfiguration {
       try require("eva_config.rho", eva.rho >= 1, "at least 1", eva.rho)
       try require("eva_config.tau", (0...1).contains(eva.tau), "a number in 0...1", eva.tau)
     }
-    let gamma = loraGA?.stableGamma ?? 16
-    try require("lora_ga_config.stable_gamma", gamma > 0, "a positive number", gamma)
+    try requirePositive("lora_ga_config.stable_gamma", loraGA?.stableGamma ?? 16)
     let (bits, rounds) = (loftQ?.bits ?? 4, loftQ?.iterations ?? 1)
     try require("loftq_config.loftq_bits", [4, 8].contains(bits), "4 or 8", bits)
-    try require("loftq_config.loftq_iter", rounds > 0, "a positive number", rounds)
+    try requirePositive("loftq_config.loftq_iter", rounds)
   }
 
   /// Tables of patterns that give the same values in any order.

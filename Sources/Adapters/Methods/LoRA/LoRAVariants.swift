@@ -62,8 +62,8 @@ extension LoRAConfig {
 
   /// Factors with KaSA's diagonal and what the base is to lack, or with one of them in blocks.
   func varied(
-    _ plain: LowRankFactors, _ site: LayerSite, rank: Int
-  ) throws(AdapterError) -> LowRankFactors {
+    _ plain: LoRAFactors, _ site: LayerSite, rank: Int
+  ) throws(AdapterError) -> LoRAFactors {
     var factors = plain
     if kasa != nil {
       let smaller = min(site.inputSize, site.outputSize)
@@ -102,7 +102,7 @@ extension LoRAConfig {
         actual: isA && isB ? "both" : "rank \(rank), \(name) \(width)")
     }
     let random = initialization == .random
-    var made = LowRankFactors(
+    var made = LoRAFactors(
       a: isA
         ? site.uniform(
           [rank, width / blocks], bound: (6 * Double(blocks) / Double(width)).squareRoot())
@@ -121,7 +121,7 @@ extension LoRAConfig {
     var made: [any LayerAdapter] = []
     for site in sites { made.append(try adapter(for: site)) }
     let training = kasa.map { kasa in
-      KaSAPenalty(kasa, made.compactMap { ($0 as? any LowRankAdapter)?.factors })
+      KaSAPenalty(kasa, made.compactMap { ($0 as? any LowRankLayerAdapter)?.factors })
     }
     return LayerAdapters(layers: made, training: training)
   }
@@ -130,9 +130,9 @@ extension LoRAConfig {
 /// KaSA's penalties over all layers.
 private final class KaSAPenalty: AdapterTraining {
   private let config: KaSAConfig
-  private let layers: [LowRankFactors]
+  private let layers: [LoRAFactors]
 
-  init(_ config: KaSAConfig, _ layers: [LowRankFactors]) {
+  init(_ config: KaSAConfig, _ layers: [LoRAFactors]) {
     (self.config, self.layers) = (config, layers)
   }
 

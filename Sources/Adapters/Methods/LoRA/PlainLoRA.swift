@@ -27,7 +27,7 @@ extension LoRAConfig {
   }
 }
 
-extension LowRankFactors {
+extension LoRAFactors {
   /// The tensors of the plain LoRA of twice the rank, by their names in files.
   var plain: [(name: String, tensor: Tensor)] {
     let start =
@@ -59,7 +59,7 @@ extension PeftModel {
   ) {
     let configuration = try savedConfiguration(of: adapter)
     let tensors =
-      adapter.parameters.map { (key: $0.key, tensor: $0.own.parameter.value) }
+      adapter.storedTensors.map { (key: $0.name, tensor: $0.tensor) }
       + targetedEmbeddings(adapter)
     guard let lora = configuration as? LoRAConfig else {
       guard plain != true else {
@@ -76,9 +76,9 @@ extension PeftModel {
     for place in adaptedPlaces {
       let path = keyPrefix + place.path
       switch place.part.part(adapter.name) {
-      case let part as any LowRankAdapter:
+      case let part as any LowRankLayerAdapter:
         for (name, tensor) in part.factors.plain { changed[joined(path, name)] = tensor }
-        for name in LowRankFactors.startNames { dropped.insert(joined(path, name)) }
+        for name in LoRAFactors.startNames { dropped.insert(joined(path, name)) }
       case let part as EmbeddingLoRA:
         for (name, tensor) in part.plain { changed[joined(path, name)] = tensor }
       default: break

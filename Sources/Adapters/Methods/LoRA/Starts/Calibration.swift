@@ -76,7 +76,7 @@ extension PeftModel {
   ) {
     let chosen = positions.map { ($0.reshaped([-1]) .!= 0).nonzeroIndices().reshaped([-1]) }
     context.observe = { layer, x, y in
-      let rows = x.detached().rows().to(x.dtype == .float64 ? .float64 : .float32)
+      let rows = x.detached().rows().to(.computing(x.dtype))
       use(ObjectIdentifier(layer), chosen.map { rows.selecting(0, $0) } ?? rows)
       return y
     }
@@ -85,7 +85,7 @@ extension PeftModel {
   }
 
   /// Replaces a layer's start, where the base is to lack it.
-  func setStart(_ factors: LowRankFactors, a: Tensor, b: Tensor) {
+  func setStart(_ factors: LoRAFactors, a: Tensor, b: Tensor) {
     func put(_ value: Tensor, _ parameter: Parameter) {
       let isTrainable = parameter.isTrainable
       let old = parameter.value

@@ -21,7 +21,7 @@ extension PeftModel {
     }
     let mode = (config.corda ?? CorDAConfig()).mode
     for (path, projection, adapter) in adaptedLayers(placed.name) {
-      guard let factors = (adapter as? any LowRankAdapter)?.factors,
+      guard let factors = (adapter as? any LowRankLayerAdapter)?.factors,
         let sum = sums[ObjectIdentifier(projection)]?.to(device: .cpu)
       else { continue }
       guard sum.isAllFinite, sum.diagonal().sum().item() > 0 else {

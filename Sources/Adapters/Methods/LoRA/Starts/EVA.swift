@@ -12,7 +12,9 @@ extension PeftModel {
   ) throws(AdapterError) {
     let eva = config.eva ?? EVAConfig()
     let layers = adaptedLayers(placed.name)
-    let ranks = layers.map { ($0.adapter as? any LowRankAdapter)?.factors.a.value.size(0) ?? 0 }
+    let ranks = layers.map {
+      ($0.adapter as? any LowRankLayerAdapter)?.factors.a.value.size(0) ?? 0
+    }
     var components = zip(layers, ranks).map { layer, rank in
       PrincipalComponents(
         min(Int((Double(rank) * eva.rho).rounded(.toNearestOrEven)), layer.projection.inputSize))
@@ -80,10 +82,12 @@ extension PeftModel {
         alpha: try config.alphaPattern.value(for: path, default: config.alpha))
     }
     for ((path, projection, adapter), (own, rank)) in zip(layers, zip(components, chosen)) {
-      guard let old = (adapter as? any LowRankAdapter)?.factors, let vectors = own.vectors else {
+      guard let old = (adapter as? any LowRankLayerAdapter)?.factors, let vectors = own.vectors
+      else {
         continue
       }
       placed.parameters.removeAll { $0.key.hasPrefix(keyPrefix + path + ".") }
+      placed.layers.removeAll { $0.path == path }
       guard rank > 0 else {
         projection.remove(placed.name)
         removed.insert(path)
@@ -94,12 +98,15 @@ extension PeftModel {
       if eva.adjustsScale { alpha *= Double(rank) / Double(before) }
       var a = vectors.narrowed(0, 0..<rank)
       if eva.whitens { a = a / own.values.narrowed(0, 0..<rank).squareRoot().unsqueezed(1) }
-      let site = LayerSite(path: path, base: projection.original, generator: Generator(seed: 0))
-      let factors = LowRankFactors(
+      let site = LayerSite(
+        path: path, base: projection.original, generator: Generator(seed: 0),
+        wantedType: old.a.value.dtype)
+      let factors = LoRAFactors(
         a: site.parameter(a), b: site.zeros([site.outputSize, rank]),
         scale: config.scale(rank: rank, alpha: alpha), dropout: config.dropout)
       let made = config.adapter(factors, base: site.base)
       projection.replace(placed.name, with: made)
+      placed.layers.append((path, made))
       placed.parameters += made.parameters.map { (keyPrefix + joined(path, $0.name), $0) }
       remember(path, rank: rank, alpha: alpha)
     }

@@ -6,11 +6,11 @@ extension LoRAConfig {
   /// Initial A and B of a layer.
   func initialFactors(
     _ site: LayerSite, rank: Int, scale: Double
-  ) throws(AdapterError) -> LowRankFactors {
+  ) throws(AdapterError) -> LoRAFactors {
     try checkRank(site, rank)
     let (aShape, bShape) = ([rank, site.inputSize], [site.outputSize, rank])
-    func made(_ a: Parameter, _ b: Parameter) -> LowRankFactors {
-      LowRankFactors(a: a, b: b, scale: scale, dropout: dropout)
+    func made(_ a: Parameter, _ b: Parameter) -> LoRAFactors {
+      LoRAFactors(a: a, b: b, scale: scale, dropout: dropout)
     }
     switch initialization {
     case .standard, .eva, .loftq: return made(site.linearUniform(aShape), site.zeros(bShape))
@@ -26,6 +26,10 @@ extension LoRAConfig {
     case .orthogonal:
       let (a, b) = site.orthogonalFactors(rank: rank)
       return made(a, b)
+    case .mica where site.isLoading:
+      var factors = made(site.zeros(aShape), site.zeros(bShape))
+      factors.trainsB = false
+      return factors
     case .mica:
       let u = site.weightOnCPU().singularValueDecomposition().u
       let columns = u.size(1)
@@ -33,7 +37,16 @@ extension LoRAConfig {
         site.zeros(aShape), site.parameter(u.narrowed(1, columns - rank..<columns)))
       factors.trainsB = false
       return factors
-    case .pissa, .pissaFast, .olora, .milora, .eigen:
+    case .pissaFast, .milora, .eigen:
+      guard !site.isLoading else {
+        // The file says what they were.
+        var factors = made(site.zeros(aShape), site.zeros(bShape))
+        factors.start = (site.zeros(aShape), site.zeros(bShape))
+        factors.savesStart = true
+        return factors
+      }
+      fallthrough
+    case .pissa, .olora:
       let part = initialization.part(ofWeight: site.weightOnCPU(), rank: rank, scale: scale)
       var factors = made(site.parameter(part.a), site.parameter(part.b))
       factors.start = (site.parameter(part.a), site.parameter(part.b))
@@ -42,12 +55,15 @@ extension LoRAConfig {
     }
   }
 
-  /// Checks what a decomposition of W needs of its shape.
+  /// Checks the rank, and what a decomposition of W needs of its shape, also when a file is opened.
   private func checkRank(_ site: LayerSite, _ rank: Int) throws(AdapterError) {
     let smaller = min(site.inputSize, site.outputSize)
     switch initialization {
-    case .standard, .gaussian, .random, .loraGA, .loftq: return
+    case .standard, .gaussian, .random, .loraGA, .loftq:
+      try site.check(rank: rank)
+      return
     case .orthogonal:
+      try site.check(rank: rank)
       guard rank.isMultiple(of: 2) else {
         throw misfit(site, field: "rank (r)", expected: "an even number", actual: "\(rank)")
       }

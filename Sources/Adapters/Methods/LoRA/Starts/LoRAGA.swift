@@ -10,7 +10,9 @@ extension PeftModel {
   ) throws(AdapterError) {
     let layers = adaptedLayers(placed.name)
     for (path, projection, adapter) in layers {
-      guard let rank = (adapter as? any LowRankAdapter)?.factors.a.value.size(0) else { continue }
+      guard let rank = (adapter as? any LowRankLayerAdapter)?.factors.a.value.size(0) else {
+        continue
+      }
       let smaller = min(projection.inputSize, projection.outputSize)
       try config.require(
         "rank (r) for \(path)", 2 * rank <= smaller,
@@ -19,7 +21,7 @@ extension PeftModel {
     }
     let gradients = weightGradients(batches)
     for (path, projection, adapter) in layers {
-      guard let factors = (adapter as? any LowRankAdapter)?.factors else { continue }
+      guard let factors = (adapter as? any LowRankLayerAdapter)?.factors else { continue }
       guard let sum = gradients[ObjectIdentifier(projection)], sum.isAllFinite else {
         throw .configuration(
           field: "calibration batches", expected: "a finite gradient at \(path)", actual: "none")
@@ -43,7 +45,7 @@ extension PeftModel {
           // A new tensor: what goes in and what comes out are not one object.
           let same = inputs[0].cloned()
           let pullback = { (gradient: Tensor) -> [Tensor?] in
-            let wide: DType = gradient.dtype == .float64 ? .float64 : .float32
+            let wide = DType.computing(gradient.dtype)
             let product = gradient.rows().to(wide).transposed().matrixProduct(rows.to(wide))
             sums[key] = sums[key].map { $0.addInPlace(product) } ?? product
             return [gradient]

@@ -29,7 +29,7 @@ extension PeftModel {
     }
     let iterations = (config.loftQ ?? LoftQConfig()).iterations
     for (path, projection, adapter) in adaptedLayers(placed.name) {
-      guard let factors = (adapter as? any LowRankAdapter)?.factors else { continue }
+      guard let factors = (adapter as? any LowRankLayerAdapter)?.factors else { continue }
       guard projection.base.storedCount > 0 else {
         throw AdapterError.configuration(
           field: "init_lora_weights \"loftq\" for \(path)", expected: "a quantised layer",

@@ -2,7 +2,7 @@ import Layers
 import Tensors
 
 /// The tensors of a low-rank update: s (B A - B0 A0), where B0 A0 is what the base is to lack.
-struct LowRankFactors {
+struct LoRAFactors {
   let a: Parameter  // [rank, in]
   let b: Parameter  // [out, rank]
   /// Added to B's product before it is scaled, `[out]`.
