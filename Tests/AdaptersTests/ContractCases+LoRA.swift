@@ -101,6 +101,26 @@ extension ContractCases {
         $0.targetModules = .names(["q_proj"])
         $0.targetParameters = ["up_proj.weight", "layers.1.mlp.down_proj.weight"]
       }),
+    ContractCase(
+      name: "lora, tied",
+      configuration: made {
+        $0.ensuresWeightTying = true
+        $0.targetModules = .names(["lm_head", "q_proj"])
+      }),
+    ContractCase(
+      name: "velora",
+      configuration: made {
+        var velora = VeLoRAConfig()
+        velora.groupCount = 5
+        $0.veLoRA = velora
+      }),
+    ContractCase(
+      name: "velora, random, with dropout",
+      configuration: made {
+        var velora = VeLoRAConfig()
+        (velora.groupCount, velora.start) = (4, .random)
+        ($0.veLoRA, $0.dropout, $0.initialization) = (velora, 0.5, .random)
+      }, isIdentity: false, hasDropout: true),
     // The model has no biases that it could be merged into.
     ContractCase(
       name: "lora_bias", configuration: made { $0.usesBias = true }, mergeError: nil),

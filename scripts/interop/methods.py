@@ -3,8 +3,9 @@
 
 Each file of method_cases has CASES: label -> dict(config=..., and where it is not as usual bases=[...],
 scale=..., rate=..., merges=..., trained_merges=... of what graft trained, trains=False, opens=False where
-PEFT cannot open its own file again, repeated=[tensors that PEFT writes again for each layer]). config is
-called for each base, as PEFT fills configurations in."""
+PEFT cannot open its own file again, repeated=[tensors that PEFT writes again for each layer],
+differentiates=False where PEFT's gradients are another thing). config is called for each base, as PEFT fills
+configurations in."""
 
 import importlib
 import pkgutil
@@ -33,7 +34,7 @@ def main():
                 save_tiny(base, tiny)
             label = f"{name}, {base}"
             report.case(label, from_peft, report, options, label, tiny, make(), case.get("scale", 0.1), merges,
-                        case.get("repeated", ()))
+                        case.get("repeated", ()), case.get("differentiates", True))
         if not case.get("trains", True):
             continue
         directory = options.work / "configurations" / name.replace(" ", "-")

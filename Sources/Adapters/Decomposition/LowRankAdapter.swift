@@ -69,6 +69,10 @@ public struct LowRankAdapter {
           tails: (Array(a.shape.dropFirst()), Array(b.shape.dropFirst(2)))))
     }
     others = tensors.filter { !partners.contains($0.key) }
+    let isTied = configuration.ensuresWeightTying
+    if isTied, layers.contains(where: { $0.names.a == Self.forms[1].a }) {
+      self.configuration = configuration.untied(layers.map(\.path))
+    }
     guard !layers.isEmpty else {
       throw AdapterError.keys(path: source, missing: ["….lora_A.weight"], unexpected: [])
     }
@@ -111,7 +115,7 @@ public struct LowRankAdapter {
   private static func checkInitialization(_ configuration: LoRAConfig, _ source: String) throws {
     let others = [
       (configuration.kasa != nil, "kasa_config"), (configuration.bdLoRA != nil, "use_bdlora"),
-      (configuration.usesBias, "lora_bias"),
+      (configuration.usesBias, "lora_bias"), (configuration.arrow != nil, "arrow_config"),
     ]
     if let (_, field) = others.first(where: \.0) {
       throw DecompositionError.impossible(

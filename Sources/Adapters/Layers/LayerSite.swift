@@ -17,6 +17,8 @@ struct LayerSite: InitialNumbers {
   var baseDType: DType { base.dtype }
   var isLoading = false
   var wantedType: DType?
+  /// Adapters that the layer has already.
+  var neighbours: [(name: String, adapter: any LayerAdapter)] = []
 
   /// W as numbers of the adapter's type.
   func weight() -> Tensor { base.denseWeight().detached().to(dtype) }

@@ -30,10 +30,13 @@ struct AdapterPlacement {
     if let method = configuration as? any LayerMethod {
       configuration = try method.completed(modelType: TargetMatching(model).modelType)
     }
+    let tie = try (configuration as? LoRAConfig)?.tie(in: model)
+    if let tie, let lora = configuration as? LoRAConfig { configuration = try lora.tied(tie) }
     let placed = PlacedAdapter(name: name, configuration)
     placed.replacements = try copies(of: configuration.modulesToSave)
+    if case .saved(let table)? = tie { tieCopies(table, placed) }
     switch configuration {
-    case let method as any LayerMethod: try placeLayers(method, placed, generator, isStrict)
+    case let method as any LayerMethod: try placeLayers(method, placed, generator, isStrict, tie)
     case let method as any ReplacementMethod:
       placed.replacements += try replacements(method, isStrict)
     default: throw .impossible(method: type(of: configuration).type, what: "put into this model")
@@ -43,10 +46,12 @@ struct AdapterPlacement {
   }
 
   private func placeLayers(
-    _ method: any LayerMethod, _ placed: PlacedAdapter, _ generator: Generator, _ isStrict: Bool
+    _ method: any LayerMethod, _ placed: PlacedAdapter, _ generator: Generator, _ isStrict: Bool,
+    _ tie: LoRATie?
   ) throws(AdapterError) {
     let matching = TargetMatching(model, for: method)
     placed.targets = try matching.targets(of: method, isStrict: isStrict)
+      .filter { $0 != tie?.table.head }
     let modules = Dictionary(
       model.modules().map { ($0.path, $0.module) }, uniquingKeysWith: { first, _ in first })
     let chosen = placed.targets.compactMap { path in
@@ -55,7 +60,8 @@ struct AdapterPlacement {
     let sites = chosen.map { path, layer in
       LayerSite(
         path: path, base: (layer.projection as? AdaptedProjection)?.original ?? layer.projection,
-        generator: generator, isLoading: isLoading, wantedType: dtype)
+        generator: generator, isLoading: isLoading, wantedType: dtype,
+        neighbours: (layer.projection as? AdaptedProjection)?.adapters ?? [])
     }
     var method = method
     if type(of: method).groupsByTargetName {
@@ -69,11 +75,7 @@ struct AdapterPlacement {
       others.append(try placing(method, modules[path], path, placed.name, generator))
     }
     for ((path, layer), adapter) in zip(chosen, made.layers) {
-      let projection =
-        layer.projection as? AdaptedProjection
-        ?? AdaptedProjection(base: layer.projection, context: context)
-      projection.add(placed.name, adapter)
-      layer.projection = projection
+      adapted(layer).add(placed.name, adapter)
       placed.layers.append((path, adapter))
       placed.parameters += adapter.parameters.map { (keyPrefix + joined(path, $0.name), $0) }
       placed.repeatedKeys.formUnion(made.repeated.map { keyPrefix + joined(path, $0) })
@@ -84,9 +86,42 @@ struct AdapterPlacement {
       placed.parameters += adapter.parameters.map { (keyPrefix + joined(path, $0.name), $0) }
     }
     placed.storage = made.storage
+    if case .targeted(let table)? = tie { tieHead(table, placed, method, modules) }
     placed.parameters += made.shared.map { ("base_model." + $0.name, $0) }
     placed.parameters += biases(method, placed.targets)
     placed.training = made.training
+  }
+
+  /// Lets the head have the embeddings' update.
+  private func tieHead(
+    _ table: TiedTable, _ placed: PlacedAdapter, _ method: any LayerMethod,
+    _ modules: [String: any Module]
+  ) {
+    guard let own = placed.layers.first(where: { $0.path == table.embeddings })?.adapter,
+      let embedding = own as? EmbeddingLoRA, let head = modules[table.head] as? Linear
+    else { return }
+    let adapter = TiedLoRA(embedding, dropout: (method as? LoRAConfig)?.dropout ?? 0)
+    adapted(head).add(placed.name, adapter)
+    placed.targets.append(table.head)
+    placed.layers.append((table.head, adapter))
+    placed.storage = TiedStorage(table)
+  }
+
+  /// Lets the head have the embeddings' copy.
+  private func tieCopies(_ table: TiedTable, _ placed: PlacedAdapter) {
+    guard let copy = placed.replacements.first(where: { $0.path == table.embeddings }),
+      let head = model.modules().first(where: { $0.path == table.head })?.module
+    else { return }
+    placed.replacements.removeAll { $0.path == table.head }
+    placed.replacements.append(ModuleReplacement(head, path: table.head, sharing: copy))
+  }
+
+  /// The layer's projection with adapters, put in place where there is none.
+  private func adapted(_ layer: Linear) -> AdaptedProjection {
+    if let own = layer.projection as? AdaptedProjection { return own }
+    let made = AdaptedProjection(base: layer.projection, context: context)
+    layer.projection = made
+    return made
   }
 
   /// Makes the adapter of a module that is no linear layer.
@@ -190,7 +225,7 @@ struct AdapterPlacement {
           field: "modules_to_save", expected: "names of " + known.sorted().joined(separator: ", "),
           actual: name)
       }
-      for (path, module) in found {
+      for (path, module) in found where !result.contains(where: { $0.path == path }) {
         guard module.modules().allSatisfy({ $0.module.storedCount == 0 }) else {
           throw .configuration(
             field: "modules_to_save", expected: "modules that are not quantised", actual: path)

@@ -74,7 +74,10 @@ struct ModuleReplacement {
   /// What stands between the module's path and a parameter's name in files; empty for nothing.
   let infix: String
 
-  init(_ module: any Module, path: String, infix: String = "") {
+  /// Copies a module's parameters; those that `other` has a copy of are that copy.
+  init(
+    _ module: any Module, path: String, infix: String = "", sharing other: ModuleReplacement? = nil
+  ) {
     (self.path, self.module, self.infix) = (path, module, infix)
     var original: [(name: String, parameter: Parameter)] = []
     for (inner, owner) in module.modules() {
@@ -84,7 +87,12 @@ struct ModuleReplacement {
       }
     }
     self.original = original
-    copy = original.map { ($0.name, Parameter($0.parameter.value.detached().cloned())) }
+    let known = Dictionary(
+      zip(other?.original ?? [], other?.copy ?? []).map { ($0.parameter, $1.parameter) },
+      uniquingKeysWith: { first, _ in first })
+    copy = original.map {
+      ($0.name, known[$0.parameter] ?? Parameter($0.parameter.value.detached().cloned()))
+    }
   }
 
   /// The copies by the keys of files.

@@ -110,6 +110,8 @@ enum TrainCommand: Verb {
       ("target-modules", arguments[TrainOptions.targetModules] != "all-linear"),
       ("modules-to-save", arguments[TrainOptions.modulesToSave] != nil),
       ("bias", arguments[TrainOptions.bias] != BiasTraining.none),
+      ("init-lora-weights", arguments[TrainOptions.initialization] != nil),
+      ("adapter-fields", arguments[TrainOptions.adapterFields] != nil),
       ("plain-lora", arguments[TrainOptions.plainLoRA]),
       ("calibration-batches", arguments[TrainOptions.calibrationBatches] != 16),
       ("quantize", arguments[ModelOptions.quantize] != BaseFormat.none),

@@ -80,6 +80,13 @@ enum TrainOptions {
   static let bias = Option<BiasTraining>(
     "bias", default: BiasTraining.none, group: "Adapter", help: "Biases to train.")
   static let rsLoRA = Flag("rslora", group: "Adapter", help: "Scale by the root of the rank.")
+  static let initialization = Option<String>(
+    "init-lora-weights", default: nil, group: "Adapter",
+    help: "How A and B start, as PEFT spells it: true, false, gaussian, orthogonal, pissa, "
+      + "pissa_niter_N, olora, mica, eva, corda, lora_ga or loftq; or milora or eigen.")
+  static let adapterFields = Option<String>(
+    "adapter-fields", default: nil, group: "Adapter",
+    help: "Any fields of adapter_config.json, as a JSON object.")
   static let calibrationBatches = Option<Int>(
     "calibration-batches", default: 16, group: "Adapter",
     help: "Batches of data from which eva, corda and lora_ga start.")
@@ -133,7 +140,7 @@ enum TrainOptions {
       reportTo, quiet, json,
     ] + [
       method, adapterConfig, rank, alpha, dropout, targetModules, modulesToSave, bias, rsLoRA,
-      plainLoRA, calibrationBatches,
+      initialization, adapterFields, plainLoRA, calibrationBatches,
     ] + [
       optimizer, learningRate, weightDecay, beta1, beta2, epsilon, schedule, warmupSteps,
       warmupRatio, maximumNorm,

@@ -1,7 +1,7 @@
 """LoRA's starts and variants through its configuration file; adapters.py has the rest of it."""
 
 from peft import EvaConfig, LoraConfig
-from peft.tuners.lora.config import BdLoraConfig, CordaConfig, KasaConfig, LoraGAConfig
+from peft.tuners.lora.config import BdLoraConfig, CordaConfig, KasaConfig, LoraGAConfig, VeloraConfig
 
 from peers import sample_inputs
 
@@ -42,5 +42,11 @@ CASES = {
     "lora parameters and defaults": dict(config=config(target_modules=None, target_parameters=["up_proj.weight"])),
     "lora replicated": dict(config=config(layer_replication=[[0, 2], [1, 3]], target_modules=["q_proj", "up_proj"]),
                             bases=["llama"]),
+    # PEFT's two updates share memory but not gradients.
+    "lora tied": dict(config=config(target_modules=["lm_head", "q_proj"], ensure_weight_tying=True),
+                      bases=["llama-tied"], differentiates=False),
+    "lora tied module": dict(config=config(modules_to_save=["lm_head"], ensure_weight_tying=True),
+                             bases=["llama-tied"], differentiates=False),
+    "velora": dict(config=config(velora_config=VeloraConfig(num_groups=8, init_type="batch_average_once"))),
     "lora mica": dict(config=config(init_lora_weights="mica")),
 }

@@ -13,7 +13,7 @@ final class EmbeddingLoRA: EmbeddingAdapter {
   let b: Parameter  // [size, rank]
   private let magnitude: Parameter?  // [size]
   private let base: any EmbeddingTable
-  private let scale: Double
+  let scale: Double
   private let dropout: Double
   private let trainsB: Bool
 

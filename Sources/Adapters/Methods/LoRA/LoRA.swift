@@ -50,6 +50,7 @@ extension LoRAConfig: LayerMethod {
         site, field: "alora_invocation_tokens", expected: "layers inside the decoder",
         actual: "its output head, which sees single positions")
     }
+    if let arrow { return try router(arrow, site, rank: rank) }
     var factors = try initialFactors(
       site, rank: rank, scale: try scale(ofLayer: site.path, rank: rank))
     factors = try varied(factors, site, rank: rank)
@@ -59,6 +60,7 @@ extension LoRAConfig: LayerMethod {
         ? site.uniform([site.outputSize], bound: 1 / Double(rank).squareRoot())
         : site.zeros([site.outputSize])
     }
+    if let veLoRA { return VeLoRAAdapter(factors, veLoRA, site) }
     return adapter(factors, base: site.base, isLoading: site.isLoading)
   }
 

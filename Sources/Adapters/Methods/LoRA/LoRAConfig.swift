@@ -36,6 +36,10 @@ public struct LoRAConfig: LayerConfiguration {
   public var bdLoRA: BDLoRAConfig?
   /// KaSA's settings; nil for an ordinary LoRA.
   public var kasa: KaSAConfig?
+  /// Training of A on compressed inputs; nil for an ordinary LoRA.
+  public var veLoRA: VeLoRAConfig?
+  /// Routing of tokens to other adapters; nil for an ordinary LoRA.
+  public var arrow: ArrowConfig?
   /// Names of parameters that are adapted as `targetModules` are: weights of linear layers.
   public var targetParameters: [String] = []
   /// Ranges of the decoder's blocks, `[from, to)`, that make up the adapted model; nil for the blocks
@@ -45,6 +49,11 @@ public struct LoRAConfig: LayerConfiguration {
   /// model keeps these blocks when the adapter is taken out. Merged weights are copies of each
   /// block's own, where PEFT adds all updates to the shared ones.
   public var layerReplication: [[Int]]?
+  /// Whether embeddings and output head that are one table stay one in training: with either of them
+  /// in `modulesToSave` or `targetModules` both have the same copy, or the same update.
+  ///
+  /// Nothing where the head has a weight of its own. PEFT 0.21.2 lets two updates share memory only.
+  public var ensuresWeightTying = false
   /// Settings of the start `eva`; nil for PEFT's defaults.
   public var eva: EVAConfig?
   /// Settings of the start `corda`; nil for PEFT's defaults.
@@ -100,14 +109,15 @@ public struct LoRAConfig: LayerConfiguration {
       .object("use_bdlora", \.bdLoRA, BDLoRAConfig.fields, BDLoRAConfig.init),
       .object("kasa_config", \.kasa, KaSAConfig.fields, KaSAConfig.init),
       .strings("target_parameters", \.targetParameters), layerReplication,
-      .off("arrow_config", nil),
-      .off("ensure_weight_tying", false),
+      .object("arrow_config", \.arrow, ArrowConfig.fields, ArrowConfig.init),
+      .flag("ensure_weight_tying", \.ensuresWeightTying),
       .off("fan_in_fan_out", false, ignoring: true),
       .off("megatron_config", nil),
       .off("megatron_core", "megatron.core", ignoring: true), .off("monteclora_config", nil),
       .off("qalora_group_size", 16, ignoring: true),
       .off("trainable_token_indices", nil),
-      .off("use_qalora", false), .off("velora_config", nil),
+      .off("use_qalora", false),
+      .object("velora_config", \.veLoRA, VeLoRAConfig.fields, VeLoRAConfig.init),
     ]
   }
 
@@ -156,6 +166,23 @@ public struct LoRAConfig: LayerConfiguration {
     if let kasa {
       try require("kasa_config.beta", kasa.beta >= 0, "0 or more", kasa.beta)
       try require("kasa_config.gamma", kasa.gamma >= 0, "0 or more", kasa.gamma)
+    }
+    if let veLoRA {
+      try requirePositive("velora_config.num_groups", veLoRA.groupCount)
+      try require("velora_config.scale", veLoRA.scale > 0, "a positive number", veLoRA.scale)
+      try require(
+        "velora_config", !initialization.changesBase, "null beside a start that changes the base",
+        initialization.json.serialized())
+      try require("lora_bias", !usesBias, "false beside velora_config", usesBias)
+    }
+    if let arrow {
+      try requirePositive("arrow_config.top_k", arrow.topK)
+      try require(
+        "arrow_config.router_temperature", arrow.temperature > 0, "a positive number",
+        arrow.temperature)
+      try require(
+        "arrow_config.gks_adapter_names", !arrow.subtractsGeneral || !arrow.generalAdapters.isEmpty,
+        "at least one beside use_gks", "none")
     }
     if kasa != nil || bdLoRA != nil {
       try require(

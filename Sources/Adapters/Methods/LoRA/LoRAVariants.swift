@@ -56,6 +56,7 @@ extension LoRAConfig {
     [
       (usesDoRA, "use_dora"), (invocationTokens != nil, "alora_invocation_tokens"),
       (bdLoRA != nil, "use_bdlora"), (kasa != nil, "kasa_config"),
+      (arrow != nil, "arrow_config"), (veLoRA != nil, "velora_config"),
       (initialization == .mica, "init_lora_weights mica"),
     ].filter(\.0).map(\.1)
   }
