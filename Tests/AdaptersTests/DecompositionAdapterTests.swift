@@ -1,4 +1,5 @@
 import Adapters
+import Foundation
 import JSONValues
 import Layers
 import Models
@@ -53,6 +54,17 @@ import Testing
   }
 
   private func norm(_ tensor: Tensor) -> Double { tensor.norm().item() }
+
+  @Test func writtenOutItHasACard() throws {
+    var source = try adapter(["a.q": (4, 8)])
+    source.configuration.baseModel = "somebody/tiny"
+    try withTemporaryDirectory { directory in
+      try source.write(to: directory + "/adapter")
+      let card = try String(contentsOfFile: directory + "/adapter/README.md", encoding: .utf8)
+      #expect(card.contains("base_model: somebody/tiny\n") && card.contains("- lora\n"))
+      #expect(try LowRankAdapter(directory: directory + "/adapter").layers.count == 1)
+    }
+  }
 
   // MARK: resize
 

@@ -28,7 +28,7 @@ extension LowRankAdapter {
     }
   }
 
-  /// Writes an adapter directory, which appears only when it is whole.
+  /// Writes an adapter directory with a model card, which appears only when it is whole.
   ///
   /// - Parameter directory: A directory that does not exist or is empty.
   /// - Throws: `CheckpointError` when it cannot be written.
@@ -40,6 +40,7 @@ extension LowRankAdapter {
     try AtomicFile.write(
       path: output.path(of: "adapter_config.json"),
       text: configuration.json.serialized(indent: 2, sortedKeys: true))
+    try ModelCard(of: configuration).write(to: output.temporaryPath)
     try output.commit()
   }
 }

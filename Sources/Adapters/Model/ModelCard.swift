@@ -1,3 +1,6 @@
+import Checkpoints
+import Foundation
+
 /// The `README.md` of an adapter directory: what hubs read in its front matter, and a page for people.
 ///
 /// An existing card is kept: only what the adapter knows better is changed, in the front matter.
@@ -5,6 +8,19 @@ struct ModelCard {
   let baseModel: String?
   let peftType: String
   let taskType: String?
+
+  init(of configuration: any AdapterConfiguration) {
+    baseModel = configuration.origin.baseModel
+    peftType = type(of: configuration).type
+    taskType = configuration.origin.taskType
+  }
+
+  /// Writes the card, or brings the one that is there up to date.
+  func write(to directory: String) throws {
+    let path = directory + "/README.md"
+    let existing = try? String(contentsOfFile: path, encoding: .utf8)
+    try AtomicFile.write(path: path, text: text(updating: existing))
+  }
 
   /// The card's text.
   ///

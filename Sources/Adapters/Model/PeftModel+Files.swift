@@ -28,13 +28,7 @@ extension PeftModel {
     try AtomicFile.write(
       path: directory + "/adapter_config.json",
       text: configuration.json.serialized(indent: 2, sortedKeys: true))
-    let origin = adapter.configuration.origin
-    let card = ModelCard(
-      baseModel: origin.baseModel, peftType: type(of: adapter.configuration).type,
-      taskType: origin.taskType)
-    let path = directory + "/README.md"
-    let existing = try? String(contentsOfFile: path, encoding: .utf8)
-    try AtomicFile.write(path: path, text: card.text(updating: existing))
+    try ModelCard(of: configuration).write(to: directory)
   }
 
   /// Opens an adapter directory on a model.
