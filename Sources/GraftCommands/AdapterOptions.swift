@@ -11,7 +11,7 @@ enum AdapterOptions {
   static func method(_ arguments: ParsedArguments) throws -> any AdapterConfiguration.Type {
     let name = try arguments.value(TrainOptions.method)
     guard let method = AdapterMethods.named(name) else {
-      let known = AdapterMethods.types.map { $0.lowercased() }
+      let known = AdapterMethods.types.map { $0.lowercased() } + ["full"]
       let nearest = nearestName(name.lowercased(), among: known).map { "; did you mean \($0)?" }
       throw UsageError(
         "--method \(name) is not known; known: \(known.joined(separator: ", "))\(nearest ?? "")")
@@ -118,7 +118,9 @@ enum AdapterOptions {
     let method = type(of: configuration)
     try recipe.settle("method", method.type.lowercased())
     for option in ["rank", "alpha", "dropout", "rslora"] {
-      if let value = key(of: option, in: method).flatMap({ configuration.json[$0] }) {
+      if let value = key(of: option, in: method).flatMap({ configuration.json[$0] }),
+        !value.isNull
+      {
         let whole = value.doubleValue.flatMap { Int(exactly: $0) }.map(String.init)
         try recipe.settle(option, whole ?? value.serialized())
       }

@@ -147,7 +147,8 @@ struct TrainRecipe {
     ]
     let found = names.filter(ours.contains)
     if !isResumed && !found.isEmpty {
-      guard !names.contains("config.json") else {
+      // The model that a run trained as a whole is the run's own.
+      guard !names.contains("config.json") || names.contains(Self.fileName) else {
         throw CheckpointError.cannotWrite(
           path: directory, reason: "it holds a model; choose another directory")
       }

@@ -30,7 +30,9 @@ public func checkpointed(
   _ inputs: [Tensor], parameters: [Parameter], generator: Generator? = nil,
   _ body: @escaping ([Tensor]) -> Tensor
 ) -> Tensor {
-  let trainable = parameters.filter(\.isTrainable).map(\.value)
+  // One that several modules share gets its gradient once.
+  var seen: Set<Parameter> = []
+  let trainable = parameters.filter { $0.isTrainable && seen.insert($0).inserted }.map(\.value)
   let required = inputs.map(\.requiresGradient)
   return differentiable("Checkpoint", inputs + trainable) { all in
     let inputs = Array(all.prefix(required.count))

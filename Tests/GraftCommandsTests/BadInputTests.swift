@@ -230,7 +230,7 @@ import Testing
           ["-c", script, graft] + arguments, program: "/bin/sh", directory: fixture.directory)
       }
       // 4 KiB hold the recipe, but not the adapter.
-      let run = try limited(fixture.training(["--rank", "32"]), kilobytes: 4)
+      let run = try limited(fixture.training(["--rank", "8"]), kilobytes: 4)
       #expect(run.code == 73, "\(run.errors)")
       #expect(run.errors.contains("run"))
       let names = try FileManager.default.subpathsOfDirectory(atPath: fixture.path("run"))

@@ -2,7 +2,9 @@
 """Adapters of every method but LoRA, both ways between PEFT and graft.
 
 Each file of method_cases has CASES: label -> dict(config=..., and where it is not as usual bases=[...],
-scale=..., rate=..., merges=..., peer=..., trains=...). config is called for each base, as PEFT fills configurations in."""
+scale=..., rate=..., merges=..., trained_merges=... of what graft trained, trains=False, peer=...,
+repeated=[tensors that PEFT writes again for each layer]). config is called for each base, as PEFT fills
+configurations in."""
 
 import importlib
 import pkgutil
@@ -31,7 +33,7 @@ def main():
                 save_tiny(base, tiny)
             label = f"{name}, {base}"
             report.case(label, from_peft, report, options, label, tiny, make(), case.get("scale", 0.1), merges,
-                        peer)
+                        case.get("repeated", ()), peer)
         if not case.get("trains", True):
             continue
         directory = options.work / "configurations" / name.replace(" ", "-")
@@ -39,8 +41,8 @@ def main():
         config.save_pretrained(directory)
         label = f"{name}, trained by graft"
         report.case(label, from_graft, report, options, label, text, case.get("rate", 1e-2),
-                    ["--adapter-config", directory / "adapter_config.json"], config.peft_type.value, merges,
-                    peer)
+                    ["--adapter-config", directory / "adapter_config.json"], config.peft_type.value,
+                    case.get("trained_merges", merges), case.get("repeated", ()), peer)
     report.finish()
 
 

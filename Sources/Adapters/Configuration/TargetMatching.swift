@@ -4,15 +4,20 @@ import Models
 
 /// Finds the layers of a model that a configuration means, by PEFT's rules.
 struct TargetMatching {
-  /// Paths of the linear layers, in the order of the model.
-  let linearPaths: [String]
+  /// Paths of the modules that can be meant, in the order of the model.
+  let candidatePaths: [String]
   /// Path of the output head, which "all-linear" leaves out; nil where there is none.
   let headPath: String?
   /// The `model_type`, which decides the default; nil where there is none.
   let modelType: String?
 
-  init(_ model: any Module) {
-    linearPaths = model.modules().filter { $0.module is Linear }.map(\.path)
+  /// Looks at a model.
+  ///
+  /// - Parameters:
+  ///   - model: The model.
+  ///   - paths: Which modules can be meant; nil for the linear layers.
+  init(_ model: any Module, among paths: [String]? = nil) {
+    candidatePaths = paths ?? model.modules().filter { $0.module is Linear }.map(\.path)
     headPath = (model as? any AdaptableModel)?.outputHeadPath
     modelType = (model as? any AdaptableModel)?.modelType
   }
@@ -30,7 +35,7 @@ struct TargetMatching {
   ) throws(AdapterError) -> [String] {
     let excluded = try excludedPaths(configuration)
     let chosen = try chosenTargets(configuration)
-    let candidates = linearPaths.filter { !excluded.contains($0) }
+    let candidates = candidatePaths.filter { !excluded.contains($0) }
     var result: [String]
     switch chosen {
     case .allLinear:
@@ -39,7 +44,7 @@ struct TargetMatching {
       let expression = try regularExpression(pattern, field: "target_modules")
       result = candidates.filter(expression.matches)
     case .names(let names):
-      let unmatched = names.filter { name in !linearPaths.contains { Self.matches($0, name) } }
+      let unmatched = names.filter { name in !candidatePaths.contains { Self.matches($0, name) } }
       guard unmatched.isEmpty || !isStrict else {
         throw .noSuchModules(names: unmatched, known: suffixes)
       }
@@ -59,6 +64,13 @@ struct TargetMatching {
   /// Whether a path is a name or ends with a dot and it.
   static func matches(_ path: String, _ name: String) -> Bool {
     path == name || path.hasSuffix("." + name)
+  }
+
+  /// Whether an expression matches a whole path.
+  static func matches(
+    _ path: String, pattern: String, field: String
+  ) throws(AdapterError) -> Bool {
+    try regularExpression(pattern, field: field).matches(path)
   }
 
   /// The number of the block that a path lies in: the first numeric part that has a name before it,
@@ -89,6 +101,23 @@ struct TargetMatching {
       names.insert(cut ?? path)
     }
     return names.sorted()
+  }
+
+  /// What a file says of the layers that a configuration meant in this model: "all-linear" by names,
+  /// as it means other layers in another model, and nothing by what PEFT takes for it.
+  ///
+  /// - Parameters:
+  ///   - configuration: What is meant.
+  ///   - targets: Paths of the layers that have the adapter.
+  ///   - allPaths: Paths of all modules without adapters.
+  /// - Returns: Names or an expression.
+  /// - Throws: ``AdapterError`` when nothing is said and the type of model has no default.
+  func named(
+    _ configuration: any LayerConfiguration, targets: [String], among allPaths: [String]
+  ) throws(AdapterError) -> TargetModules {
+    let chosen = try chosenTargets(configuration)
+    guard chosen == .allLinear else { return chosen }
+    return .names(shortestNames(for: targets, among: allPaths))
   }
 
   /// The value that a pattern table gives a layer, else the default.
@@ -123,7 +152,7 @@ struct TargetMatching {
       throw .configuration(
         field: "target_modules",
         expected: "names, as \(method.type) has no default for models of type "
-          + "\(modelType ?? "unknown"); linear layers are \(suffixes.joined(separator: ", "))",
+          + "\(modelType ?? "unknown"); the model has \(suffixes.joined(separator: ", "))",
         actual: "nothing")
     }
     return found
@@ -135,22 +164,23 @@ struct TargetMatching {
     var excluded: Set<String> = []
     switch configuration.excludeModules {
     case .names(let names):
-      excluded.formUnion(linearPaths.filter { path in names.contains { Self.matches(path, $0) } })
+      excluded.formUnion(
+        candidatePaths.filter { path in names.contains { Self.matches(path, $0) } })
     case .pattern(let pattern):
       let expression = try regularExpression(pattern, field: "exclude_modules")
-      excluded.formUnion(linearPaths.filter(expression.matches))
+      excluded.formUnion(candidatePaths.filter(expression.matches))
     case .allLinear, nil: break
     }
     for name in configuration.modulesToSave {
       excluded.formUnion(
-        linearPaths.filter { Self.matches($0, name) || ".\($0)".contains(".\(name).") })
+        candidatePaths.filter { Self.matches($0, name) || ".\($0)".contains(".\(name).") })
     }
     return excluded
   }
 
-  /// Last parts of the paths of linear layers, for messages.
+  /// Last parts of the paths that can be meant, for messages.
   private var suffixes: [String] {
-    Array(Set(linearPaths.map { String($0.split(separator: ".").last ?? "") })).sorted()
+    Array(Set(candidatePaths.map { String($0.split(separator: ".").last ?? "") })).sorted()
   }
 
   private func describe(_ targets: TargetModules) -> String {

@@ -10,6 +10,9 @@ final class AdaptedProjection: LinearProjection {
   /// The base before adapters were merged into it, and which were.
   private(set) var merged: (original: any LinearProjection, names: [String])?
 
+  /// The base before anything was merged into it.
+  var original: any LinearProjection { merged?.original ?? base }
+
   init(base: any LinearProjection, context: AdapterContext) {
     self.base = base
     self.context = context
@@ -24,7 +27,7 @@ final class AdaptedProjection: LinearProjection {
 
   func mapParameters(_ transform: (String, Parameter) -> Parameter) {
     for (name, adapter) in adapters {
-      for own in adapter.parameters {
+      for own in adapter.parameters + adapter.shared {
         // As PEFT names them in memory: "lora_A.<adapter>.weight".
         let parts = own.name.split(separator: ".", maxSplits: 1)
         _ = transform(
@@ -56,12 +59,24 @@ final class AdaptedProjection: LinearProjection {
 
   func callAsFunction(_ x: Tensor) -> Tensor {
     guard context.isEnabled else { return (merged?.original ?? base)(x) }
+    if let rows = context.rowAdapters {
+      return addingRowwiseProduct(
+        to: base(x), x, adapters: rows.map { $0.flatMap(adapter) as? LoRAAdapter })
+    }
     let acting = context.active.filter { merged?.names.contains($0) != true }
       .compactMap(adapter)
+    // Each adapter stands around what those before it make of the base; so merging them in the same
+    // order gives the same layer.
     var input = x
-    for adapter in acting { input = adapter.input(input, context) }
+    var seen: [Tensor] = []
+    for adapter in acting.reversed() {
+      seen.append(input)
+      input = adapter.input(input, context)
+    }
     var y = base(input)
-    for adapter in acting { y = adapter.output(y, input: x, base: base, context) }
+    for (adapter, x) in zip(acting, seen.reversed()) {
+      y = adapter.output(y, input: x, base: base, context)
+    }
     return y
   }
 
@@ -76,7 +91,7 @@ extension AdaptedProjection {
   func mergedLayer(_ names: [String]) -> MergedLayer {
     withoutGradients {
       let dense = base.denseWeight().detached()
-      let wide: DType = dense.dtype == .float64 ? .float64 : .float32
+      let wide = DType.computing(dense.dtype)
       var layer = MergedLayer(
         weight: dense.to(wide).cloned(),
         bias: base.bias.map { $0.value.detached().to(wide).cloned() })

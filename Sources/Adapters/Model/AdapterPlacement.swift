@@ -6,6 +6,10 @@ import Tensors
 struct AdapterPlacement {
   let model: any Module
   let context: AdapterContext
+  /// Type of the adapter's numbers; nil for float32, or float64 beside such a base.
+  var dtype: DType?
+  /// Whether a file is about to give the adapter's tensors.
+  var isLoading = false
 
   /// Adds an adapter, which does not act yet.
   ///
@@ -22,7 +26,10 @@ struct AdapterPlacement {
     _ name: String, _ configuration: any AdapterConfiguration, generator: Generator, isStrict: Bool
   ) throws(AdapterError) -> PlacedAdapter {
     try configuration.validate()
-    let configuration = try filled(configuration)
+    var configuration = try filled(configuration)
+    if let method = configuration as? any LayerMethod {
+      configuration = try method.completed(modelType: TargetMatching(model).modelType)
+    }
     let placed = PlacedAdapter(name: name, configuration)
     placed.replacements = try copies(
       of: configuration.modulesToSave,
@@ -31,9 +38,11 @@ struct AdapterPlacement {
     switch configuration {
     case let method as any LayerMethod: try placeLayers(method, placed, generator, isStrict)
     case let method as any PromptMethod:
-      try placePrompt(method, placed, generator, isLoaded: !isStrict)
+      try placePrompt(method, placed, generator)
     case let config as AdaptionPromptConfig: try placeAdaptionPrompt(config, placed, generator)
     case let config as TrainableTokensConfig: try placeTokens(config, placed, generator)
+    case let method as any ReplacementMethod:
+      placed.replacements += try replacements(method, isStrict)
     default: throw .impossible(method: type(of: configuration).type, what: "put into this model")
     }
     placed.parameters += placed.replacements.flatMap(\.parameters)
@@ -43,15 +52,21 @@ struct AdapterPlacement {
   private func placeLayers(
     _ method: any LayerMethod, _ placed: PlacedAdapter, _ generator: Generator, _ isStrict: Bool
   ) throws(AdapterError) {
-    placed.targets = try TargetMatching(model).targets(of: method, isStrict: isStrict)
+    let matching = TargetMatching(model)
+    placed.targets = try matching.targets(of: method, isStrict: isStrict)
     let layers = Dictionary(
       model.modules().compactMap { entry in (entry.module as? Linear).map { (entry.path, $0) } },
       uniquingKeysWith: { first, _ in first })
     let chosen = placed.targets.compactMap { path in layers[path].map { (path, $0) } }
     let sites = chosen.map { path, layer in
       LayerSite(
-        path: path, base: (layer.projection as? AdaptedProjection)?.base ?? layer.projection,
-        generator: generator)
+        path: path, base: (layer.projection as? AdaptedProjection)?.original ?? layer.projection,
+        generator: generator, isLoading: isLoading, wantedType: dtype)
+    }
+    var method = method
+    if type(of: method).groupsByTargetName {
+      let paths = model.modules().map(\.path)
+      method.targetModules = try matching.named(method, targets: placed.targets, among: paths)
     }
     let made = try method.adapters(for: sites)
     for ((path, layer), adapter) in zip(chosen, made.layers) {
@@ -61,7 +76,10 @@ struct AdapterPlacement {
       projection.add(placed.name, adapter)
       layer.projection = projection
       placed.parameters += adapter.parameters.map { (keyPrefix + joined(path, $0.name), $0) }
+      placed.repeatedKeys.formUnion(made.repeated.map { keyPrefix + joined(path, $0) })
     }
+    placed.layers = made.layers
+    placed.storage = made.storage
     placed.parameters += made.shared.map { ("base_model." + $0.name, $0) }
     placed.parameters += biases(method, placed.targets)
     placed.training = made.training
@@ -100,6 +118,20 @@ struct AdapterPlacement {
     return result
   }
 
+  /// Copies of the modules that a method replaces.
+  private func replacements(
+    _ method: any ReplacementMethod, _ isStrict: Bool
+  ) throws(AdapterError) -> [ModuleReplacement] {
+    let candidates = model.modules().filter { entry in
+      !(entry.module is any LinearProjection) && !(entry.module is Linear) && entry.module.hasOwn
+    }
+    let chosen = try TargetMatching(model, among: candidates.map(\.path))
+      .targets(of: method, isStrict: isStrict)
+    return candidates.filter { chosen.contains($0.path) }.map {
+      ModuleReplacement($0.module, path: $0.path, infix: type(of: method).infix)
+    }
+  }
+
   /// Copies of modules that are trained whole.
   private func copies(
     of names: [String], prefix: String
@@ -126,5 +158,17 @@ struct AdapterPlacement {
       }
     }
     return result
+  }
+}
+
+extension Module {
+  /// Whether the module itself, not its parts, has parameters.
+  fileprivate var hasOwn: Bool {
+    var found = false
+    mapParameters { _, parameter in
+      found = true
+      return parameter
+    }
+    return found
   }
 }

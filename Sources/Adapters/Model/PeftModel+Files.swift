@@ -1,10 +1,12 @@
 import Checkpoints
+import Foundation
 import JSONValues
 import Layers
 import Tensors
 
 extension PeftModel {
-  /// Writes an adapter as PEFT does: `adapter_config.json` and `adapter_model.safetensors`.
+  /// Writes an adapter as PEFT does: `adapter_config.json`, `adapter_model.safetensors`, and a card,
+  /// `README.md`, whose page is kept when it is there.
   ///
   /// Where PEFT leaves out what makes virtual tokens, `adapter_encoder.safetensors` holds that.
   ///
@@ -17,11 +19,12 @@ extension PeftModel {
     try makeDirectory(directory)
     try SafetensorsWriter.save(
       directory + "/adapter_model.safetensors",
-      tensors: adapter.fileEntries.map { ($0.key, $0.read()) })
+      tensors: adapter.storedTensors)
     try saveCompanion(of: adapter, in: directory)
     try AtomicFile.write(
       path: directory + "/adapter_config.json",
       text: savedConfiguration(of: adapter).json.serialized(indent: 2, sortedKeys: true))
+    try ModelCard(of: adapter.configuration).write(to: directory)
   }
 
   /// Opens an adapter directory on a model.
@@ -51,9 +54,15 @@ extension PeftModel {
     }
     let model = try file.naming {
       () throws(AdapterError) in
-      try PeftModel(base, file.configuration, adapterName, seed: seed, isStrict: false)
+      try PeftModel(
+        base, file.configuration, adapterName, seed: seed, isStrict: false, isLoading: true)
     }
-    try model.load(file, into: adapterName)
+    do {
+      model.loadReports[adapterName] = try model.load(file, into: adapterName)
+    } catch {
+      try model.unload()
+      throw error
+    }
     try model.setAdapter([adapterName], trainable: trainable)
     return model
   }
@@ -63,13 +72,53 @@ extension PeftModel {
   /// - Parameters:
   ///   - directory: An adapter directory.
   ///   - name: The name it gets here.
+  /// - Returns: What was taken over.
   /// - Throws: As ``fromPretrained(_:_:adapterName:trainable:seed:)``.
-  public func loadAdapter(_ directory: String, name: String) throws {
+  @discardableResult
+  public func loadAdapter(_ directory: String, name: String) throws -> LoadReport {
     let file = try AdapterFile(directory)
     try file.naming { () throws(AdapterError) in
-      try add(name, file.configuration, seed: 0, isStrict: false)
+      try add(name, file.configuration, seed: 0, isStrict: false, isLoading: true)
     }
-    try load(file, into: name)
+    do {
+      let report = try load(file, into: name)
+      loadReports[name] = report
+      return report
+    } catch {
+      try deleteAdapter(name)
+      throw error
+    }
+  }
+
+  /// Puts another adapter in the place of one that is there, under the same name.
+  ///
+  /// Rank, scale and targets may differ: the result is that of opening the other one alone.
+  ///
+  /// - Parameters:
+  ///   - name: The adapter to replace; nothing changes when the other one cannot be opened.
+  ///   - directory: An adapter directory.
+  /// - Returns: What was taken over.
+  /// - Throws: As ``fromPretrained(_:_:adapterName:trainable:seed:)``; ``AdapterError/conflict(_:)``
+  ///   while the adapter is merged, and when both train the model's biases, which are not swapped.
+  @discardableResult
+  public func hotSwapAdapter(_ name: String, from directory: String) throws -> LoadReport {
+    let old = try adapter(named: name)
+    let isTrained = old.parameters.contains { $0.own.parameter.isTrainable }
+    let active = context.active
+    guard !isMerged(name) else {
+      throw AdapterError.conflict("\(name) is merged; unmerge it before it is replaced")
+    }
+    let spare = "_" + name
+    try renameAdapter(name, to: spare)
+    do {
+      let report = try loadAdapter(directory, name: name)
+      try deleteAdapter(spare)
+      try setAdapter(active, trainable: isTrained)
+      return report
+    } catch {
+      try renameAdapter(spare, to: name)
+      throw error
+    }
   }
 
   /// Reads the active adapter's tensors again, as a resumed run does.
@@ -77,60 +126,59 @@ extension PeftModel {
   /// - Parameter directory: An adapter directory with the same tensors.
   /// - Throws: As ``fromPretrained(_:_:adapterName:trainable:seed:)``.
   public func reload(_ directory: String) throws {
-    try load(try AdapterFile(directory), into: context.active.first ?? "default")
+    _ = try load(try AdapterFile(directory), into: context.active.first ?? "default")
   }
 
-  private func load(_ file: AdapterFile, into name: String) throws {
-    let adapter = try adapter(named: name)
-    let entries = adapter.fileEntries
+  private func load(_ file: AdapterFile, into name: String) throws -> LoadReport {
+    var tensors: [String: Tensor] = [:]
+    for entry in file.weights.entries { tensors[entry.name] = try file.weights.tensor(entry) }
     let path = file.weights.path
-    let present = Set(file.weights.entries.map(\.name))
-    let needed = Set(entries.map(\.key))
-    let missing = entries.filter { !$0.isOptional && !present.contains($0.key) }.map(\.key)
-    let extra = present.subtracting(needed).sorted()
-    let ofBase = extra.isEmpty ? [:] : baseParameters()
-    let unexpected = extra.filter { ofBase[$0] == nil }
-    guard missing.isEmpty, unexpected.isEmpty else {
-      throw AdapterError.keys(path: path, missing: missing, unexpected: unexpected)
-    }
-    try file.weights.fill(
-      entries + extra.compactMap { key in ofBase[key].map { FileEntry(key, $0) } })
-    try loadCompanion(of: adapter, from: directory(of: path))
-  }
-
-  private func directory(of path: String) -> String {
-    path.split(separator: "/", omittingEmptySubsequences: false).dropLast().joined(separator: "/")
+    let report = try load(tensors, into: name, isStrict: true, path: path, file)
+    try loadCompanion(of: try adapter(named: name), beside: path)
+    return report
   }
 }
 
 extension PeftModel {
+  /// Takes over what a file or something like it holds; nil where there is no file's configuration.
+  func load(
+    _ tensors: [String: Tensor], into name: String, isStrict: Bool, path: String,
+    _ file: AdapterFile? = nil
+  ) throws(AdapterError) -> LoadReport {
+    let adapter = try adapter(named: name)
+    func naming<Result>(
+      _ body: () throws(AdapterError) -> Result
+    ) throws(AdapterError) -> Result {
+      guard let file else { return try body() }
+      return try file.naming(body)
+    }
+    let configuration = file?.configuration ?? adapter.configuration
+    let own = try naming { () throws(AdapterError) -> [String: Tensor] in
+      guard let storage = adapter.storage else { return tensors }
+      return try storage.restored(tensors, configuration)
+    }
+    return try naming { () throws(AdapterError) -> LoadReport in
+      try adapter.readingPrompt { () throws(AdapterError) in
+        try take(own, into: adapter, isStrict: isStrict, path: path)
+      }
+    }
+  }
+
   /// The configuration as it is written: "all-linear" means other layers in another model, so that the
   /// file names those that were meant, as does PEFT's default.
   private func savedConfiguration(of adapter: PlacedAdapter) -> any AdapterConfiguration {
-    guard var layers = adapter.configuration as? any LayerConfiguration else {
-      return adapter.configuration
-    }
-    let matching = TargetMatching(base)
-    if layers.targetModules == .allLinear {
-      layers.targetModules = .names(
-        matching.shortestNames(for: adapter.targets, among: basePaths))
-    } else if layers.targetModules == nil {
-      layers.targetModules = try? matching.chosenTargets(layers)
-    }
+    let configuration =
+      adapter.storage?.configuration(adapter.configuration) ?? adapter.configuration
+    guard var layers = configuration as? any LayerConfiguration else { return configuration }
+    let named = try? TargetMatching(base).named(
+      layers, targets: adapter.targets, among: basePaths)
+    layers.targetModules = named ?? layers.targetModules
     return layers
-  }
-
-  /// The base's own parameters by the keys under which PEFT would save them.
-  private func baseParameters() -> [String: Parameter] {
-    // An adapter's own tensors have its name in their paths here and would never be found.
-    Dictionary(
-      base.parameters().map { (keyPrefix + $0.path, $0.parameter) },
-      uniquingKeysWith: { first, _ in first })
   }
 }
 
 /// The two files of an adapter directory.
-private struct AdapterFile {
+struct AdapterFile {
   let path: String
   var configuration: any AdapterConfiguration
   let weights: SafetensorsFile

@@ -66,6 +66,12 @@ extension PeftModel {
     return base
   }
 
+  /// Whether an adapter is in some weight.
+  func isMerged(_ name: String) -> Bool {
+    adaptedLayers.contains { $0.projection.merged?.names.contains(name) == true }
+      || tokenTables.contains { $0.table.merged?.names.contains(name) == true }
+  }
+
   private typealias MergedProjection = (
     layer: Linear, adapted: AdaptedProjection, names: [String], projection: any LinearProjection
   )
@@ -87,6 +93,14 @@ extension PeftModel {
         projection.adapter($0) != nil && projection.merged?.names.contains($0) != true
       }
       guard !own.isEmpty else { continue }
+      for name in own {
+        guard let reason = projection.adapter(name)?.obstacle(toMergingInto: projection.base) else {
+          continue
+        }
+        let path = base.modules().first { $0.module === layer }?.path ?? ""
+        let method = type(of: try adapter(named: name).configuration).type
+        throw .impossible(method: method, what: "merged into \(path), which \(reason)")
+      }
       let merged = projection.mergedLayer(own)
       if safely, !merged.weight.isAllFinite || merged.bias?.isAllFinite == false {
         let path = base.modules().first { $0.module === layer }?.path ?? ""

@@ -82,6 +82,3 @@ extension PeftModel {
     }
   }
 }
-
-/// The file beside PEFT's that holds the encoder of virtual tokens.
-let companionName = "adapter_encoder.safetensors"

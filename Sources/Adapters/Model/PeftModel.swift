@@ -1,6 +1,6 @@
 public import Layers
 import Models
-import Tensors
+public import Tensors
 
 /// A model with adapters.
 ///
@@ -11,8 +11,12 @@ public final class PeftModel<Base: Module> {
   public let base: Base
   /// What the adapters share while the model runs.
   public let context: AdapterContext
+  /// Where the model's weights live.
+  let device: Device
   /// The adapters in the order they were added.
   private(set) var placed: [PlacedAdapter] = []
+  /// What was taken over from files, by adapter.
+  public internal(set) var loadReports: [String: LoadReport] = [:]
   /// Paths of the model before anything was added to it.
   let basePaths: [String]
 
@@ -28,26 +32,30 @@ public final class PeftModel<Base: Module> {
   ///   - configuration: The adapter.
   ///   - adapterName: Its name; files of one named "default" have no folder of their own.
   ///   - seed: Start of the random numbers of its initial weights and of dropout.
+  ///   - dtype: Type of its numbers, for example bfloat16; nil for float32, or float64 beside such a
+  ///     base.
   /// - Throws: ``AdapterError`` when the configuration does not fit the model.
   public convenience init(
     _ base: Base, _ configuration: any AdapterConfiguration, adapterName: String = "default",
-    seed: UInt64 = 0
+    seed: UInt64 = 0, dtype: DType? = nil
   ) throws(AdapterError) {
-    try self.init(base, configuration, adapterName, seed: seed, isStrict: true)
+    try self.init(base, configuration, adapterName, seed: seed, isStrict: true, dtype: dtype)
   }
 
   /// Wraps a model; a file's list of targets may have names that match nothing.
   init(
     _ base: Base, _ configuration: any AdapterConfiguration, _ adapterName: String, seed: UInt64,
-    isStrict: Bool
+    isStrict: Bool, isLoading: Bool = false, dtype: DType? = nil
   ) throws(AdapterError) {
     self.base = base
-    let device = base.parameters().first?.parameter.value.device ?? .cpu
-    context = AdapterContext(generator: Generator(seed: seed, device: device))
+    device = base.parameters().first?.parameter.value.device ?? .cpu
+    context = AdapterContext(generator: Generator(seed: seed, device: device), device: device)
     (base as? any AdaptableModel)?.dropoutGenerator = context.generator
     basePaths = base.modules().map(\.path)
     for (_, parameter) in base.parameters() { parameter.isTrainable = false }
-    try add(adapterName, configuration, seed: seed, isStrict: isStrict)
+    try add(
+      adapterName, configuration, seed: seed, isStrict: isStrict, isLoading: isLoading, dtype: dtype
+    )
     try setAdapter([adapterName], trainable: true)
   }
 
@@ -57,24 +65,30 @@ public final class PeftModel<Base: Module> {
   ///   - name: Its name.
   ///   - configuration: The adapter.
   ///   - seed: Start of the random numbers of its initial weights.
+  ///   - dtype: Type of its numbers; nil for float32, or float64 beside such a base.
   /// - Throws: ``AdapterError`` when the name is taken or the configuration does not fit.
   public func addAdapter(
-    _ name: String, _ configuration: any AdapterConfiguration, seed: UInt64 = 0
+    _ name: String, _ configuration: any AdapterConfiguration, seed: UInt64 = 0,
+    dtype: DType? = nil
   ) throws(AdapterError) {
-    try add(name, configuration, seed: seed, isStrict: true)
+    try add(name, configuration, seed: seed, isStrict: true, dtype: dtype)
   }
 
   func add(
-    _ name: String, _ configuration: any AdapterConfiguration, seed: UInt64, isStrict: Bool
+    _ name: String, _ configuration: any AdapterConfiguration, seed: UInt64, isStrict: Bool,
+    isLoading: Bool = false, dtype: DType? = nil
   ) throws(AdapterError) {
     try checkNew(name)
     try checkBiases(configuration)
-    // Modules that are trained whole are copies of the base's, not of an acting adapter's.
-    let acting = context.isEnabled ? placed.filter { context.active.contains($0.name) } : []
-    for entry in acting.flatMap(\.replacements) { entry.put(replaced: false) }
-    defer { for entry in acting.flatMap(\.replacements) { entry.put(replaced: true) } }
+    // What an adapter copies are the model's own modules, not those of an adapter that acts.
+    let copies = placed.filter { context.isEnabled && context.active.contains($0.name) }
+      .flatMap(\.replacements)
+    for entry in copies { entry.put(replaced: false) }
+    defer { for entry in copies { entry.put(replaced: true) } }
     placed.append(
-      try AdapterPlacement(model: base, context: context).place(
+      try AdapterPlacement(
+        model: base, context: context, dtype: dtype, isLoading: isLoading
+      ).place(
         name, configuration, generator: Generator(seed: seed), isStrict: isStrict))
   }
 
@@ -131,10 +145,7 @@ public final class PeftModel<Base: Module> {
   ///   while it is merged.
   public func deleteAdapter(_ name: String) throws(AdapterError) {
     let adapter = try adapter(named: name)
-    let merged =
-      adaptedLayers.flatMap { $0.projection.merged?.names ?? [] }
-      + tokenTables.flatMap { $0.table.merged?.names ?? [] }
-    guard !merged.contains(name) else {
+    guard !isMerged(name) else {
       throw .conflict("\(name) is merged; unmerge it before it is deleted")
     }
     if context.active.contains(name) {
@@ -150,6 +161,7 @@ public final class PeftModel<Base: Module> {
       if table.adapters.isEmpty { embedding.table = table.base }
     }
     placed.removeAll { $0 === adapter }
+    loadReports[name] = nil
   }
 
   /// Gives an adapter another name.
@@ -166,6 +178,7 @@ public final class PeftModel<Base: Module> {
     for (_, table) in tokenTables { table.rename(name, to: other) }
     context.active = context.active.map { $0 == name ? other : $0 }
     adapter.name = other
+    loadReports[other] = loadReports.removeValue(forKey: name)
   }
 }
 

@@ -13,24 +13,34 @@ final class PlacedAdapter {
   var replacements: [ModuleReplacement] = []
   /// Its virtual tokens, where it has some.
   var prompt: PlacedPrompt?
-  /// Keys under which its file has parameters a second time, and may lack them.
-  var aliases: [(key: String, parameter: Parameter)] = []
   /// Rows that it replaces, by the paths of their modules.
   var tokens: [String: Set<Int>] = [:]
   /// What it does between steps of training.
   var training: (any AdapterTraining)?
+  /// How its files differ from what is in memory.
+  var storage: (any AdapterStorage)?
+  /// Keys under which files may repeat what layers share.
+  var repeatedKeys: Set<String> = []
+  /// The layers' adapters.
+  var layers: [any LayerAdapter] = []
   /// Called when it begins or ceases to act, for what is not a layer's adapter.
-  var onActivation: (_ isActive: Bool) -> Void = { _ in }
+  var onActivation: ((_ isActive: Bool) -> Void)?
 
   init(name: String, _ configuration: any AdapterConfiguration) {
     self.name = name
     self.configuration = configuration
   }
 
+  /// What its file holds.
+  var storedTensors: [(name: String, tensor: Tensor)] {
+    let own = parameters.map { (key: $0.key, tensor: $0.own.parameter.value) }
+    return (storage?.stored(own) ?? own).map { ($0.key, $0.tensor) }
+  }
+
   /// Puts its replacements in place, or the original parameters.
   func act(_ isActive: Bool) {
     for entry in replacements { entry.put(replaced: isActive) }
-    onActivation(isActive)
+    onActivation?(isActive)
   }
 }
 

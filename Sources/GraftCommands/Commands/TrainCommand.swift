@@ -10,7 +10,7 @@ import Training
 /// `graft train`.
 enum TrainCommand: Verb {
   static let specification = CommandSpecification(
-    name: "train", summary: "Fine-tune a model with an adapter",
+    name: "train", summary: "Fine-tune a model with an adapter, or all of its weights",
     options: [ModelOptions.model, ModelOptions.adapter] + TrainOptions.all + ModelOptions.opening)
 
   static func run(_ given: ParsedArguments, _ console: Console) throws -> ExitCode {
@@ -37,9 +37,13 @@ enum TrainCommand: Verb {
     let (examples, report) = try encoder.encode(path: recipe.arguments.value(TrainOptions.data))
     let evaluation =
       try recipe.arguments[TrainOptions.evalData].map { try encoder.encode(path: $0).examples }
-    let model = try adapted(source, recipe, given, options.seed)
+    let model: any TrainableModel =
+      isFull(recipe.arguments)
+      ? try wholeModel(source, options.seed) : try adapted(source, recipe, given, options.seed)
     try source.check(examples + (evaluation ?? []), model.base.configuration)
-    if !recipe.isResumed { try settle(&recipe, model) }
+    if !recipe.isResumed, let adapted = model as? PeftModel<DecoderForCausalLM> {
+      try settle(&recipe, adapted)
+    }
 
     try recipe.prepareDirectory()
     let trainer = try Trainer(
@@ -91,7 +95,38 @@ enum TrainCommand: Verb {
   }
 
   private static func checkChoices(_ arguments: ParsedArguments) throws {
-    _ = try AdapterOptions.method(arguments)
+    guard isFull(arguments) else {
+      _ = try AdapterOptions.method(arguments)
+      return
+    }
+    // A recipe says every option; only what asks for something counts.
+    let unused: [(String, Bool)] = [
+      ("adapter", arguments[ModelOptions.adapter] != nil),
+      ("adapter-config", arguments[TrainOptions.adapterConfig] != nil),
+      ("rank", arguments[TrainOptions.rank] != 8), ("alpha", arguments[TrainOptions.alpha] != 16),
+      ("dropout", arguments[TrainOptions.dropout] != 0), ("rslora", arguments[TrainOptions.rsLoRA]),
+      ("target-modules", arguments[TrainOptions.targetModules] != "all-linear"),
+      ("modules-to-save", arguments[TrainOptions.modulesToSave] != nil),
+      ("bias", arguments[TrainOptions.bias] != BiasTraining.none),
+      ("quantize", arguments[ModelOptions.quantize] != BaseFormat.none),
+    ]
+    if let (name, _) = unused.first(where: \.1) {
+      throw UsageError(
+        "--\(name): --method full trains every weight as a number and has no such setting")
+    }
+  }
+
+  /// Whether all weights are trained instead of an adapter.
+  private static func isFull(_ arguments: ParsedArguments) -> Bool {
+    arguments[TrainOptions.method]?.lowercased() == "full"
+  }
+
+  /// The model with all weights trained, which the run's directory becomes.
+  private static func wholeModel(_ source: ModelSource, _ seed: UInt64) throws -> FullFineTuning {
+    let base = try source.model()
+    let writer = ModelDirectoryWriter(
+      model: base, source: source.directory, dtype: source.dtype, format: nil)
+    return try FullFineTuning(base, seed: seed) { try writer.writeFiles(to: $0) }
   }
 
   /// What was asked for, else 1024, and never more than the model can take.

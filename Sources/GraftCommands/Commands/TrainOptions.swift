@@ -63,7 +63,8 @@ enum TrainOptions {
   static let json = Flag("json", group: "Run", help: "Print one JSON object at the end.")
 
   static let method = Option<String>(
-    "method", default: "lora", group: "Adapter", help: "The adapter's method.")
+    "method", default: "lora", group: "Adapter",
+    help: "The adapter's method, or full for all weights of the model.")
   static let adapterConfig = Option<String>(
     "adapter-config", default: nil, group: "Adapter", help: "PEFT's adapter_config.json.")
   static let rank = Option<Int>("rank", default: 8, group: "Adapter", help: "Rank.")

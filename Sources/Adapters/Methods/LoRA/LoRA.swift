@@ -15,6 +15,9 @@ final class LoRAAdapter: LayerAdapter {
     self.dropout = dropout
   }
 
+  /// Whether it is s B A and nothing else.
+  var isPlain: Bool { true }
+
   var parameters: [AdapterParameter] {
     [AdapterParameter("lora_A.weight", a), AdapterParameter("lora_B.weight", b)]
   }
@@ -35,6 +38,7 @@ final class LoRAAdapter: LayerAdapter {
 extension LoRAConfig: LayerMethod, TokenTraining {
   func adapter(for site: LayerSite) throws(AdapterError) -> any LayerAdapter {
     let rank = try rankPattern.value(for: site.path, default: rank)
+    try site.check(rank: rank)
     let (aShape, bShape) = ([rank, site.inputSize], [site.outputSize, rank])
     let (a, b) =
       switch initialization {

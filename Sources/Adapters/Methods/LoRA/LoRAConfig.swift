@@ -110,9 +110,9 @@ public struct LoRAConfig: LayerConfiguration {
   public func validate() throws(AdapterError) {
     for (name, value) in [("rank (r)", rank)]
       + rankPattern.map({ ("rank_pattern.\($0.pattern)", $0.value) })
-    { try require(name, value > 0, "a positive number", value) }
-    try require("lora_dropout", (0..<1).contains(dropout), "at least 0 and below 1", dropout)
-    try require("lora_alpha", alpha.isFinite, "a number", alpha)
+    { try requirePositive(name, value) }
+    try requireShare("lora_dropout", dropout)
+    try requireFinite("lora_alpha", alpha)
     for (_, indices) in trainableTokens?.lists ?? [] {
       try checkTokens(indices, field: "trainable_token_indices")
     }

@@ -112,7 +112,7 @@ extension MultitaskPromptTuningConfig: PromptMethod {
       table: site.normal([tokenCount, size]),
       columns: site.normal([taskCount, tokenCount, rankCount], deviation: 0.02),
       rows: site.normal([taskCount, rankCount, size], deviation: 0.02))
-    guard !site.isLoaded else { return made }
+    guard !site.isLoading else { return made }
     switch initialization {
     case .random: break
     case .text: made.table.value = try textTable(site).value

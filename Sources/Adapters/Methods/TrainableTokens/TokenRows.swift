@@ -65,8 +65,13 @@ final class TokenTable: EmbeddingTable {
     }
   }
 
+  /// The table before anything was merged into it.
+  var original: any EmbeddingTable { merged?.original ?? base }
+
   func callAsFunction(_ ids: Tensor) -> Tensor {
-    guard context.isEnabled else { return (merged?.original ?? base)(ids) }
+    guard context.isEnabled else { return original(ids) }
+    // Rows with adapters of their own have none that trains tokens.
+    guard context.rowAdapters == nil else { return base(ids) }
     var y = base(ids)
     for name in context.active where merged?.names.contains(name) != true {
       if let rows = rows(of: name) { y = rows.replacing(y, ids) }
@@ -148,6 +153,16 @@ final class StackedAdapter: LayerAdapter {
   init(_ parts: [any LayerAdapter]) { self.parts = parts }
 
   var parameters: [AdapterParameter] { parts.flatMap(\.parameters) }
+
+  var shared: [AdapterParameter] { parts.flatMap(\.shared) }
+
+  func didLoad() throws(AdapterError) {
+    for part in parts { try part.didLoad() }
+  }
+
+  func obstacle(toMergingInto base: any LinearProjection) -> String? {
+    parts.lazy.compactMap { $0.obstacle(toMergingInto: base) }.first
+  }
 
   func input(_ x: Tensor, _ context: AdapterContext) -> Tensor {
     parts.reduce(x) { $1.input($0, context) }

@@ -4,78 +4,37 @@ import Layers
 import Models
 import Tensors
 
-/// A tensor of an adapter's file and where it is kept.
-struct FileEntry {
-  let key: String
-  let shape: [Int]
-  let dtype: DType
-  let device: Device
-  /// Whether a file may lack it.
-  var isOptional = false
-  /// The numbers to save.
-  let read: () -> Tensor
-  /// Takes numbers over: a copy, of this type and on this device.
-  let write: (Tensor) -> Void
-
-  /// An entry that is a parameter.
-  init(_ key: String, _ parameter: Parameter) {
-    self.init(key, like: parameter.value, read: { parameter.value }) { parameter.replaceValue($0) }
-  }
-
-  init(
-    _ key: String, like sample: Tensor, read: @escaping () -> Tensor,
-    write: @escaping (Tensor) -> Void
-  ) {
-    self.key = key
-    (shape, dtype, device) = (sample.shape, sample.dtype, sample.device)
-    self.read = read
-    self.write = write
-  }
-}
-
 extension PlacedAdapter {
-  /// What its file holds: its parameters, or what virtual tokens come to where PEFT saves only that.
-  var fileEntries: [FileEntry] {
-    guard let prompt, let sample = prompt.derived else {
-      return parameters.map { FileEntry($0.key, $0.own.parameter) }
-        + aliases.map {
-          var entry = FileEntry($0.key, $0.parameter)
-          entry.isOptional = true
-          return entry
-        }
-    }
-    let made = FileEntry(promptKey, like: sample, read: { sample }) { [unowned self] numbers in
-      prompt.take(numbers)
-      promptParameters()
-    }
-    return [made] + replacements.flatMap(\.parameters).map { FileEntry($0.key, $0.own.parameter) }
-  }
-
   /// Lists its parameters anew, after a file decided whether it has an encoder.
-  func promptParameters() {
+  func listPromptParameters() {
     guard let prompt else { return }
     parameters =
       prompt.parameters.map { ($0.name, $0) } + replacements.flatMap(\.parameters)
   }
-}
 
-extension SafetensorsFile {
-  /// Puts tensors of this file in their places.
-  ///
-  /// - Parameter entries: The places; every key is in the file.
-  /// - Throws: ``AdapterError/wrongShape(path:key:expected:actual:)`` or `CheckpointError`.
-  func fill(_ entries: [FileEntry]) throws {
-    for place in entries {
-      guard let entry = self[place.key] else { continue }
-      guard entry.shape == place.shape else {
-        throw AdapterError.wrongShape(
-          path: path, key: place.key, expected: place.shape, actual: entry.shape)
-      }
-      // A copy: the file may be replaced while the model lives.
-      place.write(try tensor(entry).to(place.dtype).to(device: place.device).cloned())
+  /// Runs `read` while virtual tokens are numbers of their own, as they are in PEFT's files; then the
+  /// encoder takes them over where it can.
+  func readingPrompt(
+    _ read: () throws(AdapterError) -> LoadReport
+  ) throws(AdapterError) -> LoadReport {
+    guard let prompt, let place = prompt.place else { return try read() }
+    let before = prompt.fixed
+    prompt.fixed = place
+    listPromptParameters()
+    defer { listPromptParameters() }
+    do {
+      let report = try read()
+      if report.matched.contains(promptKey) { prompt.takeFixed() } else { prompt.fixed = before }
+      return report
+    } catch {
+      prompt.fixed = before
+      throw error
     }
   }
 }
+
+/// The file beside PEFT's that holds the encoder of virtual tokens.
+let companionName = "adapter_encoder.safetensors"
 
 extension PeftModel {
   /// Writes what makes virtual tokens beside PEFT's file, or removes an earlier one.
@@ -91,25 +50,40 @@ extension PeftModel {
       path, tensors: prompt.encoder.parameters.map { ($0.name, $0.parameter.value) })
   }
 
-  /// Reads what makes virtual tokens, where the directory has it.
-  func loadCompanion(of adapter: PlacedAdapter, from directory: String) throws {
-    let path = directory + "/" + companionName
+  /// Reads what makes virtual tokens, where the directory of a weights file has it.
+  func loadCompanion(of adapter: PlacedAdapter, beside weights: String) throws {
+    let path =
+      weights.split(separator: "/", omittingEmptySubsequences: false).dropLast()
+      .joined(separator: "/") + "/" + companionName
     guard let prompt = adapter.prompt,
       (prompt.encoder as? any DerivedPromptEncoder)?.needsCompanion == true,
       FileManager.default.fileExists(atPath: path)
     else { return }
     let file = try SafetensorsFile(path: path)
-    let entries = prompt.encoder.parameters.map { FileEntry($0.name, $0.parameter) }
-    let (present, needed) = (Set(file.entries.map(\.name)), Set(entries.map(\.key)))
-    guard present == needed else {
-      throw AdapterError.keys(
-        path: path, missing: needed.subtracting(present).sorted(),
-        unexpected: present.subtracting(needed).sorted())
+    let own = prompt.encoder.parameters
+    var (report, found) = (LoadReport(), [(parameter: Parameter, tensor: Tensor)]())
+    for (name, parameter) in own.map({ ($0.name, $0.parameter) }) {
+      guard let entry = file[name] else {
+        report.missing.append(name)
+        continue
+      }
+      guard entry.shape == parameter.value.shape else {
+        report.misshapen.append(
+          LoadReport.Misshapen(key: name, expected: parameter.value.shape, actual: entry.shape))
+        continue
+      }
+      found.append((parameter, try file.tensor(entry)))
     }
+    report.unexpected = Set(file.entries.map(\.name)).subtracting(own.map(\.name)).sorted()
+    guard report.isComplete else { throw AdapterError.keys(path: path, report: report) }
     let saved = prompt.fixed?.value ?? prompt.derived
-    try file.fill(entries)
-    prompt.release()
-    adapter.promptParameters()
+    for (parameter, tensor) in found {
+      let place = parameter.value.device == .meta ? device : parameter.value.device
+      // A copy: the file may be replaced while the model lives.
+      parameter.replaceValue(tensor.to(parameter.value.dtype).to(device: place).cloned())
+    }
+    prompt.fixed = nil
+    adapter.listPromptParameters()
     guard let saved, let made = prompt.derived,
       (made - saved).norm().item() <= 1e-2 * saved.norm().item()
     else {
@@ -148,9 +122,17 @@ extension PeftModel {
     context.isTraining = false
     let found = withAdaptersDisabled { model.keysAndValues(of: Array(ids.prefix(prompt.length))) }
     context.isTraining = isTraining
-    let rows = found.permuted([3, 0, 1, 2, 4]).reshaped([prompt.length, -1])
-    for entry in adapter.fileEntries where entry.key == promptKey {
-      entry.write(rows.to(entry.dtype).contiguous().cloned())
+    begin(prompt, as: found.permuted([3, 0, 1, 2, 4]).reshaped([prompt.length, -1]))
+  }
+
+  /// Puts keys and values, `[n, size]`, in the place of virtual tokens.
+  private func begin(_ prompt: PlacedPrompt, as rows: Tensor) {
+    guard let dtype = prompt.encoder.parameters.first?.parameter.value.dtype else { return }
+    let rows = rows.to(dtype).contiguous().cloned()
+    switch prompt.encoder {
+    case let table as PromptTable: table.table.replaceValue(rows)
+    case let encoder as any DerivedPromptEncoder: _ = encoder.take(rows)
+    default: preconditionFailure("virtual tokens that cannot begin as a text's")
     }
   }
 }

@@ -1,0 +1,69 @@
+public import Adapters
+public import Layers
+public import Models
+public import Tensors
+
+/// What a run trains: a model with an adapter, or a model as a whole.
+public protocol TrainableModel: AnyObject {
+  /// The model that computes the loss.
+  var base: DecoderForCausalLM { get }
+  /// Parameters that training changes, each once, by the keys of their file.
+  var trainableParameters: [(key: String, parameter: Parameter)] { get }
+  /// Whether dropout is on.
+  var isTraining: Bool { get set }
+  /// Source of dropout.
+  var generator: Generator { get }
+  /// What has to be saved beside the parameters for a run to go on; names begin with "adapter.".
+  var trainingState: [(name: String, tensor: Tensor)] { get }
+
+  /// What is added to the mean loss of a batch.
+  ///
+  /// - Returns: A scalar; nil for nothing.
+  func penalty() -> Tensor?
+
+  /// To be called after each update, before gradients are forgotten.
+  ///
+  /// - Parameters:
+  ///   - step: Updates so far, with this one.
+  ///   - total: Updates of the whole run.
+  func didStep(_ step: Int, of total: Int)
+
+  /// Takes back what ``trainingState`` gave.
+  ///
+  /// - Parameter state: Tensors by name; others are ignored.
+  func restoreTrainingState(_ state: [String: Tensor])
+
+  /// Writes what was trained, as other programs read it.
+  ///
+  /// - Parameter directory: Where; files of other names stay.
+  /// - Throws: `CheckpointError` and others of writing.
+  func write(to directory: String) throws
+
+  /// Reads again what ``write(to:)`` wrote.
+  ///
+  /// - Parameter directory: Where.
+  /// - Throws: `CheckpointError` and others of reading.
+  func reload(_ directory: String) throws
+
+  /// How much of the model is trained, in PEFT's words.
+  ///
+  /// - Returns: One line.
+  func trainableParametersDescription() -> String
+}
+
+extension PeftModel: TrainableModel where Base == DecoderForCausalLM {
+  /// Whether dropout is on.
+  public var isTraining: Bool {
+    get { context.isTraining }
+    set { context.isTraining = newValue }
+  }
+
+  /// Source of dropout.
+  public var generator: Generator { context.generator }
+
+  /// Writes the active adapter.
+  ///
+  /// - Parameter directory: Where.
+  /// - Throws: `CheckpointError` when it cannot be written.
+  public func write(to directory: String) throws { try savePretrained(directory) }
+}
