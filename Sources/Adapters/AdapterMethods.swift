@@ -20,6 +20,10 @@ public enum AdapterMethods {
     IA3Config.self, RoAdConfig.self, BEFTConfig.self, LNTuningConfig.self, HRAConfig.self,
     OFTConfig.self, BOFTConfig.self, GLoRAConfig.self, PSOFTConfig.self, OSFConfig.self,
     DEFTConfig.self,
+    // Virtual tokens and tokens.
+    PromptTuningConfig.self, PrefixTuningConfig.self, PromptEncoderConfig.self,
+    MultitaskPromptTuningConfig.self, CPTConfig.self, CartridgeConfig.self,
+    AdaptionPromptConfig.self, TrainableTokensConfig.self,
   ]
 
   /// Names of the methods, as PEFT spells them, sorted.

@@ -3,6 +3,7 @@ import CommandLineParsing
 import Foundation
 import JSONValues
 import Models
+import Tokenizers
 
 /// The options that describe an adapter, for every method: each stands for the field that the method
 /// has for it.
@@ -53,6 +54,25 @@ enum AdapterOptions {
     made.baseModel = try arguments.value(ModelOptions.model)
     try made.validate()
     return made
+  }
+
+  /// The configuration with the ids of the text that its virtual tokens begin with, if they do so.
+  static func withTokens(
+    _ configuration: any AdapterConfiguration, _ tokenizer: Tokenizer
+  ) throws -> any AdapterConfiguration {
+    if let tasks = (configuration as? MultitaskPromptTuningConfig)?.taskCount, tasks > 1 {
+      throw UsageError("num_tasks is \(tasks), but rows of a data file have no task; expected 1")
+    }
+    guard var prompt = configuration as? any TextPromptConfiguration,
+      let text = prompt.textToBeginWith
+    else { return configuration }
+    guard prompt.tokenizerOptions.isNull else {
+      throw UsageError(
+        "tokenizer_kwargs \(prompt.tokenizerOptions.serialized()): the model's tokenizer is used as it"
+          + " is; expected null")
+    }
+    prompt.initialTokenIDs = tokenizer.encode(text)
+    return prompt
   }
 
   /// The method, its fields before any option, and whether LoRA's options have their defaults.

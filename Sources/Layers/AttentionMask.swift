@@ -26,14 +26,17 @@ public struct AttentionMask {
   ///   - length: Number of query positions; they are the last of the keys.
   ///   - keyLength: Number of keys.
   ///   - keyMask: `[batch, keyLength]`, zero where a key is padding; nil when none is.
-  ///   - sequenceIDs: `[batch, keyLength]`, equal where two positions belong to one document of a
-  ///     packed row; nil when rows are not packed.
+  ///   - sequenceIDs: `[batch, keyLength - prefixLength]`, equal where two positions belong to one
+  ///     document of a packed row; nil when rows are not packed.
+  ///   - prefixLength: How many of the first keys stand before every document of a packed row.
+  ///   - positions: `[batch or 1, length]`, places of the queries in their documents, the prefix
+  ///     counted; by them a window reaches back to the prefix of a packed row.
   ///   - window: How many keys up to itself a position sees; nil for all.
   ///   - device: Where the mask lives.
   /// - Returns: The cheapest mask that says so.
   public static func decoder(
     length: Int, keyLength: Int, keyMask: Tensor? = nil, sequenceIDs: Tensor? = nil,
-    window: Int? = nil, device: Device = .cpu
+    prefixLength: Int = 0, positions: Tensor? = nil, window: Int? = nil, device: Device = .cpu
   ) -> AttentionMask {
     let window = window.flatMap { $0 < keyLength ? $0 : nil }
     if keyMask == nil && sequenceIDs == nil && window == nil {
@@ -42,13 +45,25 @@ public struct AttentionMask {
     }
     let keys = Tensor.arange(0, keyLength, device: device).unsqueezed(0)  // [1, K]
     let queries = Tensor.arange(keyLength - length, keyLength, device: device).unsqueezed(1)
-    var visible = keys .<= queries  // [L, K]
-    if let window { visible = visible .& ((queries - keys) .< Double(window)) }
-    visible = visible.unsqueezed(0).unsqueezed(0)  // [1, 1, L, K]
+    var visible = (keys .<= queries).unsqueezed(0)  // [1, L, K]
+    if let window {
+      var near = ((queries - keys) .< Double(window)).unsqueezed(0)  // [1, L, K]
+      if sequenceIDs != nil, prefixLength > 0, let positions {
+        let reached = (positions.unsqueezed(2) - keys) .< Double(window)  // [B, L, K]
+        near = near .| ((keys .< Double(prefixLength)).unsqueezed(0) .& reached)
+      }
+      visible = visible .& near
+    }
+    visible = visible.unsqueezed(1)  // [B or 1, 1, L, K]
     if let keyMask { visible = visible .& (keyMask .!= 0).unsqueezed(1).unsqueezed(1) }
     if let sequenceIDs {
-      let own = sequenceIDs.narrowed(1, keyLength - length..<keyLength)
-      visible = visible .& (own.unsqueezed(2) .== sequenceIDs.unsqueezed(1)).unsqueezed(1)
+      // The prefix belongs to every document.
+      let prefix = Tensor.full(
+        [sequenceIDs.size(0), prefixLength], -1, dtype: sequenceIDs.dtype, device: device)
+      let ids = prefixLength > 0 ? .concatenated([prefix, sequenceIDs], dimension: 1) : sequenceIDs
+      let own = ids.narrowed(1, keyLength - length..<keyLength)
+      let same = own.unsqueezed(2) .== ids.unsqueezed(1)
+      visible = visible .& (same .| (ids .== -1).unsqueezed(1)).unsqueezed(1)
     }
     return AttentionMask(visible: visible)
   }

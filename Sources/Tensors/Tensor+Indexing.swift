@@ -3,6 +3,7 @@ private enum Operators {
   static let gather = Operator("aten::gather")
   static let scatter = Operator("aten::scatter", "src")
   static let index = Operator("aten::index", "Tensor")
+  static let indexCopy = Operator("aten::index_copy")
   static let embedding = Operator("aten::embedding")
   static let whereTensor = Operator("aten::where", "self")
   static let maskedFill = Operator("aten::masked_fill", "Scalar")
@@ -56,6 +57,17 @@ extension Tensor {
   /// - Returns: A new tensor.
   public func scattering(_ dimension: Int, _ indices: Tensor, _ source: Tensor) -> Tensor {
     Operators.scatter(.tensor(self), .int(dimension), .tensor(indices), .tensor(source))
+  }
+
+  /// A copy with slices replaced at given places.
+  ///
+  /// - Parameters:
+  ///   - dimension: Dimension that the indices count along.
+  ///   - indices: int64 places of shape `[count]`, each once.
+  ///   - source: The new slices, of this tensor's shape but for `count` along that dimension.
+  /// - Returns: A new tensor.
+  public func replacing(_ dimension: Int, at indices: Tensor, _ source: Tensor) -> Tensor {
+    Operators.indexCopy(.tensor(self), .int(dimension), .tensor(indices), .tensor(source))
   }
 
   /// Rows of this table for each index.

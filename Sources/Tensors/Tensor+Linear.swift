@@ -66,3 +66,26 @@ extension Tensor {
     #endif
   }
 }
+
+private let lstmOperator = Operator("aten::lstm", "input")
+
+extension Tensor {
+  /// One bidirectional layer of an LSTM that begins at zero.
+  ///
+  /// ## Shapes
+  /// - self: `[batch, length, input]`; weights, for each direction: `[4 size, input]`,
+  ///   `[4 size, size]` and two biases `[4 size]`; result: `[batch, length, 2 size]`, forth then back.
+  ///
+  /// - Parameters:
+  ///   - size: Hidden numbers of one direction.
+  ///   - weights: The eight weights, gates in the order input, forget, cell, output.
+  /// - Returns: The hidden numbers at every place.
+  /// - Note: Source: Hochreiter and Schmidhuber 1997, doi 10.1162/neco.1997.9.8.1735, as LibTorch has it.
+  public func bidirectionalLSTM(size: Int, _ weights: [Tensor]) -> Tensor {
+    let begin = Tensor.zeros([2, self.size(0), size], dtype: dtype, device: device)
+    return lstmOperator.tensors([
+      .tensor(self), .tensors([begin, begin]), .tensors(weights), .bool(true), .int(1), .double(0),
+      .bool(false), .bool(true), .bool(true),
+    ])[0]
+  }
+}

@@ -39,7 +39,7 @@ import Testing
   }
 
   /// Losses before and after each of a few steps down the gradient's signs.
-  private func losses(_ peft: PeftModel<DecoderForCausalLM>) -> [Double] {
+  private func losses(_ peft: PeftModel<DecoderForCausalLM>, step: Double) -> [Double] {
     func loss() -> Tensor { peft.base.summedLoss(batch, labels: labels) }
     var found = [loss().item()]
     for _ in 0..<20 {
@@ -47,7 +47,7 @@ import Testing
       withoutGradients {
         for (_, parameter) in peft.trainableParameters {
           guard let gradient = parameter.value.gradient else { continue }
-          _ = parameter.value.addInPlace(gradient.sign(), scale: -2e-3)
+          _ = parameter.value.addInPlace(gradient.sign(), scale: -step)
           parameter.value.gradient = nil
         }
       }
@@ -119,7 +119,7 @@ import Testing
       let own = Set(peft.trainableParameters.map(\.parameter))
       let frozen = model.parameters().filter { !own.contains($0.parameter) }
         .map { ($0.parameter, $0.parameter.value.cloned()) }
-      let found = losses(peft)
+      let found = losses(peft, step: sample.step)
       #expect(found[20] < 0.99 * found[0], "\(found)")
       for (parameter, value) in frozen { #expect(parameter.value.isEqual(to: value)) }
     }
@@ -292,7 +292,7 @@ import Testing
   func trainsOnQuantizedBases(_ sample: ContractCase, _ format: WeightFormat) throws {
     try withQuantizedModel(format) { model in
       let peft = try PeftModel(model, sample.configuration)
-      let found = losses(peft)
+      let found = losses(peft, step: sample.step)
       // Not to the end for methods whose steps of equal length go too far.
       #expect((found.min() ?? 0) < 0.99 * found[0], "\(found)")
     }

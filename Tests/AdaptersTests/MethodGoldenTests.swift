@@ -56,7 +56,14 @@ import Testing
         try Goldens(copy + "/adapter_model.safetensors").tensors(prefix: "")
       )
       #expect(Set(new.keys).isSubset(of: old.keys))
-      for (key, tensor) in new { #expect(old[key]?.isEqual(to: tensor) == true, "\(key)") }
+      for (key, tensor) in new {
+        // What an encoder beside the file makes is computed again.
+        if key == "prompt_embeddings" {
+          expectClose(tensor, try #require(old[key]), absolute: 1e-6)
+        } else {
+          #expect(old[key]?.isEqual(to: tensor) == true, "\(key)")
+        }
+      }
       let (before, after) = (
         try JSON.read(path: directory + "/adapter_config.json"),
         try JSON.read(path: copy + "/adapter_config.json")

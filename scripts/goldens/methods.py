@@ -28,12 +28,10 @@ BASE = "llama"
 
 
 def results(model, inputs):
-    """Logits of the caller's positions, loss, and gradients by the keys of the file."""
+    """Logits, loss, and gradients by the keys of the file."""
     output = model(**inputs)
     output.loss.backward()
-    # PEFT returns virtual tokens' logits too, in front.
-    logits = output.logits.detach()[:, -inputs["input_ids"].shape[1]:].contiguous()
-    return logits, output.loss.detach(), peer_gradients(model)
+    return output.logits.detach().contiguous(), output.loss.detach(), peer_gradients(model)
 
 
 def main():
@@ -49,20 +47,24 @@ def main():
             continue
         done.add(kind)
         folder = TARGET / kind.lower().replace("_", "-")
-        make_adapter(folder, base, case.get("scale", 0.1), config)
+        peer = case.get("peer")
+        if peer:
+            model = peer.trained(folder, base, case.get("scale", 0.1), config)
+        else:
+            make_adapter(folder, base, case.get("scale", 0.1), config)
         (folder / "README.md").unlink(missing_ok=True)
         path = folder / "adapter_config.json"
         path.write_text(json.dumps({**json.loads(path.read_text()), "base_model_name_or_path": "base"},
                                    indent=2, sort_keys=True) + "\n")
-        trainable = not getattr(config, "is_prompt_learning", False)
-        model = PeftModel.from_pretrained(load_model(base), folder, is_trainable=trainable).eval()
-        inputs = sample_inputs(model.config.vocab_size, length=9)
-        if trainable:
-            logits, loss, gradients = results(model, inputs)
+        if peer:
+            # Virtual tokens: PEFT opens them for inference only.
+            inputs = peer.inputs(model.config.vocab_size, length=9)
+            logits, loss, gradients = peer.results(model, inputs)
+            logits = logits.contiguous()
         else:
-            with torch.no_grad():
-                output = model(**inputs)
-            logits, loss, gradients = output.logits[:, -9:].contiguous(), output.loss, {}
+            model = PeftModel.from_pretrained(load_model(base), folder, is_trainable=True).eval()
+            inputs = sample_inputs(model.config.vocab_size, length=9)
+            logits, loss, gradients = results(model, inputs)
         save_file({**inputs, "logits": logits, "loss": loss,
                    **{f"grad.{key}": value.contiguous() for key, value in gradients.items()}},
                   folder / "expected.safetensors")

@@ -86,6 +86,25 @@ def peer_results(model, inputs):
     return logits, loss.detach(), peer_gradients(model)
 
 
+class Peer:
+    """How PEFT is asked for its numbers; methods that are asked in another way have their own."""
+
+    def trained(self, directory, base, scale, config, repeated=()):
+        """The model with an adapter that is saved to `directory`, so that it can be trained."""
+        return load_adapter(base, make_adapter(directory, base, scale, config), trainable=True, repeated=repeated)
+
+    def inputs(self, vocabulary, **sizes):
+        return sample_inputs(vocabulary, **sizes)
+
+    def logits(self, output, inputs):
+        """Those of the caller's own positions."""
+        return output.logits
+
+    def results(self, model, inputs):
+        """Logits, loss and gradients by the keys of files."""
+        return peer_results(model, inputs)
+
+
 def together(tensors):
     """Tensors of one number as one with their namesakes of the other layers.
 
@@ -100,16 +119,18 @@ def together(tensors):
     return result | {key: torch.cat(parts) for key, parts in single.items()}
 
 
-def from_peft(report, options, label, base, config, scale, merges=True, repeated=(), differentiates=True):
+def from_peft(report, options, label, base, config, scale, merges=True, repeated=(), differentiates=True,
+              peer=Peer()):
     """PEFT's adapter in graft: forward, gradients, merge where the method can."""
     work = options.work / label.replace(" ", "-").replace(",", "")
-    adapter = make_adapter(work / "adapter", base, scale, config)
-    model = load_adapter(base, adapter, trainable=True, repeated=repeated)
-    inputs = sample_inputs(model.config.vocab_size, length=12)
-    logits, loss, gradients = peer_results(model, inputs)
+    adapter = work / "adapter"
+    model = peer.trained(adapter, base, scale, config, repeated)
+    inputs = peer.inputs(model.config.vocab_size, length=12)
+    logits, loss, gradients = peer.results(model, inputs)
     with torch.no_grad(), model.disable_adapter(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        moved, _ = largest(model(**inputs).logits, logits)
+        plain = {key: inputs[key] for key in ("input_ids", "labels")}
+        moved, _ = largest(peer.logits(model(**plain), inputs), logits)
     assert moved > 1e-2, f"the adapter hardly acts ({moved:.1e}): the check would prove nothing"
     actual = options.graft.forward(base, inputs, work, adapter, gradients=True)
     found = {key[5:]: value for key, value in actual.items() if key.startswith("grad.")}
@@ -135,7 +156,7 @@ def merged(report, options, label, base, adapter, inputs, logits):
         report.within(f"{label} merged logits", largest(model.eval()(**inputs).logits, logits), LOGITS)
 
 
-def from_graft(report, options, label, base, rate, changes, peft_type="LORA", merges=True, repeated=()):
+def from_graft(report, options, label, base, rate, changes, peft_type="LORA", merges=True, repeated=(), peer=Peer()):
     """An adapter trained by graft in PEFT: keys, logits, merge; the config in PEFT's spelling."""
     work = options.work / label.replace(" ", "-").replace(",", "")
     data = write_rows(options.work / "train.jsonl", completion_rows(16))
@@ -157,12 +178,13 @@ def from_graft(report, options, label, base, rate, changes, peft_type="LORA", me
     model = load_adapter(base, adapter, repeated=repeated)
     odd = unknown_keys(model, adapter, repeated)
     report.line(not odd, f"{label} no missing or unexpected keys", str(odd[:4]))
-    inputs = sample_inputs(model.config.vocab_size)
+    inputs = peer.inputs(model.config.vocab_size)
     with torch.no_grad():
         model(**inputs)
-        logits = model(**inputs).logits
+        logits = peer.logits(model(**inputs), inputs)
         with model.disable_adapter():
-            moved, _ = largest(model(**inputs).logits, logits)
+            plain = {key: inputs[key] for key in ("input_ids", "labels")}
+            moved, _ = largest(peer.logits(model(**plain), inputs), logits)
     report.line(moved > 1e-3, f"{label} training moved the logits", f"{moved:.1e}")
     actual = options.graft.forward(base, inputs, work, adapter)
     report.within(f"{label} logits", largest(actual["logits"], logits), LOGITS)

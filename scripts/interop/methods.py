@@ -3,7 +3,7 @@
 
 Each file of method_cases has CASES: label -> dict(config=..., and where it is not as usual bases=[...],
 scale=..., rate=..., merges=..., trained_merges=... of what graft trained, trains=False, opens=False where
-PEFT cannot open its own file again, repeated=[tensors that PEFT writes again for each layer],
+PEFT cannot open its own file again, repeated=[tensors that PEFT writes again for each layer], peer=...,
 differentiates=False where PEFT's gradients are another thing). config is called for each base, as PEFT fills
 configurations in."""
 
@@ -11,7 +11,7 @@ import importlib
 import pkgutil
 
 import method_cases
-from adapter_checks import from_graft, from_peft
+from adapter_checks import Peer, from_graft, from_peft
 from peers import Report, arguments, save_tiny, tiny_with_tokenizer
 
 
@@ -27,14 +27,14 @@ def main():
     for name, case in cases():
         if options.only not in name:
             continue
-        make, merges = case["config"], case.get("merges", True)
+        make, merges, peer = case["config"], case.get("merges", True), case.get("peer", Peer())
         for base in case.get("bases", ["llama", "qwen2"]) if case.get("opens", True) else []:
             tiny = options.work / "bases" / base
             if not tiny.exists():
                 save_tiny(base, tiny)
             label = f"{name}, {base}"
             report.case(label, from_peft, report, options, label, tiny, make(), case.get("scale", 0.1), merges,
-                        case.get("repeated", ()), case.get("differentiates", True))
+                        case.get("repeated", ()), case.get("differentiates", True), peer)
         if not case.get("trains", True):
             continue
         directory = options.work / "configurations" / name.replace(" ", "-")
@@ -43,7 +43,7 @@ def main():
         label = f"{name}, trained by graft"
         report.case(label, from_graft, report, options, label, text, case.get("rate", 1e-2),
                     ["--adapter-config", directory / "adapter_config.json"], config.peft_type.value,
-                    case.get("trained_merges", merges), case.get("repeated", ()))
+                    case.get("trained_merges", merges), case.get("repeated", ()), peer)
     report.finish()
 
 

@@ -238,7 +238,7 @@ struct TargetMatching {
 }
 
 /// An expression that must match a whole path, as Python's `re.fullmatch`.
-private struct PathExpression {
+struct PathExpression {
   private let expression: NSRegularExpression
 
   init?(_ pattern: String) {
@@ -253,7 +253,7 @@ private struct PathExpression {
   }
 }
 
-private func regularExpression(
+func regularExpression(
   _ pattern: String, field: String
 ) throws(AdapterError) -> PathExpression {
   guard let expression = PathExpression(pattern) else {

@@ -144,6 +144,10 @@ extension LowRankAdapter {
     if selections.contains(where: { $0.bias != selections[0].bias }) {
       throw .impossible(what: "bias", reason: "some adapters train the biases and others do not")
     }
+    if adapters.contains(where: { $0.configuration.trainableTokens != result.trainableTokens }) {
+      throw .impossible(
+        what: "trainable_token_indices", reason: "the adapters train different tokens")
+    }
     let lists = selections.compactMap { selection -> [String]? in
       guard case .names(let names) = selection.targetModules, selection.layersToTransform == nil,
         selection.excludeModules == nil

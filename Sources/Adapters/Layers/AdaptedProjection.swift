@@ -16,6 +16,12 @@ final class AdaptedProjection: Adapted<any LinearProjection, any LayerAdapter>, 
     mapAdapterParameters(transform)
   }
 
+  /// Adds an adapter; one of the same name acts after what that has here already.
+  override func add(_ name: String, _ adapter: any LayerAdapter) {
+    guard let own = self.adapter(name) else { return super.add(name, adapter) }
+    replace(name, with: StackedAdapter([own, adapter]))
+  }
+
   func callAsFunction(_ x: Tensor) -> Tensor {
     guard context.isEnabled else { return original(x) }
     if let rows = context.rowAdapters {

@@ -39,16 +39,21 @@ extension LayerSite {
   }
 }
 
-/// A place that gets initial numbers, drawn on the processor, so that a seed gives the same ones on
-/// every device.
-protocol InitialNumbers {
-  var device: Device { get }
-  /// Type of the base's weight as numbers.
-  var baseDType: DType { get }
+/// Where the initial numbers of an adapter come from.
+protocol ParameterSource {
   var generator: Generator { get }
+  /// Type of the adapter's numbers.
+  var dtype: DType { get }
+  var device: Device { get }
   /// Whether the adapter's tensors come from a file: then there is no need to draw any, and those that
   /// the functions below make have shapes but no memory.
   var isLoading: Bool { get }
+}
+
+/// A place beside a weight of the model.
+protocol InitialNumbers: ParameterSource {
+  /// Type of the base's weight as numbers.
+  var baseDType: DType { get }
   /// Type of the adapter's numbers, when one is asked for.
   var wantedType: DType? { get }
 }
@@ -57,7 +62,10 @@ extension InitialNumbers {
   /// Type of the adapter's numbers: float32 beside a base of half precision, as in PEFT, unless
   /// another one is asked for.
   var dtype: DType { wantedType ?? .computing(baseDType) }
+}
 
+/// Initial numbers, drawn on the processor, so that a seed gives the same ones on every device.
+extension ParameterSource {
   /// A parameter of these numbers, beside the base.
   func parameter(_ value: Tensor) -> Parameter {
     Parameter(value.to(dtype).to(device: device).contiguous().cloned())

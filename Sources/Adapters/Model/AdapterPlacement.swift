@@ -26,17 +26,24 @@ struct AdapterPlacement {
     _ name: String, _ configuration: any AdapterConfiguration, generator: Generator, isStrict: Bool
   ) throws(AdapterError) -> PlacedAdapter {
     try configuration.validate()
-    var configuration = configuration
+    var configuration = try filled(configuration)
     if let method = configuration as? any LayerMethod {
       configuration = try method.completed(modelType: TargetMatching(model).modelType)
     }
     let tie = try (configuration as? LoRAConfig)?.tie(in: model)
     if let tie, let lora = configuration as? LoRAConfig { configuration = try lora.tied(tie) }
     let placed = PlacedAdapter(name: name, configuration)
-    placed.replacements = try copies(of: configuration.modulesToSave)
+    placed.replacements = try copies(
+      of: configuration.modulesToSave,
+      // Beside virtual tokens PEFT does not wrap the model a second time.
+      prefix: configuration is any PromptMethod ? "base_model." : keyPrefix)
     if case .saved(let table)? = tie { tieCopies(table, placed) }
     switch configuration {
     case let method as any LayerMethod: try placeLayers(method, placed, generator, isStrict, tie)
+    case let method as any PromptMethod:
+      try placePrompt(method, placed, generator)
+    case let config as AdaptionPromptConfig: try placeAdaptionPrompt(config, placed, generator)
+    case let config as TrainableTokensConfig: try placeTokens(config, placed, generator)
     case let method as any ReplacementMethod:
       placed.replacements += try replacements(method, isStrict)
     default: throw .impossible(method: type(of: configuration).type, what: "put into this model")
@@ -90,6 +97,9 @@ struct AdapterPlacement {
     placed.parameters += made.shared.map { ("base_model." + $0.name, $0) }
     placed.parameters += biases(method, placed.targets)
     placed.training = made.training
+    if let tokens = (method as? any TokenTraining)?.trainableTokens {
+      try placeTokens(tokens, placed, generator)
+    }
   }
 
   /// Lets the head have the embeddings' update.
@@ -208,7 +218,9 @@ struct AdapterPlacement {
   }
 
   /// Copies of modules that are trained whole.
-  private func copies(of names: [String]) throws(AdapterError) -> [ModuleReplacement] {
+  private func copies(
+    of names: [String], prefix: String
+  ) throws(AdapterError) -> [ModuleReplacement] {
     var result: [ModuleReplacement] = []
     let modules = model.modules()
     // What is inside an adapted layer is no module of the model's own.
@@ -230,7 +242,7 @@ struct AdapterPlacement {
           throw .configuration(
             field: "modules_to_save", expected: "modules that are not quantised", actual: path)
         }
-        result.append(ModuleReplacement(module, path: path))
+        result.append(ModuleReplacement(module, path: path, prefix: prefix))
       }
     }
     return result

@@ -8,6 +8,8 @@ extension PeftModel {
   /// Writes an adapter as PEFT does: `adapter_config.json`, `adapter_model.safetensors`, and a card,
   /// `README.md`, whose page is kept when it is there.
   ///
+  /// Where PEFT leaves out what makes virtual tokens, `adapter_encoder.safetensors` holds that.
+  ///
   /// - Parameters:
   ///   - directory: Where; made when it does not exist.
   ///   - adapter: Which adapter; nil for the first active one.
@@ -25,6 +27,7 @@ extension PeftModel {
     try makeDirectory(directory)
     try SafetensorsWriter.save(
       directory + "/adapter_model.safetensors", tensors: tensors.map { ($0.key, $0.tensor) })
+    try saveCompanion(of: adapter, in: directory)
     try AtomicFile.write(
       path: directory + "/adapter_config.json",
       text: configuration.json.serialized(indent: 2, sortedKeys: true))
@@ -109,7 +112,7 @@ extension PeftModel {
     let old = try adapter(named: name)
     let isTrained = old.parameters.contains { $0.own.parameter.isTrainable }
     let active = context.active
-    for place in adaptedPlaces where place.part.mergedNames.contains(name) {
+    guard !isMerged(name) else {
       throw AdapterError.conflict("\(name) is merged; unmerge it before it is replaced")
     }
     let spare = "_" + name
@@ -137,7 +140,10 @@ extension PeftModel {
     if let lora = file.configuration as? LoRAConfig { try checkStart(lora, file, name) }
     var tensors: [String: Tensor] = [:]
     for entry in file.weights.entries { tensors[entry.name] = try file.weights.tensor(entry) }
-    return try load(tensors, into: name, isStrict: true, path: file.weights.path, file)
+    let path = file.weights.path
+    let report = try load(tensors, into: name, isStrict: true, path: path, file)
+    try loadCompanion(of: try adapter(named: name), beside: path)
+    return report
   }
 
   /// Refuses a LoRA whose start changed the base in a way that cannot be done here.
@@ -183,7 +189,9 @@ extension PeftModel {
       return try storage.restored(tensors, configuration)
     }
     return try naming { () throws(AdapterError) -> LoadReport in
-      try take(own, into: adapter, isStrict: isStrict, path: path)
+      try adapter.readingPrompt { () throws(AdapterError) in
+        try take(own, into: adapter, isStrict: isStrict, path: path)
+      }
     }
   }
 

@@ -44,6 +44,7 @@ extension PeftModel {
     for adapter in placed { adapter.act(chosen.contains(adapter.name)) }
     for part in merged { part.hold() }
     for place in adaptedPlaces { place.putBack() }
+    tieAgain()
     for (_, parameter) in base.parameters() { parameter.isTrainable = false }
     return base
   }
@@ -59,6 +60,11 @@ extension PeftModel {
     return base
   }
 
+  /// Whether an adapter is in some weight.
+  func isMerged(_ name: String) -> Bool {
+    adaptedPlaces.contains { $0.part.mergedNames.contains(name) }
+  }
+
   /// The parts that change, each with what it becomes.
   private func mergedParts(
     _ names: [String]?, safely: Bool, requantizing: Bool
@@ -66,7 +72,7 @@ extension PeftModel {
     let names = names ?? context.active
     for name in names {
       let configuration = try adapter(named: name).configuration
-      guard (configuration as? any LayerMethod).map({ type(of: $0).isMergeable }) ?? true else {
+      guard isMergeable(configuration) else {
         throw .impossible(method: type(of: configuration).type, what: "merged")
       }
     }

@@ -13,8 +13,8 @@ extension PeftModel {
   /// - Throws: ``AdapterError/name(_:exists:)`` for an adapter that is not there,
   ///   ``AdapterError/impossible(method:what:)`` for one that is no product of two factors
   ///   on linear layers,
-  ///   ``AdapterError/conflict(_:)`` while adapters are merged or the model trains, or when an adapter
-  ///   has modules of its own; and what `body` throws.
+  ///   ``AdapterError/conflict(_:)`` while adapters are merged, the model trains or virtual tokens act,
+  ///   or when an adapter has modules or tokens of its own; and what `body` throws.
   public func withAdapters<Result>(
     perRow names: [String?], _ body: () throws -> Result
   ) throws -> Result {
@@ -27,6 +27,9 @@ extension PeftModel {
         throw AdapterError.impossible(
           method: type(of: found.configuration).type, what: "given to single rows of a batch")
       }
+      guard found.tokens.isEmpty else {
+        throw AdapterError.conflict("\(name) trains tokens for all rows, not for single ones")
+      }
       guard found.replacements.isEmpty else {
         throw AdapterError.conflict(
           "\(name) replaces \(found.replacements[0].path) for all rows, not for single ones")
@@ -37,6 +40,12 @@ extension PeftModel {
     }
     guard !context.isTraining else {
       throw AdapterError.conflict("rows have adapters of their own in evaluation only")
+    }
+    if let other = placed.first(where: {
+      context.active.contains($0.name) && $0.onActivation != nil
+    }) {
+      throw AdapterError.conflict(
+        "\(other.name) acts on all rows; deactivate it to give rows adapters of their own")
     }
     let before = context.rowAdapters
     context.rowAdapters = names

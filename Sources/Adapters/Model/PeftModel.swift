@@ -115,6 +115,7 @@ public final class PeftModel<Base: Module> {
         }
       }
     }
+    try checkTogether(chosen, trainable: trainable)
     for adapter in placed { setTrainable(adapter, false) }
     for name in context.active { try adapter(named: name).act(false) }
     context.active = names
@@ -149,7 +150,7 @@ public final class PeftModel<Base: Module> {
   ///   while it is merged.
   public func deleteAdapter(_ name: String) throws(AdapterError) {
     let adapter = try adapter(named: name)
-    for place in adaptedPlaces where place.part.mergedNames.contains(name) {
+    guard !isMerged(name) else {
       throw .conflict("\(name) is merged; unmerge it before it is deleted")
     }
     if context.active.contains(name) {

@@ -12,6 +12,10 @@ final class PlacedAdapter {
   var parameters: [(key: String, own: AdapterParameter)] = []
   /// Parameters of the model that it replaces while it acts.
   var replacements: [ModuleReplacement] = []
+  /// Its virtual tokens, where it has some.
+  var prompt: PlacedPrompt?
+  /// Rows that it replaces, by the paths of their modules.
+  var tokens: [String: Set<Int>] = [:]
   /// What it does between steps of training.
   var training: (any AdapterTraining)?
   /// How its files differ from what is in memory.
@@ -20,6 +24,8 @@ final class PlacedAdapter {
   var repeatedKeys: Set<String> = []
   /// The adapters of the model's parts.
   var layers: [(path: String, adapter: any PartAdapter)] = []
+  /// Called when it begins or ceases to act, for what is not a layer's adapter.
+  var onActivation: ((_ isActive: Bool) -> Void)?
 
   init(name: String, _ configuration: any AdapterConfiguration) {
     self.name = name
@@ -35,6 +41,7 @@ final class PlacedAdapter {
   /// Puts its replacements in place, or the original parameters.
   func act(_ isActive: Bool) {
     for entry in replacements { entry.put(replaced: isActive) }
+    onActivation?(isActive)
   }
 }
 
@@ -73,12 +80,16 @@ struct ModuleReplacement {
   let copy: [(name: String, parameter: Parameter)]
   /// What stands between the module's path and a parameter's name in files; empty for nothing.
   let infix: String
+  /// What files put before the module's path.
+  let prefix: String
 
   /// Copies a module's parameters; those that `other` has a copy of are that copy.
   init(
-    _ module: any Module, path: String, infix: String = "", sharing other: ModuleReplacement? = nil
+    _ module: any Module, path: String, infix: String = "", prefix: String = keyPrefix,
+    sharing other: ModuleReplacement? = nil
   ) {
     (self.path, self.module, self.infix) = (path, module, infix)
+    self.prefix = prefix
     var original: [(name: String, parameter: Parameter)] = []
     for (inner, owner) in module.modules() {
       owner.mapParameters { own, parameter in
@@ -99,7 +110,7 @@ struct ModuleReplacement {
   var parameters: [(key: String, own: AdapterParameter)] {
     copy.map {
       let name = joined(infix, $0.name)
-      return (keyPrefix + joined(path, name), AdapterParameter(name, $0.parameter))
+      return (prefix + joined(path, name), AdapterParameter(name, $0.parameter))
     }
   }
 

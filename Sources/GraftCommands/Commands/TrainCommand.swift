@@ -158,8 +158,9 @@ enum TrainCommand: Verb {
       return try PeftModel.fromPretrained(base, path, trainable: true, seed: seed)
     }
     guard let path = recipe.arguments[ModelOptions.adapter] else {
-      let model = try PeftModel(
-        base, try AdapterOptions.configuration(recipe.arguments), seed: seed)
+      let configuration = try AdapterOptions.withTokens(
+        try AdapterOptions.configuration(recipe.arguments), try source.tokenizer())
+      let model = try PeftModel(base, configuration, seed: seed)
       try start(model, source, recipe.arguments, options, examples)
       return model
     }

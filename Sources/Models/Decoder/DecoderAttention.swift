@@ -11,6 +11,7 @@ final class DecoderAttention: Module {
   let queryNorm: RMSNorm?
   let keyNorm: RMSNorm?
   let headSize: Int
+  var extensions: [any AttentionExtension] = []
 
   init(
     query: Linear, key: Linear, value: Linear, output: Linear, queryNorm: RMSNorm?,
@@ -31,10 +32,13 @@ final class DecoderAttention: Module {
     ]
     if let queryNorm { result.append(("q_norm", queryNorm)) }
     if let keyNorm { result.append(("k_norm", keyNorm)) }
-    return result
+    return result + extensions.map { ($0.name, $0) }
   }
 
-  func callAsFunction(_ x: Tensor, _ context: DecoderContext, layer: Int) -> Tensor {
+  // `prefix`: keys and values before the row's own, [2, K, n, D].
+  func callAsFunction(
+    _ x: Tensor, _ context: DecoderContext, layer: Int, prefix: Tensor?
+  ) -> Tensor {
     let (batch, length) = (x.size(0), x.size(1))
     func heads(_ projected: Tensor, _ norm: RMSNorm?) -> Tensor {
       let split = projected.reshaped([batch, length, -1, headSize])  // [B, L, H, D]
@@ -44,10 +48,24 @@ final class DecoderAttention: Module {
     let q = rotated(heads(query(x), queryNorm), cosine: cosine, sine: sine)
     var k = rotated(heads(key(x), keyNorm), cosine: cosine, sine: sine)
     var v = heads(value(x), nil)
+    if let prefix {
+      func joined(_ index: Int, _ own: Tensor) -> Tensor {
+        let before = prefix.selected(0, index).unsqueezed(0).expanded([batch, -1, -1, -1])
+        return Tensor.concatenated([before, own], dimension: 2)
+      }
+      (k, v) = (joined(0, k), joined(1, v))
+    }
     if let cache = context.cache { (k, v) = cache.append(layer: layer, key: k, value: v) }
     let mask = context.mask(layer: layer)
-    let mixed = Tensor.attention(
+    var mixed = Tensor.attention(
       query: q, key: k, value: v, mask: mask.visible, causal: mask.isCausal)
+    for addition in extensions { mixed = mixed + addition(query: q, key: key, value: value) }
     return output(mixed.transposed(1, 2).reshaped([batch, length, -1]))
   }
+}
+
+extension DecoderAttention: ExtensibleAttention {
+  var inputSize: Int { query.inputSize }
+  var dtype: DType { query.projection.dtype }
+  var device: Device { query.projection.device }
 }

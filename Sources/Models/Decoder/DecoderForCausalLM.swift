@@ -24,7 +24,9 @@ public final class DecoderForCausalLM: Module {
     [("model", model), ("lm_head", head)]
   }
 
-  /// Scores of the next token at every position.
+  /// Scores of the next token at every position of the batch.
+  ///
+  /// Those of virtual tokens are not among them, also where PEFT returns them (in front).
   ///
   /// - Parameters:
   ///   - batch: Ids, positions and masks.
@@ -32,34 +34,6 @@ public final class DecoderForCausalLM: Module {
   /// - Returns: `[batch, length, vocabulary]`.
   public func logits(_ batch: DecoderInput, cache: KeyValueCache? = nil) -> Tensor {
     head(model(batch, cache: cache))
-  }
-
-  /// Summed cross entropy of the labels, each predicted from the positions before it.
-  ///
-  /// - Parameters:
-  ///   - batch: Ids, positions and masks.
-  ///   - labels: int64 `[batch, length]`, not shifted; `ignoredLabel` where nothing is asked. The
-  ///     first position of a row is never asked.
-  /// - Returns: A scalar in float32. Divide by ``targetCount(of:)`` for the mean.
-  public func summedLoss(_ batch: DecoderInput, labels: Tensor) -> Tensor {
-    let hidden = model(batch)
-    let length = labels.size(1)
-    // Position t is asked for the label at t + 1; the last one for nothing.
-    let shifted = Tensor.concatenated(
-      [
-        labels.narrowed(1, 1..<length),
-        Tensor.full(
-          [labels.size(0), 1], Double(ignoredLabel), dtype: .int64, device: labels.device),
-      ], dimension: 1
-    ).reshaped([-1])
-    let rows = hidden.rows()
-    if let dense = head.projection as? DenseProjection, dense.bias == nil {
-      return linearCrossEntropy(rows, weight: dense.weight.value, labels: shifted)
-    }
-    let asked = (shifted .!= Double(ignoredLabel)).nonzeroIndices().reshaped([-1])
-    let answers = shifted.selecting(0, asked).unsqueezed(1)
-    let scores = head(rows.selecting(0, asked)).to(.float32)
-    return (scores.logSumExp(-1, keepDimension: true) - scores.gathered(1, answers)).sum()
   }
 
   /// How many labels of a batch count.

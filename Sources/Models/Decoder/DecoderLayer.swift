@@ -43,8 +43,11 @@ final class DecoderLayer: Module {
     ]
   }
 
-  func callAsFunction(_ x: Tensor, _ context: DecoderContext, layer: Int) -> Tensor {
-    let attended = x + attention(attentionNorm(x), context, layer: layer)
+  // `prefix`: keys and values before the row's own, [2, K, n, D].
+  func callAsFunction(
+    _ x: Tensor, _ context: DecoderContext, layer: Int, prefix: Tensor?
+  ) -> Tensor {
+    let attended = x + attention(attentionNorm(x), context, layer: layer, prefix: prefix)
     return attended + mlp(mlpNorm(attended))
   }
 }

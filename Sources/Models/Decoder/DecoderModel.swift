@@ -18,6 +18,8 @@ public final class DecoderModel: Module {
   public var dropoutGenerator: Generator?
   /// Told of every batch before it runs.
   var inputObserver: ((_ ids: Tensor, _ documents: Tensor?, _ past: Int) -> Void)?
+  /// What stands before the tokens of every row; nil for nothing.
+  public var prompt: ModelPrompt?
 
   init(
     configuration: DecoderConfiguration, embedding: Embedding, layers: [DecoderLayer],
@@ -52,33 +54,47 @@ public final class DecoderModel: Module {
   ///   - cache: Keys and values of earlier positions; extended by this call.
   /// - Returns: `[batch, length, hiddenSize]`.
   public func callAsFunction(_ batch: DecoderInput, cache: KeyValueCache? = nil) -> Tensor {
-    let (length, past) = (batch.ids.size(1), cache?.length ?? 0)
-    inputObserver?(batch.ids, batch.sequenceIDs, past)
+    let (states, leading) = states(batch, cache: cache)
+    return leading == 0 ? states : states.narrowed(1, leading..<states.size(1))
+  }
+
+  /// Hidden states after the last norm, those of virtual tokens among them.
+  ///
+  /// - Parameters:
+  ///   - batch: Ids, positions and masks; with a cache, only the new positions.
+  ///   - cache: Keys and values of earlier positions; extended by this call.
+  /// - Returns: `[batch, leading + length, hiddenSize]` and how many virtual tokens went through the
+  ///   blocks; none where the prompt is keys and values, or stands in the cache already.
+  func states(
+    _ batch: DecoderInput, cache: KeyValueCache? = nil
+  ) -> (states: Tensor, leading: Int) {
+    inputObserver?(batch.ids, batch.sequenceIDs, cache?.length ?? 0)
     var x = embedding(batch.ids)  // [B, L, hidden]
-    let positions =
-      batch.positions
-      ?? Tensor.arange(past, past + length, device: batch.ids.device).unsqueezed(0)
+    let placed = PlacedInput(batch, prompt: prompt, past: cache?.length ?? 0, embeddings: &x)
     let (cosine, sine) = configuration.rope.tables(
-      positions: positions, size: configuration.headSize, dtype: x.dtype)
+      positions: placed.positions, size: configuration.headSize, dtype: x.dtype)
     var masks: [Int?: AttentionMask] = [:]
     for window in Set(configuration.slidingWindows) {
       masks[window] = .decoder(
-        length: length, keyLength: past + length, keyMask: batch.mask,
-        sequenceIDs: batch.sequenceIDs, window: window, device: x.device)
+        length: placed.length, keyLength: placed.keyLength, keyMask: placed.mask,
+        sequenceIDs: batch.sequenceIDs, prefixLength: prompt?.length ?? 0,
+        positions: placed.positions, window: window, device: x.device)
     }
     let context = DecoderContext(
       cosine: cosine, sine: sine, masks: masks, windows: configuration.slidingWindows, cache: cache)
     for (index, layer) in layers.enumerated() {
+      let prefix = placed.keysAndValues?.selected(0, index)
       if checkpointsActivations && isRecordingGradients {
         x = checkpointed(
-          x, parameters: layer.parameters().map(\.parameter), generator: dropoutGenerator
-        ) { layer($0, context, layer: index) }
+          [x] + (prefix.map { [$0] } ?? []), parameters: layer.parameters().map(\.parameter),
+          generator: dropoutGenerator
+        ) { layer($0[0], context, layer: index, prefix: $0.count > 1 ? $0[1] : nil) }
       } else {
-        x = layer(x, context, layer: index)
+        x = layer(x, context, layer: index, prefix: prefix)
       }
     }
-    cache?.advance(by: length)
-    return norm(x)
+    cache?.advance(by: placed.keyLength - (cache?.length ?? 0))
+    return (norm(x), placed.leading)
   }
 }
 

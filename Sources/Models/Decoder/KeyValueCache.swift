@@ -39,6 +39,19 @@ public final class KeyValueCache {
 
   func advance(by count: Int) { length += count }
 
+  /// What one layer keeps of the first positions.
+  ///
+  /// - Parameters:
+  ///   - count: How many positions, at most ``length``.
+  ///   - layer: The block.
+  /// - Returns: Keys and values, `[batch, key/value heads, count, headSize]` each.
+  public func first(_ count: Int, ofLayer layer: Int) -> (keys: Tensor, values: Tensor) {
+    guard count <= length, let keys = keys[layer], let values = values[layer] else {
+      preconditionFailure("KeyValueCache: \(count) of \(length) positions")
+    }
+    return (keys.narrowed(2, 0..<count), values.narrowed(2, 0..<count))
+  }
+
   /// Keeps some rows of the batch, in a new order.
   ///
   /// - Parameter rows: int64 indices of the rows to keep.

@@ -27,8 +27,10 @@ extension DecoderForCausalLM {
     for prompt in prompts { try check(prompt, room: 1) }
     let width = prompts.map(\.count).max() ?? 0
     // Each row may go on to the model's limit, padding not counted.
-    let room = prompts.map { min(maximumNewTokens, configuration.maximumLength - $0.count) }
-    let capacity = width + (room.max() ?? 0)
+    let virtual = model.prompt?.length ?? 0
+    let limit = configuration.maximumLength - virtual
+    let room = prompts.map { min(maximumNewTokens, limit - $0.count) }
+    let capacity = virtual + width + (room.max() ?? 0)
     let results: [[Int]]? = withoutGradients {
       let sampler = TokenSampler(sampling, firstRow: firstRow)
       let cache = KeyValueCache(layerCount: configuration.layerCount, capacity: capacity)
@@ -73,7 +75,7 @@ extension DecoderForCausalLM {
     return results
   }
 
-  /// Checks that ids can be given to this model.
+  /// Checks that ids can be given to this model, behind its prompt where there is one.
   ///
   /// - Parameters:
   ///   - ids: Ids of one row.
@@ -84,9 +86,11 @@ extension DecoderForCausalLM {
     if let bad = ids.first(where: { $0 < 0 || $0 >= configuration.vocabularySize }) {
       throw .input("token id \(bad) is outside the vocabulary of \(configuration.vocabularySize)")
     }
-    guard ids.count + room <= configuration.maximumLength else {
+    let virtual = model.prompt?.length ?? 0
+    guard virtual + ids.count + room <= configuration.maximumLength else {
       throw .input(
-        "\(ids.count) tokens are more than the model's limit of \(configuration.maximumLength)")
+        "\(ids.count) tokens \(virtual > 0 ? "and \(virtual) virtual ones " : "")are more than the "
+          + "model's limit of \(configuration.maximumLength)")
     }
   }
 }

@@ -42,7 +42,7 @@ final class LoRAAdapter: LowRankLayerAdapter {
   }
 }
 
-extension LoRAConfig: LayerMethod {
+extension LoRAConfig: LayerMethod, TokenTraining {
   func adapter(for site: LayerSite) throws(AdapterError) -> any LayerAdapter {
     let rank = try rankPattern.value(for: site.path, default: rank)
     if invocationTokens != nil, TargetMatching.matches(site.path, "lm_head") {

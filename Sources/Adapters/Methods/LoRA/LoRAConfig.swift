@@ -68,6 +68,8 @@ public struct LoRAConfig: LayerConfiguration {
   public var usesDoRA = false
   /// Whether B's product has a trained bias, which is scaled with it.
   public var usesBias = false
+  /// Tokens whose embeddings are trained beside the layers; nil for none.
+  public var trainableTokens: TokenSelection?
 
   /// Makes a configuration with PEFT's defaults.
   public init() {}
@@ -115,7 +117,7 @@ public struct LoRAConfig: LayerConfiguration {
       .off("megatron_config", nil),
       .off("megatron_core", "megatron.core", ignoring: true), .off("monteclora_config", nil),
       .off("qalora_group_size", 16, ignoring: true),
-      .off("trainable_token_indices", nil),
+      .tokens(\.trainableTokens),
       .off("use_qalora", false),
       .object("velora_config", \.veLoRA, VeLoRAConfig.fields, VeLoRAConfig.init),
     ]
@@ -146,6 +148,9 @@ public struct LoRAConfig: LayerConfiguration {
     { try requirePositive(name, value) }
     try requireShare("lora_dropout", dropout)
     try requireFinite("lora_alpha", alpha)
+    for (_, indices) in trainableTokens?.lists ?? [] {
+      try checkTokens(indices, field: "trainable_token_indices")
+    }
     try validateSettings()
     try validateVariants()
     guard usesBias else { return }

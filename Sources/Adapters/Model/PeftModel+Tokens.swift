@@ -1,0 +1,56 @@
+import Layers
+import Models
+import Tensors
+
+/// Trained rows of embedding tables.
+extension PeftModel {
+  /// Lets heads that have the numbers of a merged table share it again.
+  func tieAgain() {
+    for (_, module) in base.modules() {
+      guard let table = (module as? Embedding)?.table as? DenseTable else { continue }
+      for case let head as Linear in base.modules().map(\.module) {
+        if let own = head.projection as? DenseProjection,
+          own.weight.value.dtype == table.weight.value.dtype,
+          own.weight.value.isEqual(to: table.weight.value)
+        {
+          own.weight = table.weight
+        }
+      }
+    }
+  }
+
+  /// Whether a method's adapters can be merged into weights.
+  func isMergeable(_ configuration: any AdapterConfiguration) -> Bool {
+    switch configuration {
+    case let method as any LayerMethod: type(of: method).isMergeable
+    case is any PromptMethod, is AdaptionPromptConfig: false
+    default: true
+    }
+  }
+
+  /// Checks that virtual tokens and trained rows of some adapters can act together.
+  func checkTogether(_ chosen: [PlacedAdapter], trainable: Bool) throws(AdapterError) {
+    let prompts = chosen.filter { $0.prompt != nil }.map(\.name)
+    guard prompts.count < 2 else {
+      throw .conflict(
+        "\(prompts.joined(separator: " and ")) both put virtual tokens before rows; only one can act"
+      )
+    }
+    if trainable, let fixed = chosen.first(where: { $0.prompt?.fixed != nil }) {
+      throw .impossible(
+        method: type(of: fixed.configuration).type,
+        what:
+          "trained further without \(companionName) beside the file, as PEFT does not save what "
+          + "makes the virtual tokens")
+    }
+    var seen: [String: (name: String, rows: Set<Int>)] = [:]
+    for adapter in chosen {
+      for (path, rows) in adapter.tokens {
+        if let other = seen[path], let row = other.rows.intersection(rows).min() {
+          throw .conflict("\(other.name) and \(adapter.name) both train token \(row) of \(path)")
+        }
+        seen[path] = (adapter.name, rows.union(seen[path]?.rows ?? []))
+      }
+    }
+  }
+}

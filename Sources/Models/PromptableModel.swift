@@ -1,0 +1,106 @@
+import Layers
+public import Tensors
+
+/// A model that can have virtual tokens before the tokens of every row.
+public protocol PromptableModel: AdaptableModel {
+  /// Sizes that a prompt has to fit.
+  var promptShape: PromptShape { get }
+  /// What stands before the tokens of every row; nil for nothing.
+  var prompt: ModelPrompt? { get set }
+
+  /// Embeddings of tokens as the model itself has them.
+  ///
+  /// - Parameter ids: int64 ids of any shape, within the vocabulary.
+  /// - Returns: Their shape and the hidden size, in the model's type.
+  func tokenEmbeddings(_ ids: Tensor) -> Tensor
+
+  /// Keys and values that the model computes for a row without a prompt.
+  ///
+  /// - Parameter ids: Ids within the vocabulary, at least one.
+  /// - Returns: `[layers, 2, key/value heads, count, head size]`, without a history.
+  func keysAndValues(of ids: [Int]) -> Tensor
+}
+
+/// Sizes that a prompt has to fit.
+public struct PromptShape: Equatable, Sendable {
+  /// Width of embeddings.
+  public let hiddenSize: Int
+  /// Tokens of the vocabulary.
+  public let vocabularySize: Int
+  /// Blocks.
+  public let layerCount: Int
+  /// Query heads.
+  public let headCount: Int
+  /// Key/value heads.
+  public let keyValueHeadCount: Int
+  /// Dimensions of one head.
+  public let headSize: Int
+  /// Longest sequence in tokens, virtual ones counted.
+  public let maximumLength: Int
+
+  /// Makes a description.
+  ///
+  /// - Parameters:
+  ///   - hiddenSize: Width of embeddings.
+  ///   - vocabularySize: Tokens of the vocabulary.
+  ///   - layerCount: Blocks.
+  ///   - headCount: Query heads.
+  ///   - keyValueHeadCount: Key/value heads.
+  ///   - headSize: Dimensions of one head.
+  ///   - maximumLength: Longest sequence in tokens.
+  public init(
+    hiddenSize: Int, vocabularySize: Int, layerCount: Int, headCount: Int, keyValueHeadCount: Int,
+    headSize: Int, maximumLength: Int
+  ) {
+    self.hiddenSize = hiddenSize
+    self.vocabularySize = vocabularySize
+    self.layerCount = layerCount
+    self.headCount = headCount
+    self.keyValueHeadCount = keyValueHeadCount
+    self.headSize = headSize
+    self.maximumLength = maximumLength
+  }
+}
+
+extension DecoderForCausalLM: PromptableModel {
+  /// Sizes of the configuration.
+  public var promptShape: PromptShape {
+    let c = configuration
+    return PromptShape(
+      hiddenSize: c.hiddenSize, vocabularySize: c.vocabularySize, layerCount: c.layerCount,
+      headCount: c.headCount, keyValueHeadCount: c.keyValueHeadCount, headSize: c.headSize,
+      maximumLength: c.maximumLength)
+  }
+
+  /// The decoder's.
+  public var prompt: ModelPrompt? {
+    get { model.prompt }
+    set { model.prompt = newValue }
+  }
+
+  /// Rows of the embedding table.
+  ///
+  /// - Parameter ids: int64 ids of any shape, within the vocabulary.
+  /// - Returns: Their shape and the hidden size, in the model's type.
+  public func tokenEmbeddings(_ ids: Tensor) -> Tensor { model.embedding(ids) }
+
+  /// Keys and values that the model computes for a row without a prompt.
+  ///
+  /// - Parameter ids: Ids within the vocabulary, at least one.
+  /// - Returns: `[layers, 2, key/value heads, count, head size]`, without a history.
+  public func keysAndValues(of ids: [Int]) -> Tensor {
+    let before = prompt
+    prompt = nil
+    defer { prompt = before }
+    return withoutGradients {
+      let cache = KeyValueCache(layerCount: configuration.layerCount, capacity: ids.count)
+      let row = Tensor(ids, shape: [1, ids.count]).to(device: device)
+      _ = model(DecoderInput(ids: row), cache: cache)
+      let layers = (0..<configuration.layerCount).map { layer in
+        let found = cache.first(ids.count, ofLayer: layer)
+        return Tensor.stacked([found.keys.selected(0, 0), found.values.selected(0, 0)])
+      }
+      return Tensor.stacked(layers)
+    }
+  }
+}
