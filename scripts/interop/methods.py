@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Adapters of every method but LoRA, both ways between PEFT and graft.
+"""Adapters of every method, both ways between PEFT and graft.
 
 Each file of method_cases has CASES: label -> dict(config=..., and where it is not as usual bases=[...],
 scale=..., rate=..., merges=..., trained_merges=... of what graft trained, trains=False, opens=False where

@@ -20,7 +20,7 @@ public struct ArrowConfig: Equatable, Sendable {
   public var taskAdapters: [String] = []
   /// Names of the adapters whose mean is subtracted.
   public var generalAdapters: [String] = []
-  /// Kept for PEFT, which finds prototypes by 15 rounds from a random vector. Here they are exact.
+  /// Kept for PEFT, which finds prototypes by 15 rounds from a random vector; here they are exact.
   public var seed: Int?
 
   /// Makes PEFT's defaults.
