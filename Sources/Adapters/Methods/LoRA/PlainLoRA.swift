@@ -60,7 +60,7 @@ extension PeftModel {
     let configuration = try savedConfiguration(of: adapter)
     let tensors =
       adapter.storedTensors.map { (key: $0.name, tensor: $0.tensor) }
-      + targetedEmbeddings(adapter)
+      + targetedEmbeddings(adapter, configuration)
     guard let lora = configuration as? LoRAConfig else {
       guard plain != true else {
         throw .impossible(method: type(of: configuration).type, what: "written as a plain LoRA")
@@ -91,10 +91,22 @@ extension PeftModel {
   }
 
   /// Dense weights of embeddings and heads that the adapter is on, which PEFT saves with it.
-  private func targetedEmbeddings(_ adapter: PlacedAdapter) -> [(key: String, tensor: Tensor)] {
-    adaptedPlaces.compactMap { place in
+  ///
+  /// PEFT does so where a list of targets has one of their names, and nothing more of the path, or
+  /// where an expression matches one of them.
+  private func targetedEmbeddings(
+    _ adapter: PlacedAdapter, _ configuration: any AdapterConfiguration
+  ) -> [(key: String, tensor: Tensor)] {
+    let names = ["embed_tokens", "lm_head"]
+    guard let layers = configuration as? any LayerConfiguration,
+      (layers as? any TokenTraining)?.trainableTokens == nil
+    else { return [] }
+    if case .names(let targets)? = layers.targetModules {
+      guard names.contains(where: targets.contains) else { return [] }
+    }
+    return adaptedPlaces.compactMap { place in
       guard place.part.part(adapter.name) != nil,
-        ["embed_tokens", "lm_head"].contains(where: { TargetMatching.matches(place.path, $0) })
+        names.contains(where: { TargetMatching.matches(place.path, $0) })
       else { return nil }
       let key = keyPrefix + joined(place.path, "base_layer.weight")
       switch place.part {
