@@ -28,7 +28,7 @@ struct ContractCase: CustomTestStringConvertible {
 
 /// At least one for each method; the contract suite runs over all of them.
 enum ContractCases {
-  static let all: [ContractCase] = lora + deltas + shared + rotations
+  static let all: [ContractCase] = lora + deltas + shared + rotations + adaptive
 
   private static let lora: [ContractCase] = [
     ContractCase(name: "lora", configuration: LoRAConfig(rank: 4, targetModules: .allLinear)),

@@ -56,7 +56,7 @@ def main():
                                    indent=2, sort_keys=True) + "\n")
         trainable = not getattr(config, "is_prompt_learning", False)
         model = PeftModel.from_pretrained(load_model(base), folder, is_trainable=trainable).eval()
-        inputs = sample_inputs(model.config.vocab_size, length=9)
+        inputs = {**sample_inputs(model.config.vocab_size, length=9), **case.get("inputs", {})}
         if trainable:
             logits, loss, gradients = results(model, inputs)
         else:

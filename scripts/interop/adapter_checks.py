@@ -100,12 +100,12 @@ def together(tensors):
     return result | {key: torch.cat(parts) for key, parts in single.items()}
 
 
-def from_peft(report, options, label, base, config, scale, merges=True, repeated=()):
+def from_peft(report, options, label, base, config, scale, merges=True, repeated=(), more={}):
     """PEFT's adapter in graft: forward, gradients, merge where the method can."""
     work = options.work / label.replace(" ", "-").replace(",", "")
     adapter = make_adapter(work / "adapter", base, scale, config)
     model = load_adapter(base, adapter, trainable=True, repeated=repeated)
-    inputs = sample_inputs(model.config.vocab_size, length=12)
+    inputs = {**sample_inputs(model.config.vocab_size, length=12), **more}
     logits, loss, gradients = peer_results(model, inputs)
     with torch.no_grad(), model.disable_adapter(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -134,7 +134,7 @@ def merged(report, options, label, base, adapter, inputs, logits):
         report.within(f"{label} merged logits", largest(model.eval()(**inputs).logits, logits), LOGITS)
 
 
-def from_graft(report, options, label, base, rate, changes, peft_type="LORA", merges=True, repeated=()):
+def from_graft(report, options, label, base, rate, changes, peft_type="LORA", merges=True, repeated=(), more={}):
     """An adapter trained by graft in PEFT: keys, logits, merge; the config in PEFT's spelling."""
     work = options.work / label.replace(" ", "-").replace(",", "")
     data = write_rows(options.work / "train.jsonl", completion_rows(16))
@@ -156,7 +156,8 @@ def from_graft(report, options, label, base, rate, changes, peft_type="LORA", me
     model = load_adapter(base, adapter, repeated=repeated)
     odd = unknown_keys(model, adapter, repeated)
     report.line(not odd, f"{label} no missing or unexpected keys", str(odd[:4]))
-    inputs = sample_inputs(model.config.vocab_size)
+    # Without labels: AdaLoRA has a loss in training only.
+    inputs = {"input_ids": sample_inputs(model.config.vocab_size)["input_ids"], **more}
     with torch.no_grad():
         model(**inputs)
         logits = model(**inputs).logits

@@ -3,7 +3,8 @@
 
 Each file of method_cases has CASES: label -> dict(config=..., and where it is not as usual bases=[...],
 scale=..., rate=..., merges=..., trained_merges=... of what graft trained, trains=False,
-repeated=[tensors that PEFT writes again for each layer]). config is called for each base, as PEFT fills
+repeated=[tensors that PEFT writes again for each layer, or that
+graft adds], inputs={more of the model's inputs}). config is called for each base, as PEFT fills
 configurations in."""
 
 import importlib
@@ -33,7 +34,7 @@ def main():
                 save_tiny(base, tiny)
             label = f"{name}, {base}"
             report.case(label, from_peft, report, options, label, tiny, make(), case.get("scale", 0.1), merges,
-                        case.get("repeated", ()))
+                        case.get("repeated", ()), case.get("inputs", {}))
         if not case.get("trains", True):
             continue
         directory = options.work / "configurations" / name.replace(" ", "-")
@@ -42,7 +43,7 @@ def main():
         label = f"{name}, trained by graft"
         report.case(label, from_graft, report, options, label, text, case.get("rate", 1e-2),
                     ["--adapter-config", directory / "adapter_config.json"], config.peft_type.value,
-                    case.get("trained_merges", merges), case.get("repeated", ()))
+                    case.get("trained_merges", merges), case.get("repeated", ()), case.get("inputs", {}))
     report.finish()
 
 

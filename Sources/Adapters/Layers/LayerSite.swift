@@ -18,6 +18,9 @@ struct LayerSite {
   /// the functions below make have shapes but no memory.
   var isLoading = false
 
+  /// Whether it is the output head, whose inputs are not rows of a batch while a loss is computed.
+  var isOutputHead = false
+
   /// Type of the adapter's numbers, when one is asked for.
   var wantedType: DType?
 

@@ -54,7 +54,8 @@ struct AdapterPlacement {
     let sites = chosen.map { path, layer in
       LayerSite(
         path: path, base: (layer.projection as? AdaptedProjection)?.original ?? layer.projection,
-        generator: generator, isLoading: isLoading, wantedType: dtype)
+        generator: generator, isLoading: isLoading, isOutputHead: path == matching.headPath,
+        wantedType: dtype)
     }
     var method = method
     if type(of: method).groupsByTargetName {

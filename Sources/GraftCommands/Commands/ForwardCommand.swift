@@ -27,6 +27,7 @@ enum ForwardCommand: Verb {
     let adapter = arguments[ModelOptions.adapter]
     let (model, peft) = try source.model(adapter: adapter, trainable: arguments[gradients])
     let batch = try ForwardInput(file, model)
+    peft?.context.taskIDs = try batch.taskIDs(for: peft)
     var results: [(name: String, tensor: Tensor)] = []
     if let labels = batch.labels {
       let count = Double(max(1, DecoderForCausalLM.targetCount(of: labels)))
@@ -60,8 +61,11 @@ enum ForwardCommand: Verb {
 private struct ForwardInput {
   let input: DecoderInput
   let labels: Tensor?
+  private let path: String
+  private let tasks: Tensor?
 
   init(_ file: SafetensorsFile, _ model: DecoderForCausalLM) throws {
+    path = file.path
     func tensor(_ name: String) throws -> Tensor? {
       guard let entry = file[name] else { return nil }
       let found = try file.tensor(entry)
@@ -96,6 +100,7 @@ private struct ForwardInput {
       throw ModelError.input("\(file.path): input_ids: \(error)")
     }
     labels = try sameShape("labels")
+    tasks = try tensor("task_ids")
     let vocabulary = model.configuration.vocabularySize
     if let bad = labels?.array(of: Int.self).first(where: {
       $0 != ignoredLabel && ($0 < 0 || $0 >= vocabulary)
@@ -108,5 +113,24 @@ private struct ForwardInput {
     let hasPadding = mask.map { ($0 .== 0).sum().item() > 0 } ?? false
     input = DecoderInput(
       ids: ids, mask: hasPadding ? mask : nil, positions: try sameShape("position_ids"))
+  }
+
+  /// The tasks of the rows, for adapters that have several.
+  func taskIDs(for peft: PeftModel<DecoderForCausalLM>?) throws -> Tensor? {
+    guard let tasks else { return nil }
+    let rows = input.ids.size(0)
+    guard tasks.shape == [rows] else {
+      throw CheckpointError.mismatch(
+        path: path, what: "shape of task_ids", expected: "[\(rows)]", actual: "\(tasks.shape)")
+    }
+    let count =
+      peft?.configurations.lazy.compactMap { entry in
+        // As prompts and Poly call it.
+        ["num_tasks", "n_tasks"].compactMap { entry.configuration.json[$0]?.intValue }.first
+      }.first ?? 1
+    if let bad = tasks.array(of: Int.self).first(where: { $0 < 0 || $0 >= count }) {
+      throw ModelError.input("\(path): task_ids: \(bad) is not one of the adapter's \(count) tasks")
+    }
+    return tasks
   }
 }
