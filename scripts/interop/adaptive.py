@@ -155,14 +155,24 @@ def adamss(report, options, base, name, steps, **fields):
     compare(report, options, base, name, steps, config, allocate, ours, theirs)
 
 
+RUNS = {
+    "adalora": (adalora, 12, dict(target_r=2, init_r=4, tinit=2, tfinal=3, deltaT=2)),
+    "adalora without pauses": (adalora, 8, dict(target_r=1, init_r=3, beta1=0.5, beta2=0.7, orth_reg_weight=0.1)),
+    "adamss": (adamss, 12, dict(
+        r=8, num_subspaces=3, subspace_rank=2, asa_target_subspaces=7, init_warmup=1, final_warmup=10,
+        mask_interval=3)),
+    "adamss often": (adamss, 8, dict(
+        r=10, num_subspaces=4, asa_target_subspaces=1, init_warmup=0, final_warmup=6, mask_interval=2,
+        asa_importance_beta=0.5, asa_uncertainty_beta=0.3, asa_schedule_exponent=1.0)),
+}
+
+
 def main():
     options = arguments(__doc__)
     report = Report("adaptive")
     base = tiny_with_tokenizer(options.work / "base", options.smollm2)
-    report.case("adalora", partial(adalora, target_r=2, init_r=4, tinit=2, tfinal=3, deltaT=2), report, options, base, "adalora", 12)
-    report.case("adalora without pauses", partial(adalora, target_r=1, init_r=3, beta1=0.5, beta2=0.7, orth_reg_weight=0.1), report, options, base, "adalora without pauses", 8)
-    report.case("adamss", partial(adamss, r=8, num_subspaces=3, subspace_rank=2, asa_target_subspaces=7, init_warmup=1, final_warmup=10, mask_interval=3), report, options, base, "adamss", 12)
-    report.case("adamss often", partial(adamss, r=10, num_subspaces=4, asa_target_subspaces=1, init_warmup=0, final_warmup=6, mask_interval=2, asa_importance_beta=0.5, asa_uncertainty_beta=0.3, asa_schedule_exponent=1.0), report, options, base, "adamss often", 8)
+    for name, (body, steps, fields) in RUNS.items():
+        report.case(name, partial(body, **fields), report, options, base, name, steps)
     report.finish()
 
 

@@ -30,8 +30,8 @@ def poly(tasks, **fields):
 CASES = {
     "adalora": adalora(),
     "adalora all-linear": adalora(
-        target_modules="all-linear", lora_alpha=0, init_lora_weights=False, lora_dropout=0.1, tinit=1, tfinal=1,
-        deltaT=2, init_r=3, scale=0.1, rate=1e-2),
+        target_modules="all-linear", lora_alpha=0, lora_dropout=0.1, tinit=1, tfinal=1, deltaT=2, init_r=3),
+    "adalora random": adalora(init_lora_weights=False, lora_alpha=1, rate=1e-2),
     "adalora default": case(
         AdaLoraConfig, target_modules=None, total_step=4, orth_reg_weight=0, layers_to_transform=[0, 2]),
     # What has too few ranks left for its budget is only trained.
