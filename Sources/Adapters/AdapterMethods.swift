@@ -24,6 +24,7 @@ public enum AdapterMethods {
     PromptTuningConfig.self, PrefixTuningConfig.self, PromptEncoderConfig.self,
     MultitaskPromptTuningConfig.self, CPTConfig.self, CartridgeConfig.self,
     AdaptionPromptConfig.self, TrainableTokensConfig.self,
+    AdaLoRAConfig.self, AdamssConfig.self, PolyConfig.self,
   ]
 
   /// Names of the methods, as PEFT spells them, sorted.

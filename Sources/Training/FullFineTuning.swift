@@ -52,6 +52,11 @@ public final class FullFineTuning: TrainableModel {
   /// Nothing.
   public var trainingState: [(name: String, tensor: Tensor)] { [] }
 
+  /// Nothing to do.
+  ///
+  /// - Parameter updates: Ignored.
+  public func beginTraining(updates: Int) {}
+
   /// Nothing.
   ///
   /// - Returns: nil.

@@ -16,6 +16,12 @@ public protocol TrainableModel: AnyObject {
   /// What has to be saved beside the parameters for a run to go on; names begin with "adapter.".
   var trainingState: [(name: String, tensor: Tensor)] { get }
 
+  /// To be called before the first update of a run.
+  ///
+  /// - Parameter updates: Updates of the whole run.
+  /// - Throws: `AdapterError` when a schedule of the adapter does not fit it.
+  func beginTraining(updates: Int) throws(AdapterError)
+
   /// What is added to the mean loss of a batch.
   ///
   /// - Returns: A scalar; nil for nothing.

@@ -54,8 +54,9 @@ public final class Trainer {
   ///   - options: How the run goes.
   ///   - directory: The run's directory.
   ///   - recipe: Saved with every checkpoint.
-  /// - Throws: ``TrainingError`` for an option that cannot be, `CheckpointError` when a paged optimiser
-  ///   finds no room in `directory`.
+  /// - Throws: ``TrainingError`` for an option that cannot be, `AdapterError` when a schedule of the
+  ///   adapter does not fit the number of updates, `CheckpointError` when a paged optimiser finds no room
+  ///   in `directory`.
   public init(
     model: any TrainableModel, examples: [TokenizedExample],
     evaluation: [TokenizedExample] = [],
@@ -87,6 +88,7 @@ public final class Trainer {
       options.warmupSteps
       ?? Int((options.warmupRatio * Double(min(totalSteps, 1 << 40))).rounded(.up))
     model.base.model.checkpointsActivations = options.checkpointsActivations
+    try model.beginTraining(updates: totalSteps)
   }
 
   /// Runs to the end, or until `shouldStop`.

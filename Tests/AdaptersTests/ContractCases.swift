@@ -35,5 +35,5 @@ struct ContractCase: CustomTestStringConvertible {
 
 /// At least one for each method; the contract suite runs over all of them.
 enum ContractCases {
-  static let all: [ContractCase] = lora + deltas + shared + rotations + prompts
+  static let all: [ContractCase] = lora + deltas + shared + rotations + prompts + adaptive
 }

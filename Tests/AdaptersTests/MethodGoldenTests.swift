@@ -30,6 +30,7 @@ import Testing
     let expected = golden.tensors(prefix: "grad.")
     let peft = try PeftModel.fromPretrained(
       try base(), directory, trainable: !expected.isEmpty)
+    peft.context.taskIDs = golden.tensors(prefix: "task_ids").values.first
     let batch = DecoderInput(ids: golden["input_ids"])
     expectClose(withoutGradients { peft.base.logits(batch) }, golden["logits"], absolute: 1e-4)
     let count = Double(DecoderForCausalLM.targetCount(of: golden["labels"]))
@@ -46,6 +47,7 @@ import Testing
     }
   }
 
+  /// But for what PEFT leaves out.
   @Test(arguments: names) func savedAgainItIsTheSameFile(_ name: String) throws {
     let directory = "\(Self.fixtures)/\(name)"
     let peft = try PeftModel.fromPretrained(try base(), directory)
@@ -55,8 +57,9 @@ import Testing
         try Goldens(directory + "/adapter_model.safetensors").tensors(prefix: ""),
         try Goldens(copy + "/adapter_model.safetensors").tensors(prefix: "")
       )
-      #expect(Set(new.keys).isSubset(of: old.keys))
-      for (key, tensor) in new {
+      let known = new.filter { !$0.key.hasSuffix(".adamss_scatter_index") }
+      #expect(Set(known.keys).isSubset(of: old.keys))
+      for (key, tensor) in known {
         // What an encoder beside the file makes is computed again.
         if key == "prompt_embeddings" {
           expectClose(tensor, try #require(old[key]), absolute: 1e-6)

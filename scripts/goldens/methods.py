@@ -63,7 +63,7 @@ def main():
             logits = logits.contiguous()
         else:
             model = PeftModel.from_pretrained(load_model(base), folder, is_trainable=True).eval()
-            inputs = sample_inputs(model.config.vocab_size, length=9)
+            inputs = {**sample_inputs(model.config.vocab_size, length=9), **case.get("inputs", {})}
             logits, loss, gradients = results(model, inputs)
         save_file({**inputs, "logits": logits, "loss": loss,
                    **{f"grad.{key}": value.contiguous() for key, value in gradients.items()}},

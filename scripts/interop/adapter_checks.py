@@ -120,12 +120,12 @@ def together(tensors):
 
 
 def from_peft(report, options, label, base, config, scale, merges=True, repeated=(), differentiates=True,
-              peer=Peer()):
+              peer=Peer(), more={}):
     """PEFT's adapter in graft: forward, gradients, merge where the method can."""
     work = options.work / label.replace(" ", "-").replace(",", "")
     adapter = work / "adapter"
     model = peer.trained(adapter, base, scale, config, repeated)
-    inputs = peer.inputs(model.config.vocab_size, length=12)
+    inputs = {**peer.inputs(model.config.vocab_size, length=12), **more}
     logits, loss, gradients = peer.results(model, inputs)
     with torch.no_grad(), model.disable_adapter(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -156,7 +156,8 @@ def merged(report, options, label, base, adapter, inputs, logits):
         report.within(f"{label} merged logits", largest(model.eval()(**inputs).logits, logits), LOGITS)
 
 
-def from_graft(report, options, label, base, rate, changes, peft_type="LORA", merges=True, repeated=(), peer=Peer()):
+def from_graft(report, options, label, base, rate, changes, peft_type="LORA", merges=True, repeated=(), peer=Peer(),
+               more={}):
     """An adapter trained by graft in PEFT: keys, logits, merge; the config in PEFT's spelling."""
     work = options.work / label.replace(" ", "-").replace(",", "")
     data = write_rows(options.work / "train.jsonl", completion_rows(16))
@@ -178,12 +179,14 @@ def from_graft(report, options, label, base, rate, changes, peft_type="LORA", me
     model = load_adapter(base, adapter, repeated=repeated)
     odd = unknown_keys(model, adapter, repeated)
     report.line(not odd, f"{label} no missing or unexpected keys", str(odd[:4]))
-    inputs = peer.inputs(model.config.vocab_size)
+    # Without labels: AdaLoRA has a loss in training only.
+    inputs = {**peer.inputs(model.config.vocab_size), **more}
+    inputs.pop("labels")
     with torch.no_grad():
         model(**inputs)
         logits = peer.logits(model(**inputs), inputs)
         with model.disable_adapter():
-            plain = {key: inputs[key] for key in ("input_ids", "labels")}
+            plain = {"input_ids": inputs["input_ids"]}
             moved, _ = largest(peer.logits(model(**plain), inputs), logits)
     report.line(moved > 1e-3, f"{label} training moved the logits", f"{moved:.1e}")
     actual = options.graft.forward(base, inputs, work, adapter)

@@ -3,8 +3,9 @@
 
 Each file of method_cases has CASES: label -> dict(config=..., and where it is not as usual bases=[...],
 scale=..., rate=..., merges=..., trained_merges=... of what graft trained, trains=False, opens=False where
-PEFT cannot open its own file again, repeated=[tensors that PEFT writes again for each layer], peer=...,
-differentiates=False where PEFT's gradients are another thing). config is called for each base, as PEFT fills
+PEFT cannot open its own file again, repeated=[tensors that PEFT writes again for each layer, or that graft
+adds], peer=..., inputs={more of the model's inputs}, differentiates=False where PEFT's gradients are another
+thing). config is called for each base, as PEFT fills
 configurations in."""
 
 import importlib
@@ -34,7 +35,8 @@ def main():
                 save_tiny(base, tiny)
             label = f"{name}, {base}"
             report.case(label, from_peft, report, options, label, tiny, make(), case.get("scale", 0.1), merges,
-                        case.get("repeated", ()), case.get("differentiates", True), peer)
+                        case.get("repeated", ()), case.get("differentiates", True), peer,
+                        case.get("inputs", {}))
         if not case.get("trains", True):
             continue
         directory = options.work / "configurations" / name.replace(" ", "-")
@@ -43,7 +45,7 @@ def main():
         label = f"{name}, trained by graft"
         report.case(label, from_graft, report, options, label, text, case.get("rate", 1e-2),
                     ["--adapter-config", directory / "adapter_config.json"], config.peft_type.value,
-                    case.get("trained_merges", merges), case.get("repeated", ()), peer)
+                    case.get("trained_merges", merges), case.get("repeated", ()), peer, case.get("inputs", {}))
     report.finish()
 
 

@@ -8,11 +8,11 @@ public final class AdapterContext {
   public var isEnabled = true
   /// Names of the adapters that act, in order.
   public var active: [String] = []
-  /// The adapter of each row of a batch, nil for none; nil when all rows have those that act.
-  var rowAdapters: [String?]?
   /// Tasks of the rows of the batches to come, int64 `[batch]`, for methods that have several; nil for
   /// the first one.
   public var taskIDs: Tensor?
+  /// The adapter of each row of a batch, nil for none; nil when all rows have those that act.
+  var rowAdapters: [String?]?
   /// Source of dropout.
   public let generator: Generator
 

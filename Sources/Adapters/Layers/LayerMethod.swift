@@ -80,6 +80,11 @@ extension AdapterStorage {
 
 /// What a method does in training beside its gradients.
 protocol AdapterTraining: AnyObject {
+  /// Called before the first update.
+  ///
+  /// - Parameter updates: Updates of the whole run.
+  /// - Throws: ``AdapterError/configuration(field:expected:actual:)`` when the schedule does not fit it.
+  func begin(updates: Int) throws(AdapterError)
   /// Added to the loss of each micro-batch; nil for nothing.
   func penalty() -> Tensor?
   /// Called after each update, before gradients are forgotten.
@@ -91,6 +96,7 @@ protocol AdapterTraining: AnyObject {
 }
 
 extension AdapterTraining {
+  func begin(updates: Int) throws(AdapterError) {}
   func penalty() -> Tensor? { nil }
   func didStep(_ step: Int, of total: Int) {}
 }

@@ -16,6 +16,8 @@ struct LayerSite: InitialNumbers {
 
   var baseDType: DType { base.dtype }
   var isLoading = false
+  /// Whether it is the output head, whose inputs are not rows of a batch while a loss is computed.
+  var isOutputHead = false
   var wantedType: DType?
   /// Adapters that the layer has already.
   var neighbours: [(name: String, adapter: any LayerAdapter)] = []

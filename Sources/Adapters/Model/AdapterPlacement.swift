@@ -67,8 +67,8 @@ struct AdapterPlacement {
     let sites = chosen.map { path, layer in
       LayerSite(
         path: path, base: (layer.projection as? AdaptedProjection)?.original ?? layer.projection,
-        generator: generator, isLoading: isLoading, wantedType: dtype,
-        neighbours: (layer.projection as? AdaptedProjection)?.adapters ?? [])
+        generator: generator, isLoading: isLoading, isOutputHead: path == matching.headPath,
+        wantedType: dtype, neighbours: (layer.projection as? AdaptedProjection)?.adapters ?? [])
     }
     var method = method
     if type(of: method).groupsByTargetName {

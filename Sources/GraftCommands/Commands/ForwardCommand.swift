@@ -114,6 +114,7 @@ private struct ForwardInput {
     input = DecoderInput(
       ids: ids, mask: hasPadding ? mask : nil, positions: try sameShape("position_ids"))
   }
+
   /// The tasks of the rows, for adapters that have several.
   func taskIDs(for peft: PeftModel<DecoderForCausalLM>?) throws -> Tensor? {
     guard let tasks else { return nil }
@@ -123,8 +124,10 @@ private struct ForwardInput {
         path: path, what: "shape of task_ids", expected: "[\(rows)]", actual: "\(tasks.shape)")
     }
     let count =
-      peft?.configurations.lazy.compactMap { $0.configuration.json["num_tasks"]?.intValue }.first
-      ?? 1
+      peft?.configurations.lazy.compactMap { entry in
+        // As prompts and Poly call it.
+        ["num_tasks", "n_tasks"].compactMap { entry.configuration.json[$0]?.intValue }.first
+      }.first ?? 1
     if let bad = tasks.array(of: Int.self).first(where: { $0 < 0 || $0 >= count }) {
       throw ModelError.input("\(path): task_ids: \(bad) is not one of the adapter's \(count) tasks")
     }
