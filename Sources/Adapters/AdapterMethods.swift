@@ -20,6 +20,7 @@ public enum AdapterMethods {
     IA3Config.self, RoAdConfig.self, BEFTConfig.self, LNTuningConfig.self, HRAConfig.self,
     OFTConfig.self, BOFTConfig.self, GLoRAConfig.self, PSOFTConfig.self, OSFConfig.self,
     DEFTConfig.self,
+    XLoRAConfig.self, ShadowConfig.self,
   ]
 
   /// Names of the methods, as PEFT spells them, sorted.

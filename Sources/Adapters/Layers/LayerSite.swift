@@ -2,7 +2,7 @@ import Layers
 import Tensors
 
 /// A linear layer that gets an adapter.
-struct LayerSite {
+struct LayerSite: ParameterSource {
   /// The layer's path in the model.
   let path: String
   /// What the adapter is added to.
@@ -44,8 +44,17 @@ extension LayerSite {
   }
 }
 
+/// Where the initial numbers of an adapter come from.
+protocol ParameterSource {
+  var generator: Generator { get }
+  var dtype: DType { get }
+  var device: Device { get }
+  /// Whether numbers come from a file, so that those made here have shapes but no memory.
+  var isLoading: Bool { get }
+}
+
 /// Initial numbers, drawn on the processor, so that a seed gives the same ones on every device.
-extension LayerSite {
+extension ParameterSource {
   func zeros(_ shape: [Int]) -> Parameter { constant(shape, 0) }
 
   func constant(_ shape: [Int], _ value: Double) -> Parameter {

@@ -30,9 +30,14 @@ struct AdapterPlacement {
     if let method = configuration as? any LayerMethod {
       configuration = try method.completed(modelType: TargetMatching(model).modelType)
     }
+    let site = try modelSite(configuration, generator, isStrict)
+    if let site, let method = configuration as? any ModelMethod {
+      configuration = try method.completed(for: site)
+    }
     let placed = PlacedAdapter(name: name, configuration)
     placed.replacements = try copies(of: configuration.modulesToSave)
     switch configuration {
+    case let method as any ModelMethod: try placeModel(method, placed, site)
     case let method as any LayerMethod: try placeLayers(method, placed, generator, isStrict)
     case let method as any ReplacementMethod:
       placed.replacements += try replacements(method, isStrict)

@@ -18,6 +18,7 @@ extension PeftModel {
     try SafetensorsWriter.save(
       directory + "/adapter_model.safetensors",
       tensors: adapter.storedTensors)
+    try adapter.storage?.save(in: directory)
     try AtomicFile.write(
       path: directory + "/adapter_config.json",
       text: savedConfiguration(of: adapter).json.serialized(indent: 2, sortedKeys: true))
@@ -205,6 +206,9 @@ struct AdapterFile {
     let json = try JSON.read(path: path)
     configuration = try Self.naming(path) { () throws(AdapterError) in
       try AdapterMethods.configuration(json: json, path: path)
+    }
+    if let naming = configuration as? any PathConfiguration {
+      configuration = naming.resolved(in: directory)
     }
     self.path = path
     weights = try SafetensorsFile(path: directory + "/adapter_model.safetensors")

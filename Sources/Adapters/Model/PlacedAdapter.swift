@@ -1,4 +1,5 @@
 import Layers
+import Models
 import Tensors
 
 /// An adapter that was put into a model.
@@ -19,6 +20,10 @@ final class PlacedAdapter {
   var repeatedKeys: Set<String> = []
   /// The layers' adapters.
   var layers: [any LayerAdapter] = []
+  /// Called when it begins or ceases to act, for what is not a layer's adapter.
+  var onActivation: ((_ isActive: Bool) -> Void)?
+  /// What takes part in whole passes of the model while it acts; only one adapter's can.
+  var companion: (any PassCompanion)?
 
   init(name: String, _ configuration: any AdapterConfiguration) {
     self.name = name
@@ -34,6 +39,7 @@ final class PlacedAdapter {
   /// Puts its replacements in place, or the original parameters.
   func act(_ isActive: Bool) {
     for entry in replacements { entry.put(replaced: isActive) }
+    onActivation?(isActive)
   }
 }
 

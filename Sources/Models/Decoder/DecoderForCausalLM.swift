@@ -36,23 +36,31 @@ public final class DecoderForCausalLM: Module {
 
   /// Summed cross entropy of the labels, each predicted from the positions before it.
   ///
+  /// Where gradients are recorded, a companion's states may be asked for the same labels, with their
+  /// share in the sum.
+  ///
   /// - Parameters:
   ///   - batch: Ids, positions and masks.
   ///   - labels: int64 `[batch, length]`, not shifted; `ignoredLabel` where nothing is asked. The
   ///     first position of a row is never asked.
   /// - Returns: A scalar in float32. Divide by ``targetCount(of:)`` for the mean.
   public func summedLoss(_ batch: DecoderInput, labels: Tensor) -> Tensor {
-    let hidden = model(batch)
-    let length = labels.size(1)
+    let states = model(batch)
+    let own = crossEntropy(states.rows(), labels)
+    guard isRecordingGradients, let more = model.companion?.takeSupervised() else { return own }
+    return own + crossEntropy(more.states.to(states.dtype).rows(), labels) * more.weight
+  }
+
+  /// Summed cross entropy of rows of hidden states, each asked for the label behind it.
+  private func crossEntropy(_ rows: Tensor, _ labels: Tensor) -> Tensor {
     // Position t is asked for the label at t + 1; the last one for nothing.
     let shifted = Tensor.concatenated(
       [
-        labels.narrowed(1, 1..<length),
+        labels.narrowed(1, 1..<labels.size(1)),
         Tensor.full(
           [labels.size(0), 1], Double(ignoredLabel), dtype: .int64, device: labels.device),
       ], dimension: 1
     ).reshaped([-1])
-    let rows = hidden.rows()
     if let dense = head.projection as? DenseProjection, dense.bias == nil {
       return linearCrossEntropy(rows, weight: dense.weight.value, labels: shifted)
     }

@@ -13,6 +13,8 @@ public final class DecoderModel: Module {
   public var checkpointsActivations = false
   /// The generator that dropout inside blocks draws from, so that computing again gives the same.
   public var dropoutGenerator: Generator?
+  /// What takes part in every pass beside the blocks; nil for nothing.
+  public var companion: (any PassCompanion)?
 
   init(
     configuration: DecoderConfiguration, embedding: Embedding, layers: [DecoderLayer],
@@ -52,14 +54,29 @@ public final class DecoderModel: Module {
     }
     let context = DecoderContext(
       cosine: cosine, sine: sine, masks: masks, windows: configuration.slidingWindows, cache: cache)
+    let companion = companion
+    var carried = companion?.begin(batch, cache: cache)
     for (index, layer) in layers.enumerated() {
-      if checkpointsActivations && isRecordingGradients {
-        x = checkpointed(
-          x, parameters: layer.parameters().map(\.parameter), generator: dropoutGenerator
-        ) { layer($0, context, layer: index) }
-      } else {
-        x = layer(x, context, layer: index)
+      func block(_ inputs: [Tensor]) -> [Tensor] {
+        guard inputs.count > 1, let companion else {
+          return [layer(inputs[0], context, layer: index)]
+        }
+        return companion.run(index, inputs[0], carried: inputs[1]) {
+          layer($0, context, layer: index)
+        }
       }
+      var states = [x] + (carried.map { [$0] } ?? [])
+      if checkpointsActivations && isRecordingGradients {
+        states = checkpointed(
+          states,
+          parameters: layer.parameters().map(\.parameter)
+            + (companion?.parameters(ofBlock: index) ?? []),
+          generator: dropoutGenerator, block)
+      } else {
+        states = block(states)
+      }
+      x = states[0]
+      if states.count > 1 { carried = states[1] }
     }
     cache?.advance(by: length)
     return norm(x)
