@@ -25,6 +25,7 @@ public enum AdapterMethods {
     MultitaskPromptTuningConfig.self, CPTConfig.self, CartridgeConfig.self,
     AdaptionPromptConfig.self, TrainableTokensConfig.self,
     AdaLoRAConfig.self, AdamssConfig.self, PolyConfig.self,
+    XLoRAConfig.self, ShadowConfig.self,
   ]
 
   /// Names of the methods, as PEFT spells them, sorted.

@@ -29,11 +29,17 @@ struct ContractCase: CustomTestStringConvertible {
 
   /// Length of a step of training in each number: longer for those that begin far from zero.
   var step = 2e-3
+  /// Parts of the keys of tensors that are trained but nothing depends on, so that they get no gradient.
+  var unusedKeys: [String] = []
+
+  /// Whether nothing depends on a tensor.
+  func isUnused(_ key: String) -> Bool { unusedKeys.contains(where: key.contains) }
 
   var testDescription: String { name }
 }
 
 /// At least one for each method; the contract suite runs over all of them.
 enum ContractCases {
-  static let all: [ContractCase] = lora + deltas + shared + rotations + prompts + adaptive
+  static let all: [ContractCase] =
+    lora + deltas + shared + rotations + prompts + adaptive + routes
 }

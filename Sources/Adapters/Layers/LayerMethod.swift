@@ -70,9 +70,17 @@ protocol AdapterStorage: AnyObject {
   func restored(
     _ tensors: [String: Tensor], _ configuration: any AdapterConfiguration
   ) throws(AdapterError) -> [String: Tensor]
+
+  /// Writes what belongs beside the adapter's two files.
+  ///
+  /// - Parameter directory: The adapter's directory, which is there.
+  /// - Throws: `CheckpointError` when it cannot be written.
+  func save(in directory: String) throws
 }
 
 extension AdapterStorage {
+  func save(in directory: String) throws {}
+
   func configuration(_ configuration: any AdapterConfiguration) -> any AdapterConfiguration {
     configuration
   }

@@ -32,6 +32,10 @@ struct AdapterPlacement {
     }
     let tie = try (configuration as? LoRAConfig)?.tie(in: model)
     if let tie, let lora = configuration as? LoRAConfig { configuration = try lora.tied(tie) }
+    let site = try modelSite(configuration, generator, isStrict)
+    if let site, let method = configuration as? any ModelMethod {
+      configuration = try method.completed(for: site)
+    }
     let placed = PlacedAdapter(name: name, configuration)
     placed.replacements = try copies(
       of: configuration.modulesToSave,
@@ -39,6 +43,7 @@ struct AdapterPlacement {
       prefix: configuration is any PromptMethod ? "base_model." : keyPrefix)
     if case .saved(let table)? = tie { tieCopies(table, placed) }
     switch configuration {
+    case let method as any ModelMethod: try placeModel(method, placed, site)
     case let method as any LayerMethod: try placeLayers(method, placed, generator, isStrict, tie)
     case let method as any PromptMethod:
       try placePrompt(method, placed, generator)

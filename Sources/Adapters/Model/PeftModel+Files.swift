@@ -28,6 +28,7 @@ extension PeftModel {
     try SafetensorsWriter.save(
       directory + "/adapter_model.safetensors", tensors: tensors.map { ($0.key, $0.tensor) })
     try saveCompanion(of: adapter, in: directory)
+    try adapter.storage?.save(in: directory)
     try AtomicFile.write(
       path: directory + "/adapter_config.json",
       text: configuration.json.serialized(indent: 2, sortedKeys: true))
@@ -240,6 +241,9 @@ struct AdapterFile {
     let json = try JSON.read(path: path)
     configuration = try Self.naming(path) { () throws(AdapterError) in
       try AdapterMethods.configuration(json: json, path: path)
+    }
+    if let naming = configuration as? any PathConfiguration {
+      configuration = naming.resolved(in: directory)
     }
     self.path = path
     weights = try SafetensorsFile(path: directory + "/adapter_model.safetensors")

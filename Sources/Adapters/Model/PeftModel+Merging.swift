@@ -72,6 +72,10 @@ extension PeftModel {
     let names = names ?? context.active
     for name in names {
       let configuration = try adapter(named: name).configuration
+      if let method = configuration as? any ModelMethod {
+        let kind = type(of: method)
+        throw .impossible(method: kind.type, what: "merged, as \(kind.mergeObstacle)")
+      }
       guard isMergeable(configuration) else {
         throw .impossible(method: type(of: configuration).type, what: "merged")
       }

@@ -116,6 +116,7 @@ public final class PeftModel<Base: Module> {
       }
     }
     try checkTogether(chosen, trainable: trainable)
+    try checkCompanions(chosen)
     for adapter in placed { setTrainable(adapter, false) }
     for name in context.active { try adapter(named: name).act(false) }
     context.active = names

@@ -1,4 +1,5 @@
 import Layers
+import Models
 import Tensors
 
 /// An adapter that was put into a model.
@@ -26,6 +27,8 @@ final class PlacedAdapter {
   var layers: [(path: String, adapter: any PartAdapter)] = []
   /// Called when it begins or ceases to act, for what is not a layer's adapter.
   var onActivation: ((_ isActive: Bool) -> Void)?
+  /// What takes part in whole passes of the model while it acts; only one adapter's can.
+  var companion: (any PassCompanion)?
 
   init(name: String, _ configuration: any AdapterConfiguration) {
     self.name = name

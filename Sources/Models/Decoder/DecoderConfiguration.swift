@@ -9,6 +9,9 @@ struct DecoderFamily: Sendable {
   let defaultEpsilon: Double
   /// Head size when the key is missing; nil for hidden size / heads.
   var defaultHeadSize: Int?
+  /// Whether the family's own code divides the hidden size by the heads where the key is missing,
+  /// instead of filling the key in when the file is read.
+  var derivesHeadSize = false
   /// Biases of q, k, v whatever the file says; nil when `attention_bias` decides.
   var queryKeyValueBias: Bool?
   /// Whether `attention_bias` gives the output projection a bias too.
@@ -28,17 +31,17 @@ public struct DecoderConfiguration: Sendable {
   /// Tokens in the vocabulary.
   public let vocabularySize: Int
   /// Width of the residual stream.
-  public let hiddenSize: Int
+  public internal(set) var hiddenSize: Int
   /// Width inside the gated MLP.
-  public let intermediateSize: Int
+  public internal(set) var intermediateSize: Int
   /// Number of blocks.
   public internal(set) var layerCount: Int
   /// Query heads.
-  public let headCount: Int
+  public internal(set) var headCount: Int
   /// Key/value heads; divides `headCount`.
   public let keyValueHeadCount: Int
   /// Dimensions of one head.
-  public let headSize: Int
+  public internal(set) var headSize: Int
   /// Added to mean squares in norms.
   public let normEpsilon: Double
   /// Rotary embeddings.
@@ -61,6 +64,10 @@ public struct DecoderConfiguration: Sendable {
   public let endOfTextIDs: [Int]
   /// Token that fills rows up, or nil.
   public let paddingID: Int?
+  /// Standard deviation that new weights start with.
+  public let initializerRange: Double
+  /// Whether the head size follows from the other sizes, so that it changes with them.
+  let derivesHeadSize: Bool
   /// Floating-point type that the weights were saved in, or nil when the file does not say.
   public let storedDType: DType?
 
@@ -75,6 +82,8 @@ public struct DecoderConfiguration: Sendable {
     let present = reader.json["head_dim"] != nil
     headSize = try reader.positive(
       "head_dim", default: (present ? nil : family.defaultHeadSize) ?? hiddenSize / headCount)
+    derivesHeadSize = family.derivesHeadSize && !present
+    initializerRange = try reader.number("initializer_range", default: 0.02)
     guard headCount % keyValueHeadCount == 0 else {
       throw reader.wrong("num_key_value_heads", "a divisor of num_attention_heads \(headCount)")
     }

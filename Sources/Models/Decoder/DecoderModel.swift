@@ -20,6 +20,8 @@ public final class DecoderModel: Module {
   var inputObserver: ((_ ids: Tensor, _ documents: Tensor?, _ past: Int) -> Void)?
   /// What stands before the tokens of every row; nil for nothing.
   public var prompt: ModelPrompt?
+  /// What takes part in every pass beside the blocks; nil for nothing.
+  public var companion: (any PassCompanion)?
 
   init(
     configuration: DecoderConfiguration, embedding: Embedding, layers: [DecoderLayer],
@@ -82,16 +84,31 @@ public final class DecoderModel: Module {
     }
     let context = DecoderContext(
       cosine: cosine, sine: sine, masks: masks, windows: configuration.slidingWindows, cache: cache)
+    let companion = companion
+    var carried = companion?.begin(batch, cache: cache)
     for (index, layer) in layers.enumerated() {
       let prefix = placed.keysAndValues?.selected(0, index)
-      if checkpointsActivations && isRecordingGradients {
-        x = checkpointed(
-          [x] + (prefix.map { [$0] } ?? []), parameters: layer.parameters().map(\.parameter),
-          generator: dropoutGenerator
-        ) { layer($0[0], context, layer: index, prefix: $0.count > 1 ? $0[1] : nil) }
-      } else {
-        x = layer(x, context, layer: index, prefix: prefix)
+      func block(_ inputs: [Tensor]) -> [Tensor] {
+        guard let companion, inputs.count > 1 else {
+          return [layer(inputs[0], context, layer: index, prefix: inputs.count > 1 ? inputs[1] : nil)]
+        }
+        return companion.run(index, inputs[0], carried: inputs[1]) {
+          layer($0, context, layer: index, prefix: nil)
+        }
       }
+      // A prompt and a companion never act together.
+      var states = [x] + ((carried ?? prefix).map { [$0] } ?? [])
+      if checkpointsActivations && isRecordingGradients {
+        states = checkpointed(
+          states,
+          parameters: layer.parameters().map(\.parameter)
+            + (companion?.parameters(ofBlock: index) ?? []),
+          generator: dropoutGenerator, block)
+      } else {
+        states = block(states)
+      }
+      x = states[0]
+      if states.count > 1 { carried = states[1] }
     }
     cache?.advance(by: placed.keyLength - (cache?.length ?? 0))
     return (norm(x), placed.leading)

@@ -3,8 +3,8 @@ import JSONValues
 extension DecoderFamily {
   /// Qwen2 and Qwen2.5: biases on q, k and v.
   static let qwen2 = DecoderFamily(
-    modelType: "qwen2", defaultTheta: 10000, defaultEpsilon: 1e-6, queryKeyValueBias: true,
-    outputFollowsAttentionBias: false, slidingWindow: qwenWindow)
+    modelType: "qwen2", defaultTheta: 10000, defaultEpsilon: 1e-6, derivesHeadSize: true,
+    queryKeyValueBias: true, outputFollowsAttentionBias: false, slidingWindow: qwenWindow)
 
   /// Qwen3, dense: norms on each head of queries and keys.
   static let qwen3 = DecoderFamily(
