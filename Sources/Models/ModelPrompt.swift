@@ -19,10 +19,10 @@ public struct ModelPrompt {
   public let length: Int
   /// What the virtual tokens are asked in training; nil for nothing.
   public var targets: PromptTargets?
-  /// Makes the numbers, for each forward pass anew, from the number of rows of the batch.
+  /// Makes the numbers, for each forward pass anew, from the number of rows of the batch and their tasks.
   ///
   /// `[n, hidden]` or `[batch, n, hidden]`, or `[layers, 2, key/value heads, n, head size]`.
-  let make: (_ rows: Int) -> Tensor
+  let make: (_ rows: Int, _ taskIDs: Tensor?) -> Tensor
 
   /// Makes a prompt.
   ///
@@ -30,12 +30,13 @@ public struct ModelPrompt {
   ///   - kind: What is put before a row.
   ///   - length: Number n of virtual tokens, positive.
   ///   - targets: What the virtual tokens are asked in training; for embeddings only.
-  ///   - make: Makes the numbers from the number of rows, for each forward pass anew, in any
+  ///   - make: Makes the numbers from the number of rows and their tasks, int64 `[rows]` or nil where
+  ///     the batch names none, for each forward pass anew, in any
   ///     floating-point type and on the model's device: `[n, hidden]` or `[rows, n, hidden]` for
   ///     embeddings, `[layers, 2, key/value heads, n, head size]` for keys and values.
   public init(
     _ kind: Kind, length: Int, targets: PromptTargets? = nil,
-    make: @escaping (_ rows: Int) -> Tensor
+    make: @escaping (_ rows: Int, _ taskIDs: Tensor?) -> Tensor
   ) {
     precondition(length > 0, "ModelPrompt: \(length) virtual tokens")
     self.kind = kind
@@ -83,7 +84,7 @@ struct PlacedInput {
   init(_ batch: DecoderInput, prompt: ModelPrompt?, past: Int, embeddings x: inout Tensor) {
     let (rows, own, virtual) = (batch.ids.size(0), batch.ids.size(1), prompt?.length ?? 0)
     // What is in the cache has the prompt before it.
-    let made = past == 0 ? prompt?.make(rows).to(x.dtype) : nil
+    let made = past == 0 ? prompt?.make(rows, batch.taskIDs).to(x.dtype) : nil
     if let made, prompt?.kind == .embeddings {
       let each = made.rank == 2 ? made.unsqueezed(0) : made
       x = Tensor.concatenated([each.expanded([rows, -1, -1]), x], dimension: 1)

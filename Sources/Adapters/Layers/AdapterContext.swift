@@ -10,8 +10,9 @@ public final class AdapterContext {
   public var active: [String] = []
   /// The adapter of each row of a batch, nil for none; nil when all rows have those that act.
   var rowAdapters: [String?]?
-  /// Tasks of the rows of the batches to come, int64 `[batch]`, for methods that have several; nil for
-  /// the first one.
+  /// Tasks of the rows of the batches to come, for methods that have several; nil for the first one.
+  ///
+  /// int64 `[batch]`, or `[1]` for all rows. Tasks that a batch names itself come before these.
   public var taskIDs: Tensor?
   /// Source of dropout.
   public let generator: Generator

@@ -41,6 +41,10 @@ enum TrainCommand: Verb {
       isFull(recipe.arguments)
       ? try wholeModel(source, options.seed) : try adapted(source, recipe, given, options.seed)
     try source.check(examples + (evaluation ?? []), model.base.configuration)
+    try PromptChecks.check(examples + (evaluation ?? []), model.base, options)
+    if let adapted = model as? PeftModel<DecoderForCausalLM> {
+      try PromptChecks.checkTasks(examples + (evaluation ?? []), adapted, isPacked: options.packs)
+    }
     if !recipe.isResumed, let adapted = model as? PeftModel<DecoderForCausalLM> {
       try settle(&recipe, adapted)
     }
@@ -108,6 +112,9 @@ enum TrainCommand: Verb {
       ("target-modules", arguments[TrainOptions.targetModules] != "all-linear"),
       ("modules-to-save", arguments[TrainOptions.modulesToSave] != nil),
       ("bias", arguments[TrainOptions.bias] != BiasTraining.none),
+      ("virtual-tokens", arguments[TrainOptions.virtualTokens] != nil),
+      ("prompt-text", arguments[TrainOptions.promptText] != nil),
+      ("adapter-fields", arguments[TrainOptions.adapterFields] != nil),
       ("quantize", arguments[ModelOptions.quantize] != BaseFormat.none),
     ]
     if let (name, _) = unused.first(where: \.1) {
@@ -150,10 +157,11 @@ enum TrainCommand: Verb {
       return try PeftModel.fromPretrained(base, path, trainable: true, seed: seed)
     }
     guard let path = recipe.arguments[ModelOptions.adapter] else {
-      return try PeftModel(
-        base,
-        try AdapterOptions.withTokens(
-          try AdapterOptions.configuration(recipe.arguments), try source.tokenizer()), seed: seed)
+      let tokenizer = try source.tokenizer()
+      let configuration = try AdapterOptions.configuration(recipe.arguments, tokenizer)
+      let model = try PeftModel(base, configuration, seed: seed)
+      try AdapterOptions.begin(model, recipe.arguments, tokenizer)
+      return model
     }
     let model = try PeftModel.fromPretrained(
       base, path, trainable: true, seed: seed,

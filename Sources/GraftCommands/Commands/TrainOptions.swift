@@ -80,6 +80,14 @@ enum TrainOptions {
   static let bias = Option<BiasTraining>(
     "bias", default: BiasTraining.none, group: "Adapter", help: "Biases to train.")
   static let rsLoRA = Flag("rslora", group: "Adapter", help: "Scale by the root of the rank.")
+  static let virtualTokens = Option<Int>(
+    "virtual-tokens", default: nil, group: "Adapter",
+    help: "Virtual tokens before every row; default those of --prompt-text.")
+  static let promptText = Option<String>(
+    "prompt-text", default: nil, group: "Adapter", help: "Text that virtual tokens begin with.")
+  static let adapterFields = Option<String>(
+    "adapter-fields", default: nil, group: "Adapter",
+    help: "Other fields of adapter_config.json, as a JSON object.")
 
   static let learningRate = Option<Double>(
     "learning-rate", default: 2e-4, group: "Optimiser", help: "Base learning rate.")
@@ -127,6 +135,7 @@ enum TrainOptions {
       reportTo, quiet, json,
     ] + [
       method, adapterConfig, rank, alpha, dropout, targetModules, modulesToSave, bias, rsLoRA,
+      virtualTokens, promptText, adapterFields,
     ] + [
       optimizer, learningRate, weightDecay, beta1, beta2, epsilon, schedule, warmupSteps,
       warmupRatio, maximumNorm,

@@ -93,6 +93,8 @@ public struct DecoderInput {
   public var positions: Tensor?
   /// int64 `[batch, length]`, documents of packed rows; nil when rows are not packed.
   public var sequenceIDs: Tensor?
+  /// int64 `[batch]`, tasks of the rows, for prompts of several tasks; nil for none.
+  public var taskIDs: Tensor?
 
   /// Makes a batch.
   ///
@@ -101,12 +103,15 @@ public struct DecoderInput {
   ///   - mask: int64 `[batch, keyLength]` or nil.
   ///   - positions: int64 `[batch or 1, length]` or nil.
   ///   - sequenceIDs: int64 `[batch, length]` or nil.
+  ///   - taskIDs: int64 `[batch]` or nil.
   public init(
-    ids: Tensor, mask: Tensor? = nil, positions: Tensor? = nil, sequenceIDs: Tensor? = nil
+    ids: Tensor, mask: Tensor? = nil, positions: Tensor? = nil, sequenceIDs: Tensor? = nil,
+    taskIDs: Tensor? = nil
   ) {
     self.ids = ids
     self.mask = mask
     self.positions = positions
     self.sequenceIDs = sequenceIDs
+    self.taskIDs = taskIDs
   }
 }

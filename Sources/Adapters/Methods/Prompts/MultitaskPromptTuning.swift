@@ -196,7 +196,9 @@ final class MultitaskPrompt: PromptEncoder {
     guard let tasks = context.taskIDs else {
       return table.value * columns.value.selected(0, 0).matrixProduct(rows.value.selected(0, 0))
     }
-    precondition(tasks.shape == [count], "taskIDs of shape \(tasks.shape) for \(count) rows")
+    precondition(
+      tasks.shape == [count] || tasks.shape == [1],
+      "taskIDs of shape \(tasks.shape) for \(count) rows")
     let chosen = columns.value.selecting(0, tasks).matrixProduct(rows.value.selecting(0, tasks))
     return table.value * chosen  // [rows, n, hidden]
   }

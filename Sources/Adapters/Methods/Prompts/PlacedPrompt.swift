@@ -25,7 +25,9 @@ final class PlacedPrompt {
   }
 
   var modelPrompt: ModelPrompt {
-    ModelPrompt(kind, length: length, targets: encoder.targets) { self.numbers(rows: $0) }
+    ModelPrompt(kind, length: length, targets: encoder.targets) {
+      self.numbers(rows: $0, tasks: $1)
+    }
   }
 
   /// Tensors in memory, by the keys of files.
@@ -33,7 +35,10 @@ final class PlacedPrompt {
     fixed.map { [AdapterParameter(promptKey, $0, isTrained: false)] } ?? encoder.parameters
   }
 
-  private func numbers(rows: Int) -> Tensor {
+  private func numbers(rows: Int, tasks: Tensor?) -> Tensor {
+    let before = context.taskIDs
+    context.taskIDs = tasks ?? before
+    defer { context.taskIDs = before }
     let made = fixed?.value ?? encoder.prompt(rows: rows, context)
     guard kind == .keysAndValues else { return made }
     // As PEFT lays it out: tokens, then for each layer keys and values, then heads.
