@@ -1,5 +1,6 @@
 import Adapters
 import CommandLineParsing
+import Foundation
 import JSONValues
 import Models
 import Tokenizers
@@ -27,9 +28,6 @@ enum AdapterOptions {
   ) throws -> any AdapterConfiguration {
     let (method, object, isLoRA) = try beginning(arguments)
     var fields = object
-    for (key, value) in try PromptOptions.fields(arguments, of: method, tokenizer) {
-      fields[key] = value
-    }
     for (option, value) in try values(arguments) where isLoRA || arguments.isGiven(option) {
       if let key = key(of: option, in: method) {
         fields[key] = value.json
@@ -37,13 +35,20 @@ enum AdapterOptions {
         throw UsageError("--\(option): \(method.type) has no such setting")
       }
     }
+    let own = try ownFields(arguments, method)
+    for (key, value) in try PromptOptions.fields(arguments, of: method, own, tokenizer) {
+      fields[key] = value
+    }
+    for (key, value) in own { fields[key] = value }
     var made = try method.init(
-      json: .object(fields), path: arguments[TrainOptions.adapterConfig] ?? "--method")
+      json: .object(fields),
+      path: own.count > 0 ? "--adapter-fields" : arguments[TrainOptions.adapterConfig] ?? "--method"
+    )
     if var layers = made as? any LayerConfiguration {
-      if isLoRA || arguments.isGiven("target-modules") {
+      if isLoRA && own["target_modules"] == nil || arguments.isGiven("target-modules") {
         layers.targetModules = TargetModules(try arguments.value(TrainOptions.targetModules))
       }
-      if isLoRA || arguments.isGiven("bias") {
+      if isLoRA && own["bias"] == nil || arguments.isGiven("bias") {
         layers.bias = try arguments.value(TrainOptions.bias)
       }
       made = layers
@@ -101,6 +106,28 @@ enum AdapterOptions {
     return (found, json.objectValue ?? JSONObject(), false)
   }
 
+  /// What `--adapter-fields` says, none of which another option says too.
+  private static func ownFields(
+    _ arguments: ParsedArguments, _ method: any AdapterConfiguration.Type
+  ) throws -> JSONObject {
+    guard let text = arguments[TrainOptions.adapterFields] else { return JSONObject() }
+    guard let fields = (try? JSON.parse(Data(text.utf8)))?.objectValue else {
+      throw UsageError(
+        "--adapter-fields \(text): expected a JSON object, for example {\"use_dora\": true}")
+    }
+    let options = try values(arguments).map { ($0.option, key(of: $0.option, in: method)) }
+    let spelled =
+      options
+      + ["target-modules", "bias", "modules-to-save"].map {
+        ($0, $0.replacing("-", with: "_"))
+      }
+    for (option, key) in spelled where arguments.isGiven(option) {
+      guard let key, fields[key] != nil else { continue }
+      throw UsageError("--\(option) and \(key) of --adapter-fields say the same; give one of them")
+    }
+    return fields
+  }
+
   /// An adapter to go on with has its own shape; options that say otherwise are a mistake.
   static func checkAgreement(
     _ given: ParsedArguments, _ configuration: any AdapterConfiguration, _ path: String
@@ -123,8 +150,11 @@ enum AdapterOptions {
     {
       throw refuse("bias", bias.rawValue)
     }
-    for option in ["adapter-config", "virtual-tokens", "prompt-text", "adapter-fields"]
-    where given.isGiven(option) {
+    for (field, value) in try ownFields(given, method) where configuration.json[field] != value {
+      throw refuse(
+        "adapter-fields", "\(field) = \(configuration.json[field]?.serialized() ?? "null")")
+    }
+    for option in ["adapter-config", "virtual-tokens", "prompt-text"] where given.isGiven(option) {
       throw refuse(option, "its own")
     }
   }
@@ -165,10 +195,14 @@ enum AdapterOptions {
       try arguments.value(TrainOptions.alpha), try arguments.value(TrainOptions.dropout)
     )
     let rsLoRA = arguments[TrainOptions.rsLoRA]
+    // As files spell it: flags are no strings.
+    let start = arguments[TrainOptions.initialization].map { text -> JSON in
+      ["true", "false"].contains(text) ? .bool(text == "true") : .string(text)
+    }
     return [
       ("rank", (.integer(rank), rank == 8)), ("alpha", (.number(alpha), alpha == 16)),
       ("dropout", (.number(dropout), dropout == 0)), ("rslora", (.bool(rsLoRA), !rsLoRA)),
-    ]
+    ] + (start.map { [("init-lora-weights", ($0, false))] } ?? [])
   }
 
   /// The field of a method that an option means, or nil.
@@ -181,6 +215,7 @@ enum AdapterOptions {
     case "dropout":
       return names.first { $0.hasSuffix("dropout") && $0 != "rank_dropout" }
     case "rslora": return names.first { $0 == "use_rslora" }
+    case "init-lora-weights": return names.first { $0 == "init_lora_weights" }
     default: return nil
     }
   }

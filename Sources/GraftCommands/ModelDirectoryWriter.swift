@@ -121,6 +121,13 @@ struct ModelDirectoryWriter {
         object[key] = .string(dtype.description)
       }
     }
+    let origins = model.layerOrigins
+    if origins.count != model.originalLayerCount {
+      object["num_hidden_layers"] = .integer(origins.count)
+    }
+    if let kinds = object["layer_types"]?.arrayValue, origins.allSatisfy(kinds.indices.contains) {
+      object["layer_types"] = .array(origins.map { kinds[$0] })
+    }
     if untied { object["tie_word_embeddings"] = false }
     object["quantization_config"] = format.map {
       BitsAndBytesConfiguration($0, skippedModules: skippedModules).json

@@ -6,18 +6,20 @@ import Models
 import Tokenizers
 import Training
 
-/// The options of virtual tokens, and those that stand for any field of a method.
+/// The options of virtual tokens.
 enum PromptOptions {
   /// What the options say, by the fields of a method.
   ///
   /// - Parameters:
   ///   - arguments: The options.
   ///   - method: The adapter's method.
+  ///   - own: What `--adapter-fields` says.
   ///   - tokenizer: The model's, for an initial text.
   /// - Returns: Fields with their values.
   /// - Throws: `UsageError` for an option that the method does not have.
   static func fields(
-    _ arguments: ParsedArguments, of method: any AdapterConfiguration.Type, _ tokenizer: Tokenizer
+    _ arguments: ParsedArguments, of method: any AdapterConfiguration.Type, _ own: JSONObject,
+    _ tokenizer: Tokenizer
   ) throws -> JSONObject {
     var fields = JSONObject()
     let names = method.fieldNames
@@ -51,22 +53,15 @@ enum PromptOptions {
     if let count {
       let key = ["num_virtual_tokens", "adapter_len"].first(where: names.contains)
       guard let key else { throw refuse(TrainOptions.virtualTokens) }
+      guard own[key] == nil else {
+        throw UsageError(
+          "--virtual-tokens or --prompt-text and \(key) of --adapter-fields say the same; give one")
+      }
       fields[key] = .integer(count)
     }
-    let given = arguments[TrainOptions.adapterFields] ?? "{}"
-    guard let object = (try? JSON.parse(given))?.objectValue else {
-      throw UsageError("--adapter-fields \(given): expected a JSON object")
-    }
-    for (key, value) in object {
-      guard names.contains(key) else {
-        let nearest = nearestName(key, among: names).map { "; did you mean \($0)?" } ?? ""
-        throw UsageError("--adapter-fields: \(method.type) has no field \(key)\(nearest)")
-      }
-      fields[key] = value
-    }
-    if fields["cpt_token_ids"] != nil {
+    if fields["cpt_token_ids"] != nil || own["cpt_token_ids"] != nil {
       // The defaults are for the tokens that a configuration has by default.
-      for key in ["cpt_mask", "cpt_tokens_type_mask"] where object[key] == nil {
+      for key in ["cpt_mask", "cpt_tokens_type_mask"] where own[key] == nil {
         fields[key] = .null
       }
     }

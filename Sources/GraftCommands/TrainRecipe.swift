@@ -26,7 +26,8 @@ struct TrainRecipe {
   /// Options that make the adapter; a resumed run has it.
   private static let adapterOptions = [
     "method", "adapter", "adapter-config", "rank", "alpha", "dropout", "target-modules",
-    "modules-to-save", "bias", "rslora", "virtual-tokens", "prompt-text", "adapter-fields",
+    "modules-to-save", "bias", "rslora", "virtual-tokens", "prompt-text", "init-lora-weights",
+    "adapter-fields", "calibration-batches",
   ]
   /// Options that name files.
   private static let paths: Set = [

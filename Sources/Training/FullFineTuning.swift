@@ -71,13 +71,17 @@ public final class FullFineTuning: TrainableModel {
 
   /// Writes the model's directory.
   ///
-  /// - Parameter directory: Where.
+  /// - Parameters:
+  ///   - directory: Where.
+  ///   - asPlainLoRA: Ignored.
   /// - Throws: What the writer throws.
-  public func write(to directory: String) throws { try directoryWriter(directory) }
+  public func write(to directory: String, asPlainLoRA: Bool?) throws {
+    try directoryWriter(directory)
+  }
 
   /// Reads the weights again.
   ///
-  /// - Parameter directory: Where ``write(to:)`` wrote them.
+  /// - Parameter directory: Where ``write(to:asPlainLoRA:)`` wrote them.
   /// - Throws: `CheckpointError` when a weight is missing or has another shape.
   public func reload(_ directory: String) throws {
     let file = try SafetensorsFile(path: directory + "/model.safetensors")

@@ -35,11 +35,14 @@ public protocol TrainableModel: AnyObject {
 
   /// Writes what was trained, as other programs read it.
   ///
-  /// - Parameter directory: Where; files of other names stay.
+  /// - Parameters:
+  ///   - directory: Where; files of other names stay.
+  ///   - asPlainLoRA: As in ``PeftModel/savePretrained(_:adapter:asPlainLoRA:)``; a whole model is
+  ///     written in one way only.
   /// - Throws: `CheckpointError` and others of writing.
-  func write(to directory: String) throws
+  func write(to directory: String, asPlainLoRA: Bool?) throws
 
-  /// Reads again what ``write(to:)`` wrote.
+  /// Reads again what ``write(to:asPlainLoRA:)`` wrote.
   ///
   /// - Parameter directory: Where.
   /// - Throws: `CheckpointError` and others of reading.
@@ -63,7 +66,11 @@ extension PeftModel: TrainableModel where Base == DecoderForCausalLM {
 
   /// Writes the active adapter.
   ///
-  /// - Parameter directory: Where.
+  /// - Parameters:
+  ///   - directory: Where.
+  ///   - asPlainLoRA: As in ``savePretrained(_:adapter:asPlainLoRA:)``.
   /// - Throws: `CheckpointError` when it cannot be written.
-  public func write(to directory: String) throws { try savePretrained(directory) }
+  public func write(to directory: String, asPlainLoRA: Bool?) throws {
+    try savePretrained(directory, asPlainLoRA: asPlainLoRA)
+  }
 }

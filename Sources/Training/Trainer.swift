@@ -151,7 +151,7 @@ public final class Trainer {
       }
       if stops { return .stopped(step: position.step) }
     }
-    try model.write(to: directory)
+    try model.write(to: directory, asPlainLoRA: options.savesPlainLoRA)
     return .finished(steps: position.step, loss: meter.lastLoss)
   }
 

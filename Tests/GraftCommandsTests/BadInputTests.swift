@@ -162,7 +162,8 @@ import Testing
       try fixture.train()
       let config = String(decoding: try fixture.bytes("run/adapter_config.json"), as: UTF8.self)
       for (from, to, name) in [
-        (#""r": 4"#, #""r": "4""#, "r"), (#""use_dora": false"#, #""use_dora": true"#, "use_dora"),
+        (#""r": 4"#, #""r": "4""#, "r"),
+        (#""use_qalora": false"#, #""use_qalora": true"#, "use_qalora"),
         (#""alpha_pattern": {}"#, #""alpha_pattern": {"q_proj": null}"#, "alpha_pattern"),
         (#""rank_pattern": {}"#, #""rank_pattern": 3"#, "rank_pattern"),
       ] {

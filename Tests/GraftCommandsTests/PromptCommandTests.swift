@@ -145,10 +145,11 @@ import Testing
         ["--virtual-tokens is 3, expected 2"],
         ["--method", "cpt", "--prompt-text", "ab", "--virtual-tokens", "3"])
       try refuse(
-        ["no field prefix_projektion", "did you mean prefix_projection?"],
-        ["--method", "prefix-tuning", "--adapter-fields", #"{"prefix_projektion": true}"#])
-      try refuse(
-        ["expected a JSON object"], ["--method", "cpt", "--adapter-fields", "cpt_token_ids"])
+        ["--virtual-tokens", "adapter_len of --adapter-fields"],
+        [
+          "--method", "adaption-prompt", "--virtual-tokens", "3", "--adapter-fields",
+          #"{"adapter_len": 4}"#,
+        ])
       try refuse(
         ["--virtual-tokens", "--method full"], ["--method", "full", "--virtual-tokens", "3"])
       try refuse(

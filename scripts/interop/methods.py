@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
-"""Adapters of every method but LoRA, both ways between PEFT and graft.
+"""Adapters of every method, both ways between PEFT and graft.
 
 Each file of method_cases has CASES: label -> dict(config=..., and where it is not as usual bases=[...],
-scale=..., rate=..., merges=..., trained_merges=... of what graft trained, trains=False, peer=...,
-repeated=[tensors that PEFT writes again for each layer]). config is called for each base, as PEFT fills
+scale=..., rate=..., merges=..., trained_merges=... of what graft trained, trains=False, opens=False where
+PEFT cannot open its own file again, repeated=[tensors that PEFT writes again for each layer], peer=...,
+differentiates=False where PEFT's gradients are another thing). config is called for each base, as PEFT fills
 configurations in."""
 
 import importlib
@@ -27,13 +28,13 @@ def main():
         if options.only not in name:
             continue
         make, merges, peer = case["config"], case.get("merges", True), case.get("peer", Peer())
-        for base in case.get("bases", ["llama", "qwen2"]):
+        for base in case.get("bases", ["llama", "qwen2"]) if case.get("opens", True) else []:
             tiny = options.work / "bases" / base
             if not tiny.exists():
                 save_tiny(base, tiny)
             label = f"{name}, {base}"
             report.case(label, from_peft, report, options, label, tiny, make(), case.get("scale", 0.1), merges,
-                        case.get("repeated", ()), peer)
+                        case.get("repeated", ()), case.get("differentiates", True), peer)
         if not case.get("trains", True):
             continue
         directory = options.work / "configurations" / name.replace(" ", "-")

@@ -6,6 +6,8 @@ import Models
 struct TargetMatching {
   /// Paths of the modules that can be meant, in the order of the model.
   let candidatePaths: [String]
+  /// Paths of the linear layers, which "all-linear" means.
+  let linearPaths: [String]
   /// Path of the output head, which "all-linear" leaves out; nil where there is none.
   let headPath: String?
   /// The `model_type`, which decides the default; nil where there is none.
@@ -15,9 +17,19 @@ struct TargetMatching {
   ///
   /// - Parameters:
   ///   - model: The model.
-  ///   - paths: Which modules can be meant; nil for the linear layers.
-  init(_ model: any Module, among paths: [String]? = nil) {
-    candidatePaths = paths ?? model.modules().filter { $0.module is Linear }.map(\.path)
+  ///   - method: What is to be put on its layers; nil for a method that adapts linear layers.
+  ///   - paths: Which modules can be meant; nil for the layers that the method can adapt.
+  init(
+    _ model: any Module, for method: (any LayerConfiguration)? = nil, among paths: [String]? = nil
+  ) {
+    let modules = model.modules()
+    linearPaths = modules.filter { $0.module is Linear }.map(\.path)
+    candidatePaths =
+      paths
+      ?? modules.filter {
+        $0.module is Linear || $0.module is Embedding && method is any EmbeddingMethod
+          || $0.module is Convolution && method is any ConvolutionMethod
+      }.map(\.path)
     headPath = (model as? any AdaptableModel)?.outputHeadPath
     modelType = (model as? any AdaptableModel)?.modelType
   }
@@ -34,12 +46,19 @@ struct TargetMatching {
     of configuration: any LayerConfiguration, isStrict: Bool
   ) throws(AdapterError) -> [String] {
     let excluded = try excludedPaths(configuration)
+    let parameters = try parameterTargets(configuration)
+    if !parameters.isEmpty, configuration.targetModules == nil,
+      modelType.flatMap({ type(of: configuration).defaultTargets(modelType: $0) }) == nil
+    {
+      return parameters
+    }
     let chosen = try chosenTargets(configuration)
     let candidates = candidatePaths.filter { !excluded.contains($0) }
     var result: [String]
     switch chosen {
     case .allLinear:
-      result = candidates.filter { $0 != headPath }
+      let linear = Set(linearPaths)
+      result = candidates.filter { linear.contains($0) && $0 != headPath }
     case .pattern(let pattern):
       let expression = try regularExpression(pattern, field: "target_modules")
       result = candidates.filter(expression.matches)
@@ -55,10 +74,35 @@ struct TargetMatching {
         Self.layerIndex(path, patterns: configuration.layersPattern).map(layers.contains) ?? false
       }
     }
-    guard !result.isEmpty else {
+    guard !result.isEmpty || !parameters.isEmpty else {
       throw .noSuchModules(names: [describe(chosen)], known: suffixes)
     }
-    return result
+    guard !parameters.isEmpty else { return result }
+    if let both = parameters.first(where: result.contains) {
+      throw .configuration(
+        field: "target_parameters", expected: "layers that target_modules leaves out", actual: both)
+    }
+    let all = Set(result + parameters)
+    return candidatePaths.filter(all.contains)
+  }
+
+  /// The linear layers whose weights `target_parameters` names.
+  private func parameterTargets(
+    _ configuration: any LayerConfiguration
+  ) throws(AdapterError) -> [String] {
+    let names = (configuration as? LoRAConfig)?.targetParameters ?? []
+    var found: Set<String> = []
+    for name in names {
+      let own = linearPaths.filter { Self.matches($0 + ".weight", name) }
+      guard !own.isEmpty else {
+        throw .configuration(
+          field: "target_parameters",
+          expected: "weights of linear layers, for example \(suffixes.first ?? "q_proj").weight",
+          actual: name)
+      }
+      found.formUnion(own)
+    }
+    return linearPaths.filter(found.contains)
   }
 
   /// Whether a path is a name or ends with a dot and it.
@@ -117,7 +161,8 @@ struct TargetMatching {
   ) throws(AdapterError) -> TargetModules {
     let chosen = try chosenTargets(configuration)
     guard chosen == .allLinear else { return chosen }
-    return .names(shortestNames(for: targets, among: allPaths))
+    let own = try parameterTargets(configuration)
+    return .names(shortestNames(for: targets.filter { !own.contains($0) }, among: allPaths))
   }
 
   /// The value that a pattern table gives a layer, else the default.

@@ -101,6 +101,17 @@ extension LowRankAdapter {
             "it is a DoRA adapter, whose magnitudes no combination adds up; merge the adapters "
             + "into models instead")
       }
+      guard !adapter.actsAtSomePositions else {
+        throw DecompositionError.impossible(
+          what: adapter.source, reason: "it acts at some positions only (alora_invocation_tokens)")
+      }
+      guard
+        adapter.configuration.layerReplication == terms[0].adapter.configuration.layerReplication
+      else {
+        throw DecompositionError.mismatch(
+          what: "layer_replication of \(adapter.source)", expected: "that of the first adapter",
+          actual: "another one")
+      }
     }
   }
 
@@ -143,7 +154,11 @@ extension LowRankAdapter {
       else { return nil }
       return names
     }
-    if lists.count == adapters.count {
+    if adapters.contains(where: { !$0.configuration.targetParameters.isEmpty }) {
+      result.targetParameters = []
+      result.selection = TargetSelection(.names(paths(adapters)))
+      result.selection.bias = selections[0].bias
+    } else if lists.count == adapters.count {
       // What a name of one list means in the model is in that adapter.
       result.targetModules = .names(Set(lists.flatMap { $0 }).sorted())
     } else if selections.contains(where: { $0 != selections[0] }) {

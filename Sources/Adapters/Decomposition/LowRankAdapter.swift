@@ -69,6 +69,10 @@ public struct LowRankAdapter {
           tails: (Array(a.shape.dropFirst()), Array(b.shape.dropFirst(2)))))
     }
     others = tensors.filter { !partners.contains($0.key) }
+    let isTied = configuration.ensuresWeightTying
+    if isTied, layers.contains(where: { $0.names.a == Self.forms[1].a }) {
+      self.configuration = configuration.untied(layers.map(\.path))
+    }
     guard !layers.isEmpty else {
       throw AdapterError.keys(path: source, missing: ["….lora_A.weight"], unexpected: [])
     }
@@ -95,9 +99,12 @@ public struct LowRankAdapter {
   ///
   /// Source: Liu et al. 2024, arXiv 2402.09353.
   public var hasMagnitudes: Bool {
-    configuration.json["use_dora"] == true
+    configuration.usesDoRA
       || others.contains { $0.key.hasSuffix("lora_magnitude_vector") }
   }
+
+  /// Whether its updates act at some positions only (aLoRA).
+  var actsAtSomePositions: Bool { configuration.invocationTokens != nil }
 
   private static let forms = [
     (a: "lora_A.weight", b: "lora_B.weight"), (a: "lora_embedding_A", b: "lora_embedding_B"),
@@ -106,9 +113,19 @@ public struct LowRankAdapter {
   /// Initialisations that change the base's weights: the file means something only beside the
   /// changed ones, which a reader makes from the rank that the file says.
   private static func checkInitialization(_ configuration: LoRAConfig, _ source: String) throws {
-    guard let kind = configuration.json["init_lora_weights"]?.stringValue?.lowercased(),
-      !["gaussian", "orthogonal", "eva"].contains(kind)
-    else { return }
+    let others = [
+      (configuration.kasa != nil, "kasa_config"), (configuration.bdLoRA != nil, "use_bdlora"),
+      (configuration.usesBias, "lora_bias"), (configuration.arrow != nil, "arrow_config"),
+    ]
+    if let (_, field) = others.first(where: \.0) {
+      throw DecompositionError.impossible(
+        what: source, reason: "its updates are no products of two factors (\(field))")
+    }
+    let plain: [LoRAConfig.Initialization] = [
+      .standard, .gaussian, .random, .orthogonal, .eva, .mica,
+    ]
+    guard !plain.contains(configuration.initialization) else { return }
+    let kind = configuration.initialization.json.stringValue ?? ""
     throw DecompositionError.impossible(
       what: source,
       reason: "its init_lora_weights is \"\(kind)\", so that it belongs to a changed base; convert "

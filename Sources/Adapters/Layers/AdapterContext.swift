@@ -20,6 +20,13 @@ public final class AdapterContext {
   /// Where that generator draws.
   let device: Device
 
+  /// Sees what adapted layers get and give, and may put a function around it, while a start is found
+  /// from data.
+  var observe: ((_ layer: AdaptedProjection, _ x: Tensor, _ y: Tensor) -> Tensor)?
+
+  /// The tokens of the batch that the model runs on, where the model tells them.
+  var invocations: Invocations?
+
   init(generator: Generator, device: Device) {
     self.generator = generator
     self.device = device

@@ -6,19 +6,7 @@ import Tensors
 /// Several adapters of a layer are nested in their order, the last one outside: the last one changes
 /// the input first, then those before it, then the base multiplies, then each changes the output, the
 /// first one first.
-protocol LayerAdapter: AnyObject {
-  /// Tensors of the adapter, with the names that files put behind the layer's path.
-  var parameters: [AdapterParameter] { get }
-
-  /// Trained tensors that it shares with adapters of other layers, as they are called in memory; files
-  /// have them once, from ``LayerAdapters/shared``.
-  var shared: [AdapterParameter] { get }
-
-  /// Called when the tensors have been read from a file, for what is computed from them.
-  ///
-  /// - Throws: ``AdapterError`` when their numbers cannot be.
-  func didLoad() throws(AdapterError)
-
+protocol LayerAdapter: PartAdapter {
   /// What the base gets instead of x.
   ///
   /// - Parameters:
@@ -52,10 +40,6 @@ protocol LayerAdapter: AnyObject {
 }
 
 extension LayerAdapter {
-  var shared: [AdapterParameter] { [] }
-
-  func didLoad() throws(AdapterError) {}
-
   func obstacle(toMergingInto base: any LinearProjection) -> String? { nil }
 
   func input(_ x: Tensor, _ context: AdapterContext) -> Tensor { x }

@@ -2,7 +2,7 @@ import Layers
 import Tensors
 
 /// A linear layer that gets an adapter.
-struct LayerSite: ParameterSource {
+struct LayerSite: InitialNumbers {
   /// The layer's path in the model.
   let path: String
   /// What the adapter is added to.
@@ -14,16 +14,11 @@ struct LayerSite: ParameterSource {
   var outputSize: Int { base.outputSize }
   var device: Device { base.device }
 
-  /// Whether the adapter's tensors come from a file: then there is no need to draw any, and those that
-  /// the functions below make have shapes but no memory.
+  var baseDType: DType { base.dtype }
   var isLoading = false
-
-  /// Type of the adapter's numbers, when one is asked for.
   var wantedType: DType?
-
-  /// Type of the adapter's numbers: float32 beside a base of half precision, as in PEFT, unless
-  /// another one is asked for.
-  var dtype: DType { wantedType ?? .computing(base.dtype) }
+  /// Adapters that the layer has already.
+  var neighbours: [(name: String, adapter: any LayerAdapter)] = []
 
   /// W as numbers of the adapter's type.
   func weight() -> Tensor { base.denseWeight().detached().to(dtype) }
@@ -47,14 +42,35 @@ extension LayerSite {
 /// Where the initial numbers of an adapter come from.
 protocol ParameterSource {
   var generator: Generator { get }
+  /// Type of the adapter's numbers.
   var dtype: DType { get }
   var device: Device { get }
-  /// Whether numbers come from a file, so that those made here have shapes but no memory.
+  /// Whether the adapter's tensors come from a file: then there is no need to draw any, and those that
+  /// the functions below make have shapes but no memory.
   var isLoading: Bool { get }
+}
+
+/// A place beside a weight of the model.
+protocol InitialNumbers: ParameterSource {
+  /// Type of the base's weight as numbers.
+  var baseDType: DType { get }
+  /// Type of the adapter's numbers, when one is asked for.
+  var wantedType: DType? { get }
+}
+
+extension InitialNumbers {
+  /// Type of the adapter's numbers: float32 beside a base of half precision, as in PEFT, unless
+  /// another one is asked for.
+  var dtype: DType { wantedType ?? .computing(baseDType) }
 }
 
 /// Initial numbers, drawn on the processor, so that a seed gives the same ones on every device.
 extension ParameterSource {
+  /// A parameter of these numbers, beside the base.
+  func parameter(_ value: Tensor) -> Parameter {
+    Parameter(value.to(dtype).to(device: device).contiguous().cloned())
+  }
+
   func zeros(_ shape: [Int]) -> Parameter { constant(shape, 0) }
 
   func constant(_ shape: [Int], _ value: Double) -> Parameter {

@@ -29,8 +29,14 @@ func addingRowwiseProduct(to y: Tensor, _ x: Tensor, adapters: [LoRAAdapter?]) -
       distinct.append(adapter)
     }
   }
-  guard let widest = distinct.map({ $0.a.value.size(0) }).max() else { return y }
-  let type = distinct[0].a.value.dtype
+  let factors = distinct.map { adapter in
+    let (a, b) = adapter.factors.whole()
+    return (a: a.detached(), b: b.detached() * adapter.factors.scale)
+  }
+  guard let first = factors.first, let widest = factors.map({ $0.a.size(0) }).max() else {
+    return y
+  }
+  let type = first.a.dtype
   /// The factor with its rank, the given dimension, filled up.
   func filled(_ factor: Tensor, _ dimension: Int) -> Tensor {
     let missing = widest - factor.size(dimension)
@@ -41,13 +47,12 @@ func addingRowwiseProduct(to y: Tensor, _ x: Tensor, adapters: [LoRAAdapter?]) -
       [factor, .zeros(shape, dtype: factor.dtype, device: factor.device)], dimension: dimension)
   }
   // A last entry of zeros serves the rows without an adapter.
-  let first = distinct[0]
   let a = Tensor.stacked(
-    distinct.map { filled($0.a.value.detached(), 0) } + [filled(first.a.value.detached(), 0) * 0.0],
+    factors.map { filled($0.a, 0) } + [filled(first.a, 0) * 0.0],
     dimension: 0)  // [adapters + 1, rank, in]
   let b = Tensor.stacked(
-    distinct.map { filled($0.b.value.detached() * $0.scale, 1) }
-      + [filled(first.b.value.detached(), 1) * 0.0], dimension: 0)  // [adapters + 1, out, rank]
+    factors.map { filled($0.b, 1) } + [filled(first.b, 1) * 0.0],
+    dimension: 0)  // [adapters + 1, out, rank]
   let order = Tensor(places.map { $0 < 0 ? Int64(distinct.count) : $0 }).to(device: x.device)
   let narrow = x.to(type).matrixProduct(a.selecting(0, order).transposed())  // [rows, length, rank]
   return y.adding(wide: narrow.matrixProduct(b.selecting(0, order).transposed()))

@@ -96,8 +96,8 @@ final class GraloraAdapter: LayerAdapter {
     [AdapterParameter("gralora_A", a), AdapterParameter("gralora_B", b)]
       + (general.map { lora in
         [
-          AdapterParameter("gralora_A_general.weight", lora.a),
-          AdapterParameter("gralora_B_general.weight", lora.b),
+          AdapterParameter("gralora_A_general.weight", lora.factors.a),
+          AdapterParameter("gralora_B_general.weight", lora.factors.b),
         ]
       } ?? [])
   }

@@ -64,6 +64,10 @@ extension AdapterPlacement {
         throw .configuration(
           field: field, expected: "modules that modules_to_save does not train whole", actual: path)
       }
+      guard !placed.targets.contains(path) || model.module(at: path) is Linear else {
+        throw .configuration(
+          field: field, expected: "embeddings that target_modules does not name", actual: path)
+      }
     }
     // Tied tables with the same tokens are trained as one, with others each for itself, as in PEFT.
     let tied = tiedHeads(of: chosen.map(\.path))
@@ -105,7 +109,7 @@ extension AdapterPlacement {
     var result: [(path: String, source: String, layer: Linear)] = []
     for (source, place) in tokenModules where paths.contains(source) {
       guard case .embedding(let embedding) = place,
-        let table = ((embedding.table as? TokenTable)?.base ?? embedding.table) as? DenseTable
+        let table = ((embedding.table as? AdaptedTable)?.original ?? embedding.table) as? DenseTable
       else { continue }
       for case (let path, .linear(let layer)) in tokenModules
       where (layer.unadapted as? DenseProjection)?.weight === table.weight {
@@ -140,15 +144,15 @@ extension AdapterPlacement {
       let weight =
         switch target.place {
         case .embedding(let embedding):
-          ((embedding.table as? TokenTable)?.original ?? embedding.table).denseWeight()
+          ((embedding.table as? AdaptedTable)?.original ?? embedding.table).denseWeight()
         case .linear(let layer): layer.unadapted.denseWeight()
         }
       let rows = rows(target.indices, of: weight, beginsAsBase: beginsAsBase, generator)
       switch target.place {
       case .embedding(let embedding):
         let table =
-          embedding.table as? TokenTable ?? TokenTable(base: embedding.table, context: context)
-        table.add(placed.name, rows)
+          embedding.table as? AdaptedTable ?? AdaptedTable(base: embedding.table, context: context)
+        table.add(placed.name, TokenEmbeddingAdapter(rows))
         embedding.table = table
       case .linear(let layer): add(TokenHeadAdapter(rows, isTied: false), to: layer, placed)
       }

@@ -69,6 +69,6 @@ extension PeftModel {
     }
     return try LowRankAdapter(
       configuration: configuration,
-      tensors: placed.parameters.map { ($0.key, $0.own.parameter.value.detached()) }, source: name)
+      tensors: placed.storedTensors.map { ($0.name, $0.tensor.detached()) }, source: name)
   }
 }

@@ -13,18 +13,25 @@ extension PeftModel {
   /// - Parameters:
   ///   - directory: Where; made when it does not exist.
   ///   - adapter: Which adapter; nil for the first active one.
-  /// - Throws: `CheckpointError` when it cannot be written.
-  public func savePretrained(_ directory: String, adapter: String? = nil) throws {
+  ///   - asPlainLoRA: Whether a LoRA whose start is taken from the base is written as one that is
+  ///     added to the base as it is, with [A; A0], [B, -B0] and twice the rank. Nil for those whose
+  ///     start PEFT could not find again from the base alone. With false such a file holds A0 and B0
+  ///     under names of its own, and can go on being trained here.
+  /// - Throws: `CheckpointError` when it cannot be written, ``AdapterError/impossible(method:what:)``
+  ///   when another method is to be a LoRA.
+  public func savePretrained(
+    _ directory: String, adapter: String? = nil, asPlainLoRA: Bool? = nil
+  ) throws {
     let adapter = try self.adapter(named: adapter ?? context.active.first ?? "default")
+    let (tensors, configuration) = try written(adapter, asPlainLoRA: asPlainLoRA)
     try makeDirectory(directory)
     try SafetensorsWriter.save(
-      directory + "/adapter_model.safetensors",
-      tensors: adapter.storedTensors)
+      directory + "/adapter_model.safetensors", tensors: tensors.map { ($0.key, $0.tensor) })
     try saveCompanion(of: adapter, in: directory)
     try AtomicFile.write(
       path: directory + "/adapter_config.json",
-      text: savedConfiguration(of: adapter).json.serialized(indent: 2, sortedKeys: true))
-    try ModelCard(of: adapter.configuration).write(to: directory)
+      text: configuration.json.serialized(indent: 2, sortedKeys: true))
+    try ModelCard(of: configuration).write(to: directory)
   }
 
   /// Opens an adapter directory on a model.
@@ -35,7 +42,7 @@ extension PeftModel {
   ///
   /// - Parameters:
   ///   - base: The model; changed in place.
-  ///   - directory: An adapter directory of PEFT or of ``savePretrained(_:adapter:)``.
+  ///   - directory: An adapter directory of PEFT or of ``savePretrained(_:adapter:asPlainLoRA:)``.
   ///   - adapterName: The name it gets here.
   ///   - trainable: Whether training goes on.
   ///   - seed: Start of the random numbers of dropout.
@@ -130,12 +137,36 @@ extension PeftModel {
   }
 
   private func load(_ file: AdapterFile, into name: String) throws -> LoadReport {
+    if let lora = file.configuration as? LoRAConfig { try checkStart(lora, file, name) }
     var tensors: [String: Tensor] = [:]
     for entry in file.weights.entries { tensors[entry.name] = try file.weights.tensor(entry) }
     let path = file.weights.path
     let report = try load(tensors, into: name, isStrict: true, path: path, file)
     try loadCompanion(of: try adapter(named: name), beside: path)
     return report
+  }
+
+  /// Refuses a LoRA whose start changed the base in a way that cannot be done here.
+  private func checkStart(
+    _ lora: LoRAConfig, _ file: AdapterFile, _ name: String
+  ) throws(AdapterError) {
+    if lora.initialization == .loftq,
+      let dense = adaptedLayers(name).first(where: { $0.projection.original.storedCount == 0 })
+    {
+      throw .file(
+        path: file.path,
+        reason: "init_lora_weights is loftq, which put quantised weights in place of the base's; "
+          + "\(dense.path) is dense here")
+    }
+    let starts = adapterParameters(name).map(\.key).filter {
+      $0.hasSuffix(LoRAFactors.startNames[0])
+    }
+    guard starts.allSatisfy({ file.weights[$0] != nil }) else {
+      throw .file(
+        path: file.path,
+        reason: "init_lora_weights changed the base in a way that the file does not say; have PEFT "
+          + "write it with path_initial_model_for_weight_conversion")
+    }
   }
 }
 
@@ -166,14 +197,16 @@ extension PeftModel {
 
   /// The configuration as it is written: "all-linear" means other layers in another model, so that the
   /// file names those that were meant, as does PEFT's default.
-  private func savedConfiguration(of adapter: PlacedAdapter) -> any AdapterConfiguration {
+  func savedConfiguration(
+    of adapter: PlacedAdapter
+  ) throws(AdapterError) -> any AdapterConfiguration {
     let configuration =
       adapter.storage?.configuration(adapter.configuration) ?? adapter.configuration
     guard var layers = configuration as? any LayerConfiguration else { return configuration }
-    let named = try? TargetMatching(base).named(
+    let named = try? TargetMatching(base, for: layers).named(
       layers, targets: adapter.targets, among: basePaths)
     layers.targetModules = named ?? layers.targetModules
-    return layers
+    return try layers.unambiguous(for: adapter.targets)
   }
 }
 

@@ -11,7 +11,8 @@ extension PeftModel {
   ///   - body: What to run; without gradients and without dropout.
   /// - Returns: What `body` returns.
   /// - Throws: ``AdapterError/name(_:exists:)`` for an adapter that is not there,
-  ///   ``AdapterError/impossible(method:what:)`` for one that is no plain LoRA,
+  ///   ``AdapterError/impossible(method:what:)`` for one that is no product of two factors
+  ///   on linear layers,
   ///   ``AdapterError/conflict(_:)`` while adapters are merged, the model trains or virtual tokens act,
   ///   or when an adapter has modules or tokens of its own; and what `body` throws.
   public func withAdapters<Result>(
@@ -19,9 +20,9 @@ extension PeftModel {
   ) throws -> Result {
     for name in Set(names.compactMap { $0 }) {
       let found = try adapter(named: name)
-      let layers = adaptedLayers.compactMap { $0.projection.adapter(name) }
+      let parts = adaptedPlaces.compactMap { $0.part.part(name) }
       guard found.configuration is LoRAConfig,
-        layers.allSatisfy({ ($0 as? LoRAAdapter)?.isPlain == true })
+        parts.allSatisfy({ ($0 as? LoRAAdapter)?.isProduct == true })
       else {
         throw AdapterError.impossible(
           method: type(of: found.configuration).type, what: "given to single rows of a batch")
@@ -34,7 +35,7 @@ extension PeftModel {
           "\(name) replaces \(found.replacements[0].path) for all rows, not for single ones")
       }
     }
-    guard adaptedLayers.allSatisfy({ $0.projection.merged == nil }) else {
+    guard adaptedPlaces.allSatisfy({ $0.part.mergedNames.isEmpty }) else {
       throw AdapterError.conflict("adapters are merged; unmerge them to give rows their own")
     }
     guard !context.isTraining else {

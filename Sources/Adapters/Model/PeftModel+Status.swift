@@ -50,20 +50,16 @@ public struct AdapterModelStatus: Equatable, Sendable {
 extension PeftModel {
   /// The state of each adapted layer, in the order of the model.
   public var layerStatus: [AdapterLayerStatus] {
-    base.modules().compactMap { path, module in
-      guard let projection = (module as? Linear)?.projection as? AdaptedProjection else {
-        return nil
-      }
-      let adapters = projection.adapters
+    adaptedPlaces.map { place in
+      let adapters = place.part.parts
       func each<Value>(_ value: ([AdapterParameter]) -> Value) -> [String: Value] {
         Dictionary(
           adapters.map { ($0.name, value($0.adapter.parameters)) }, uniquingKeysWith: { $1 })
       }
       return AdapterLayerStatus(
-        name: path,
-        moduleType: String(describing: type(of: projection.merged?.original ?? projection.base)),
+        name: place.path, moduleType: place.part.baseType,
         isEnabled: context.isEnabled, activeAdapters: context.active,
-        mergedAdapters: projection.merged?.names ?? [],
+        mergedAdapters: place.part.mergedNames,
         requiresGradient: each { $0.contains { $0.parameter.isTrainable } },
         availableAdapters: adapters.map(\.name),
         devices: each { Self.devices($0.map(\.parameter.value.device)) })
@@ -73,9 +69,7 @@ extension PeftModel {
   /// The state of the whole model.
   public var modelStatus: AdapterModelStatus {
     let (trainable, total) = parameterCounts
-    let merged = Set(
-      adaptedLayers.map { $0.projection.merged?.names ?? [] }
-        + tokenTables.map { $0.table.merged?.names ?? [] })
+    let merged = Set(adaptedPlaces.map(\.part.mergedNames))
     func each<Value>(_ value: ([AdapterParameter]) -> Value) -> [String: Value] {
       Dictionary(
         placed.map { ($0.name, value($0.parameters.map(\.own))) }, uniquingKeysWith: { $1 })
@@ -85,7 +79,7 @@ extension PeftModel {
       peftTypes: Dictionary(
         placed.map { ($0.name, type(of: $0.configuration).type) }, uniquingKeysWith: { $1 }),
       trainableParameters: trainable, totalParameters: total,
-      adapterLayerCount: adaptedLayers.count, isEnabled: context.isEnabled,
+      adapterLayerCount: adaptedPlaces.count, isEnabled: context.isEnabled,
       activeAdapters: context.active, mergedAdapters: merged.count > 1 ? nil : merged.first ?? [],
       requiresGradient: each { own -> Bool? in
         let states = Set(own.filter(\.isTrained).map(\.parameter.isTrainable))

@@ -18,7 +18,7 @@ public final class PeftModel<Base: Module> {
   /// What was taken over from files, by adapter.
   public internal(set) var loadReports: [String: LoadReport] = [:]
   /// Paths of the model before anything was added to it.
-  let basePaths: [String]
+  private(set) var basePaths: [String]
 
   /// Configurations by adapter name, in the order they were added.
   public var configurations: [(name: String, configuration: any AdapterConfiguration)] {
@@ -52,6 +52,10 @@ public final class PeftModel<Base: Module> {
     context = AdapterContext(generator: Generator(seed: seed, device: device), device: device)
     (base as? any AdaptableModel)?.dropoutGenerator = context.generator
     basePaths = base.modules().map(\.path)
+    let context = context
+    (base as? any AdaptableModel)?.inputObserver = { [weak context] ids, documents, past in
+      context?.invocations?.begin(ids: ids, documents: documents, past: past)
+    }
     for (_, parameter) in base.parameters() { parameter.isTrainable = false }
     try add(
       adapterName, configuration, seed: seed, isStrict: isStrict, isLoading: isLoading, dtype: dtype
@@ -80,6 +84,7 @@ public final class PeftModel<Base: Module> {
   ) throws(AdapterError) {
     try checkNew(name)
     try checkBiases(configuration)
+    try replicateLayers(configuration)
     // What an adapter copies are the model's own modules, not those of an adapter that acts.
     let copies = placed.filter { context.isEnabled && context.active.contains($0.name) }
       .flatMap(\.replacements)
@@ -152,13 +157,9 @@ public final class PeftModel<Base: Module> {
       adapter.act(false)
       context.active.removeAll { $0 == name }
     }
-    for (layer, projection) in adaptedLayers {
-      projection.remove(name)
-      if projection.adapters.isEmpty { layer.projection = projection.base }
-    }
-    for (embedding, table) in tokenTables {
-      table.remove(name)
-      if table.adapters.isEmpty { embedding.table = table.base }
+    for place in adaptedPlaces {
+      place.part.remove(name)
+      if place.part.isEmpty { place.putBack() }
     }
     placed.removeAll { $0 === adapter }
     loadReports[name] = nil
@@ -174,8 +175,7 @@ public final class PeftModel<Base: Module> {
     let adapter = try adapter(named: name)
     guard name != other else { return }
     try checkNew(other)
-    for (_, projection) in adaptedLayers { projection.rename(name, to: other) }
-    for (_, table) in tokenTables { table.rename(name, to: other) }
+    for place in adaptedPlaces { place.part.rename(name, to: other) }
     context.active = context.active.map { $0 == name ? other : $0 }
     adapter.name = other
     loadReports[other] = loadReports.removeValue(forKey: name)
@@ -183,13 +183,20 @@ public final class PeftModel<Base: Module> {
 }
 
 extension PeftModel {
-  /// Linear layers that have adapters.
-  var adaptedLayers: [(layer: Linear, projection: AdaptedProjection)] {
-    base.modules().compactMap { entry in
-      guard let layer = entry.module as? Linear,
-        let projection = layer.projection as? AdaptedProjection
+  /// Parts that have adapters.
+  var adaptedPlaces: [AdaptedPlace] {
+    base.modules().compactMap { AdaptedPlace(path: $0.path, module: $0.module) }
+  }
+
+  /// Linear layers that have an adapter of a name.
+  func adaptedLayers(
+    _ name: String
+  ) -> [(path: String, projection: AdaptedProjection, adapter: any LayerAdapter)] {
+    adaptedPlaces.compactMap { place in
+      guard let projection = place.part as? AdaptedProjection,
+        let adapter = projection.adapter(name)
       else { return nil }
-      return (layer, projection)
+      return (place.path, projection, adapter)
     }
   }
 
@@ -207,6 +214,33 @@ extension PeftModel {
     guard !placed.contains(where: { $0.name == name }) else { throw .name(name, exists: true) }
   }
 
+  /// Puts the blocks of `layer_replication` in place, and readies what else a LoRA needs of a model.
+  private func replicateLayers(_ configuration: any AdapterConfiguration) throws(AdapterError) {
+    guard let lora = configuration as? LoRAConfig else { return }
+    if lora.invocationTokens != nil, context.invocations == nil {
+      context.invocations = Invocations()
+    }
+    guard let ranges = lora.layerReplication else { return }
+    guard let model = base as? any LayerReplicating else {
+      throw .impossible(method: "LORA", what: "put into this model with layer_replication")
+    }
+    let count = model.originalLayerCount
+    guard ranges.allSatisfy({ $0.count == 2 && $0[0] >= 0 && $0[0] < $0[1] && $0[1] <= count })
+    else {
+      throw .configuration(
+        field: "layer_replication", expected: "ranges in 0 to \(count)", actual: "\(ranges)")
+    }
+    let origins = ranges.flatMap { Array($0[0]..<$0[1]) }
+    guard model.layerOrigins != origins else { return }
+    guard placed.isEmpty, model.layerOrigins == Array(0..<count) else {
+      throw .conflict(
+        "the model's blocks are replicated or adapted already; layer_replication has "
+          + "to come first")
+    }
+    model.replicateLayers(origins)
+    basePaths = base.modules().map(\.path)
+  }
+
   /// The model's biases can be trained for one adapter only.
   private func checkBiases(_ configuration: any AdapterConfiguration) throws(AdapterError) {
     func trainsBiases(_ configuration: any AdapterConfiguration) -> Bool {
@@ -218,7 +252,7 @@ extension PeftModel {
     throw .conflict("the model's biases are trained with \(other.name) already")
   }
 
-  private func setTrainable(_ adapter: PlacedAdapter, _ value: Bool) {
+  func setTrainable(_ adapter: PlacedAdapter, _ value: Bool) {
     for (_, own) in adapter.parameters where own.isTrained {
       let parameter = own.parameter
       // A parameter over a mapped file is copied before anything may write to it.

@@ -4,7 +4,8 @@ import Tensors
 /// An adapter that was put into a model.
 final class PlacedAdapter {
   var name: String
-  let configuration: any AdapterConfiguration
+  /// Its configuration; a start that is found from data may settle ranks and layers.
+  var configuration: any AdapterConfiguration
   /// Paths of the layers that have it.
   var targets: [String] = []
   /// Its tensors by the keys of its file.
@@ -21,8 +22,8 @@ final class PlacedAdapter {
   var storage: (any AdapterStorage)?
   /// Keys under which files may repeat what layers share.
   var repeatedKeys: Set<String> = []
-  /// The layers' adapters.
-  var layers: [any LayerAdapter] = []
+  /// The adapters of the model's parts.
+  var layers: [(path: String, adapter: any PartAdapter)] = []
   /// Called when it begins or ceases to act, for what is not a layer's adapter.
   var onActivation: ((_ isActive: Bool) -> Void)?
 
@@ -44,6 +45,33 @@ final class PlacedAdapter {
   }
 }
 
+/// A part of a model with adapters, and where it stands.
+struct AdaptedPlace {
+  let path: String
+  let part: any AdaptedPart
+  /// Puts the part's base in its place.
+  let putBack: () -> Void
+
+  init?(path: String, module: any Module) {
+    self.path = path
+    switch module {
+    case let layer as Linear:
+      guard let own = layer.projection as? AdaptedProjection else { return nil }
+      part = own
+      putBack = { layer.projection = own.base }
+    case let layer as Embedding:
+      guard let own = layer.table as? AdaptedTable else { return nil }
+      part = own
+      putBack = { layer.table = own.base }
+    case let layer as Convolution:
+      guard let own = layer.kernels as? AdaptedKernels else { return nil }
+      part = own
+      putBack = { layer.kernels = own.base }
+    default: return nil
+    }
+  }
+}
+
 /// A module whose parameters an adapter replaces by copies of its own, which are trained.
 struct ModuleReplacement {
   let path: String
@@ -55,7 +83,11 @@ struct ModuleReplacement {
   /// What files put before the module's path.
   let prefix: String
 
-  init(_ module: any Module, path: String, infix: String = "", prefix: String = keyPrefix) {
+  /// Copies a module's parameters; those that `other` has a copy of are that copy.
+  init(
+    _ module: any Module, path: String, infix: String = "", prefix: String = keyPrefix,
+    sharing other: ModuleReplacement? = nil
+  ) {
     (self.path, self.module, self.infix) = (path, module, infix)
     self.prefix = prefix
     var original: [(name: String, parameter: Parameter)] = []
@@ -66,7 +98,12 @@ struct ModuleReplacement {
       }
     }
     self.original = original
-    copy = original.map { ($0.name, Parameter($0.parameter.value.detached().cloned())) }
+    let known = Dictionary(
+      zip(other?.original ?? [], other?.copy ?? []).map { ($0.parameter, $1.parameter) },
+      uniquingKeysWith: { first, _ in first })
+    copy = original.map {
+      ($0.name, known[$0.parameter] ?? Parameter($0.parameter.value.detached().cloned()))
+    }
   }
 
   /// The copies by the keys of files.

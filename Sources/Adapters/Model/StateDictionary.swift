@@ -113,8 +113,8 @@ extension PeftModel {
       parameter.isTrainable = trainable
     }
     do {
-      for (layer, path) in zip(adapter.layers, adapter.targets) {
-        try naming(path) { () throws(AdapterError) in try layer.didLoad() }
+      for (path, part) in adapter.layers {
+        try naming(path) { () throws(AdapterError) in try part.didLoad() }
       }
     } catch {
       for (entry, value) in zip(chosen, before) { entry.parameter.value = value }

@@ -3,6 +3,7 @@ import Checkpoints
 import CommandLineParsing
 import Datasets
 import JSONValues
+import Layers
 import Models
 import Tokenizers
 import Training
@@ -39,7 +40,8 @@ enum TrainCommand: Verb {
       try recipe.arguments[TrainOptions.evalData].map { try encoder.encode(path: $0).examples }
     let model: any TrainableModel =
       isFull(recipe.arguments)
-      ? try wholeModel(source, options.seed) : try adapted(source, recipe, given, options.seed)
+      ? try wholeModel(source, options.seed)
+      : try adapted(source, recipe, given, options, examples)
     try source.check(examples + (evaluation ?? []), model.base.configuration)
     try PromptChecks.check(examples + (evaluation ?? []), model.base, options)
     if let adapted = model as? PeftModel<DecoderForCausalLM> {
@@ -114,7 +116,10 @@ enum TrainCommand: Verb {
       ("bias", arguments[TrainOptions.bias] != BiasTraining.none),
       ("virtual-tokens", arguments[TrainOptions.virtualTokens] != nil),
       ("prompt-text", arguments[TrainOptions.promptText] != nil),
+      ("init-lora-weights", arguments[TrainOptions.initialization] != nil),
       ("adapter-fields", arguments[TrainOptions.adapterFields] != nil),
+      ("plain-lora", arguments[TrainOptions.plainLoRA]),
+      ("calibration-batches", arguments[TrainOptions.calibrationBatches] != 16),
       ("quantize", arguments[ModelOptions.quantize] != BaseFormat.none),
     ]
     if let (name, _) = unused.first(where: \.1) {
@@ -150,8 +155,10 @@ enum TrainCommand: Verb {
 
   /// The adapter of the newest checkpoint, the one to go on with, or a new one.
   private static func adapted(
-    _ source: ModelSource, _ recipe: TrainRecipe, _ given: ParsedArguments, _ seed: UInt64
+    _ source: ModelSource, _ recipe: TrainRecipe, _ given: ParsedArguments,
+    _ options: TrainingOptions, _ examples: [TokenizedExample]
   ) throws -> PeftModel<DecoderForCausalLM> {
+    let seed = options.seed
     let base = try source.model()
     if recipe.isResumed, let path = latestCheckpoint(ofRun: recipe.directory) {
       return try PeftModel.fromPretrained(base, path, trainable: true, seed: seed)
@@ -161,6 +168,7 @@ enum TrainCommand: Verb {
       let configuration = try AdapterOptions.configuration(recipe.arguments, tokenizer)
       let model = try PeftModel(base, configuration, seed: seed)
       try AdapterOptions.begin(model, recipe.arguments, tokenizer)
+      try start(model, source, recipe.arguments, options, examples)
       return model
     }
     let model = try PeftModel.fromPretrained(
@@ -181,6 +189,37 @@ enum TrainCommand: Verb {
       recipe.arguments[TrainOptions.adapterConfig] ?? recipe.arguments[ModelOptions.adapter] != nil
     if isGiven || !(configuration is LoRAConfig) {
       try AdapterOptions.settle(&recipe, configuration)
+    }
+  }
+}
+
+extension TrainCommand {
+  /// Finds the start of a new LoRA that depends on data or on what quantising lost.
+  private static func start(
+    _ model: PeftModel<DecoderForCausalLM>, _ source: ModelSource, _ arguments: ParsedArguments,
+    _ options: TrainingOptions, _ examples: [TokenizedExample]
+  ) throws {
+    guard let config = model.configurations.first?.configuration as? LoRAConfig else { return }
+    if config.needsCalibration {
+      try calibrate(
+        model, examples, options: options,
+        batches: max(1, try arguments.value(TrainOptions.calibrationBatches)))
+    }
+    guard config.initialization == .loftq else { return }
+    guard source.quantization != nil else {
+      throw UsageError("init_lora_weights loftq needs --quantize, which it makes up for")
+    }
+    guard config.loftQ?.iterations ?? 1 == 1 else {
+      throw UsageError(
+        "loftq_iter is more than 1: the adapter would fit a base that is not written; the library "
+          + "can do that")
+    }
+    let dense = try AutoModelForCausalLM.fromPretrained(source.directory, dtype: nil)
+    try model.startLoftQ { path in
+      guard let layer = dense.module(at: path) as? Linear, layer.storedCount == 0 else {
+        throw UsageError("init_lora_weights loftq: \(source.directory) is quantised itself")
+      }
+      return layer.projection.denseWeight()
     }
   }
 }

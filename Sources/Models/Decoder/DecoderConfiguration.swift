@@ -32,7 +32,7 @@ public struct DecoderConfiguration: Sendable {
   /// Width inside the gated MLP.
   public let intermediateSize: Int
   /// Number of blocks.
-  public let layerCount: Int
+  public internal(set) var layerCount: Int
   /// Query heads.
   public let headCount: Int
   /// Key/value heads; divides `headCount`.
@@ -52,7 +52,7 @@ public struct DecoderConfiguration: Sendable {
   /// Whether each head of queries and keys is normalised before rotation.
   public let hasQueryKeyNorm: Bool
   /// How many keys up to itself a position sees, for each layer; nil for all.
-  public let slidingWindows: [Int?]
+  public internal(set) var slidingWindows: [Int?]
   /// Whether the output head is the embedding table.
   public let tiesEmbeddings: Bool
   /// Longest sequence that the model was made for, in tokens.

@@ -52,6 +52,23 @@ final class DecoderLayer: Module {
   }
 }
 
+extension DecoderLayer {
+  /// A block over the same weights, whose linear layers can have adapters of their own.
+  func sharingWeights() -> DecoderLayer {
+    func copy(_ layer: Linear) -> Linear { Linear(layer.projection) }
+    func copy(_ norm: RMSNorm) -> RMSNorm {
+      RMSNorm(weight: norm.weight, epsilon: norm.epsilon)
+    }
+    return DecoderLayer(
+      attention: DecoderAttention(
+        query: copy(attention.query), key: copy(attention.key), value: copy(attention.value),
+        output: copy(attention.output), queryNorm: attention.queryNorm.map(copy),
+        keyNorm: attention.keyNorm.map(copy), headSize: attention.headSize),
+      mlp: GatedMLP(gate: copy(mlp.gate), up: copy(mlp.up), down: copy(mlp.down)),
+      attentionNorm: copy(attentionNorm), mlpNorm: copy(mlpNorm))
+  }
+}
+
 /// What every layer of one forward pass needs.
 struct DecoderContext {
   let cosine: Tensor

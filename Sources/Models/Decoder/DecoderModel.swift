@@ -4,15 +4,20 @@ public import Tensors
 /// A Llama-like decoder without its head.
 public final class DecoderModel: Module {
   /// Shape and switches.
-  public let configuration: DecoderConfiguration
+  public private(set) var configuration: DecoderConfiguration
   /// Token embeddings.
   public let embedding: Embedding
-  let layers: [DecoderLayer]
+  private(set) var layers: [DecoderLayer]
+  let originalLayers: [DecoderLayer]
+  /// Number of the checkpoint's block that each block is.
+  private(set) var layerOrigins: [Int]
   let norm: RMSNorm
   /// Whether blocks are computed again in the backward pass instead of being kept.
   public var checkpointsActivations = false
   /// The generator that dropout inside blocks draws from, so that computing again gives the same.
   public var dropoutGenerator: Generator?
+  /// Told of every batch before it runs.
+  var inputObserver: ((_ ids: Tensor, _ documents: Tensor?, _ past: Int) -> Void)?
   /// What stands before the tokens of every row; nil for nothing.
   public var prompt: ModelPrompt?
 
@@ -23,7 +28,17 @@ public final class DecoderModel: Module {
     self.configuration = configuration
     self.embedding = embedding
     self.layers = layers
+    originalLayers = layers
+    layerOrigins = Array(layers.indices)
     self.norm = norm
+  }
+
+  /// Takes other blocks, which share the weights of those that they are copies of.
+  func replicateLayers(_ origins: [Int]) {
+    layers = origins.map { originalLayers[$0].sharingWeights() }
+    layerOrigins = origins
+    configuration.slidingWindows = origins.map { configuration.slidingWindows[$0] }
+    configuration.layerCount = origins.count
   }
 
   /// `embed_tokens`, `layers.N` and `norm`.
@@ -53,6 +68,7 @@ public final class DecoderModel: Module {
   func states(
     _ batch: DecoderInput, cache: KeyValueCache? = nil
   ) -> (states: Tensor, leading: Int) {
+    inputObserver?(batch.ids, batch.sequenceIDs, cache?.length ?? 0)
     var x = embedding(batch.ids)  // [B, L, hidden]
     let placed = PlacedInput(batch, prompt: prompt, past: cache?.length ?? 0, embeddings: &x)
     let (cosine, sine) = configuration.rope.tables(
