@@ -21,7 +21,11 @@ enum AdapterOptions {
   }
 
   /// `--adapter-config` or the method's defaults, with what the options say over it.
-  static func configuration(_ arguments: ParsedArguments) throws -> any AdapterConfiguration {
+  ///
+  /// - Throws: `UsageError` for an option that the method does not have, ``AdapterError`` for a value.
+  static func configuration(
+    _ arguments: ParsedArguments, _ tokenizer: Tokenizer
+  ) throws -> any AdapterConfiguration {
     let (method, object, isLoRA) = try beginning(arguments)
     var fields = object
     for (option, value) in try values(arguments) where isLoRA || arguments.isGiven(option) {
@@ -32,6 +36,9 @@ enum AdapterOptions {
       }
     }
     let own = try ownFields(arguments, method)
+    for (key, value) in try PromptOptions.fields(arguments, of: method, own, tokenizer) {
+      fields[key] = value
+    }
     for (key, value) in own { fields[key] = value }
     var made = try method.init(
       json: .object(fields),
@@ -53,16 +60,24 @@ enum AdapterOptions {
     }
     made.baseModel = try arguments.value(ModelOptions.model)
     try made.validate()
-    return made
+    return try withTokens(made, tokenizer)
+  }
+
+  /// Lets virtual tokens that are keys and values begin as the text of `--prompt-text`.
+  static func begin(
+    _ model: PeftModel<DecoderForCausalLM>, _ arguments: ParsedArguments, _ tokenizer: Tokenizer
+  ) throws {
+    guard let text = arguments[TrainOptions.promptText],
+      let configuration = model.configurations.first?.configuration,
+      configuration is PrefixTuningConfig || configuration is CartridgeConfig
+    else { return }
+    try model.beginPrompt(asPrefixOf: tokenizer.encode(text))
   }
 
   /// The configuration with the ids of the text that its virtual tokens begin with, if they do so.
-  static func withTokens(
+  private static func withTokens(
     _ configuration: any AdapterConfiguration, _ tokenizer: Tokenizer
   ) throws -> any AdapterConfiguration {
-    if let tasks = (configuration as? MultitaskPromptTuningConfig)?.taskCount, tasks > 1 {
-      throw UsageError("num_tasks is \(tasks), but rows of a data file have no task; expected 1")
-    }
     guard var prompt = configuration as? any TextPromptConfiguration,
       let text = prompt.textToBeginWith
     else { return configuration }
@@ -139,7 +154,9 @@ enum AdapterOptions {
       throw refuse(
         "adapter-fields", "\(field) = \(configuration.json[field]?.serialized() ?? "null")")
     }
-    if given.isGiven("adapter-config") { throw refuse("adapter-config", "its own") }
+    for option in ["adapter-config", "virtual-tokens", "prompt-text"] where given.isGiven(option) {
+      throw refuse(option, "its own")
+    }
   }
 
   /// Writes what an adapter says into the recipe, where the command line said nothing.
@@ -155,6 +172,9 @@ enum AdapterOptions {
         let whole = value.doubleValue.flatMap { Int(exactly: $0) }.map(String.init)
         try recipe.settle(option, whole ?? value.serialized())
       }
+    }
+    if let count = (configuration as? any PromptConfiguration)?.settings.tokenCount {
+      try recipe.settle("virtual-tokens", "\(count)")
     }
     guard let layers = configuration as? any LayerConfiguration else { return }
     try recipe.settle("bias", layers.bias.rawValue)

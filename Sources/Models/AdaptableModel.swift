@@ -10,9 +10,8 @@ public protocol AdaptableModel: Module {
   /// The generator that dropout inside blocks draws from, so that computing a block again gives the
   /// same numbers.
   var dropoutGenerator: Generator? { get set }
-  /// Told of every batch before it runs: ids and documents of packed rows, int64 `[batch, length]`,
-  /// and how many positions are cached.
-  var inputObserver: ((_ ids: Tensor, _ documents: Tensor?, _ past: Int) -> Void)? { get set }
+  /// Told of every batch before it runs, and of how many positions are cached.
+  var inputObserver: ((_ batch: DecoderInput, _ past: Int) -> Void)? { get set }
 }
 
 /// A model whose blocks can be there more than once, sharing their weights.
@@ -55,7 +54,7 @@ extension DecoderForCausalLM: AdaptableModel {
   }
 
   /// The decoder's.
-  public var inputObserver: ((_ ids: Tensor, _ documents: Tensor?, _ past: Int) -> Void)? {
+  public var inputObserver: ((_ batch: DecoderInput, _ past: Int) -> Void)? {
     get { model.inputObserver }
     set { model.inputObserver = newValue }
   }

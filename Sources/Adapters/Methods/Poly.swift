@@ -10,7 +10,7 @@ import Tensors
 /// distribution of those logits. With several splits the inputs of A and the outputs of B are cut into
 /// as many parts, each of which has weights of its own.
 ///
-/// Which task a row has is said by `PeftModel.context.taskIDs`; without it all have the first one. PEFT
+/// Which task a row has is said by its batch or `PeftModel.context.taskIDs`; without them all have the first one. PEFT
 /// 0.21.2 fails then.
 ///
 /// Source: Ponti, Sordoni and Reddy 2022, arXiv 2202.13914; splits: Caccia et al. 2022, arXiv
@@ -144,11 +144,7 @@ final class PolyAdapter: LayerAdapter {
   private func shares(_ rows: Int, _ context: AdapterContext) -> Tensor {
     let shape = [-1, a.value.size(0), a.value.size(1)]
     var chosen = logits.value.narrowed(0, 0..<1)
-    if let tasks = context.taskIDs {
-      precondition(
-        tasks.shape == [rows], "taskIDs of shape \(tasks.shape) for \(rows) rows of a batch")
-      chosen = logits.value.embedding(tasks.to(.int64).to(device: logits.value.device))
-    }
+    if let tasks = context.tasks(ofRows: rows) { chosen = logits.value.embedding(tasks) }
     guard context.isTraining else { return normalized(chosen.sigmoid().reshaped(shape)) }
     if chosen.size(0) != rows { chosen = chosen.expanded([rows, chosen.size(1)]) }
     // Away from 0 and 1, whose logits are infinite.

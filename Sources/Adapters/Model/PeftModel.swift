@@ -53,8 +53,9 @@ public final class PeftModel<Base: Module> {
     (base as? any AdaptableModel)?.dropoutGenerator = context.generator
     basePaths = base.modules().map(\.path)
     let context = context
-    (base as? any AdaptableModel)?.inputObserver = { [weak context] ids, documents, past in
-      context?.invocations?.begin(ids: ids, documents: documents, past: past)
+    (base as? any AdaptableModel)?.inputObserver = { [weak context] batch, past in
+      context?.batchTaskIDs = batch.taskIDs
+      context?.invocations?.begin(ids: batch.ids, documents: batch.sequenceIDs, past: past)
     }
     for (_, parameter) in base.parameters() { parameter.isTrainable = false }
     try add(

@@ -123,11 +123,7 @@ private struct ForwardInput {
       throw CheckpointError.mismatch(
         path: path, what: "shape of task_ids", expected: "[\(rows)]", actual: "\(tasks.shape)")
     }
-    let count =
-      peft?.configurations.lazy.compactMap { entry in
-        // As prompts and Poly call it.
-        ["num_tasks", "n_tasks"].compactMap { entry.configuration.json[$0]?.intValue }.first
-      }.first ?? 1
+    let count = peft?.taskCount ?? 1
     if let bad = tasks.array(of: Int.self).first(where: { $0 < 0 || $0 >= count }) {
       throw ModelError.input("\(path): task_ids: \(bad) is not one of the adapter's \(count) tasks")
     }

@@ -43,6 +43,10 @@ enum TrainCommand: Verb {
       ? try wholeModel(source, options.seed)
       : try adapted(source, recipe, given, options, examples)
     try source.check(examples + (evaluation ?? []), model.base.configuration)
+    try PromptChecks.check(examples + (evaluation ?? []), model.base, options)
+    if let adapted = model as? PeftModel<DecoderForCausalLM> {
+      try PromptChecks.checkTasks(examples + (evaluation ?? []), adapted, isPacked: options.packs)
+    }
     if !recipe.isResumed, let adapted = model as? PeftModel<DecoderForCausalLM> {
       try settle(&recipe, adapted)
     }
@@ -110,6 +114,8 @@ enum TrainCommand: Verb {
       ("target-modules", arguments[TrainOptions.targetModules] != "all-linear"),
       ("modules-to-save", arguments[TrainOptions.modulesToSave] != nil),
       ("bias", arguments[TrainOptions.bias] != BiasTraining.none),
+      ("virtual-tokens", arguments[TrainOptions.virtualTokens] != nil),
+      ("prompt-text", arguments[TrainOptions.promptText] != nil),
       ("init-lora-weights", arguments[TrainOptions.initialization] != nil),
       ("adapter-fields", arguments[TrainOptions.adapterFields] != nil),
       ("plain-lora", arguments[TrainOptions.plainLoRA]),
@@ -158,9 +164,10 @@ enum TrainCommand: Verb {
       return try PeftModel.fromPretrained(base, path, trainable: true, seed: seed)
     }
     guard let path = recipe.arguments[ModelOptions.adapter] else {
-      let configuration = try AdapterOptions.withTokens(
-        try AdapterOptions.configuration(recipe.arguments), try source.tokenizer())
+      let tokenizer = try source.tokenizer()
+      let configuration = try AdapterOptions.configuration(recipe.arguments, tokenizer)
       let model = try PeftModel(base, configuration, seed: seed)
+      try AdapterOptions.begin(model, recipe.arguments, tokenizer)
       try start(model, source, recipe.arguments, options, examples)
       return model
     }

@@ -80,6 +80,11 @@ enum TrainOptions {
   static let bias = Option<BiasTraining>(
     "bias", default: BiasTraining.none, group: "Adapter", help: "Biases to train.")
   static let rsLoRA = Flag("rslora", group: "Adapter", help: "Scale by the root of the rank.")
+  static let virtualTokens = Option<Int>(
+    "virtual-tokens", default: nil, group: "Adapter",
+    help: "Virtual tokens before every row; default those of --prompt-text.")
+  static let promptText = Option<String>(
+    "prompt-text", default: nil, group: "Adapter", help: "Text that virtual tokens begin with.")
   static let initialization = Option<String>(
     "init-lora-weights", default: nil, group: "Adapter",
     help: "How A and B start, as PEFT spells it: true, false, gaussian, orthogonal, pissa, "
@@ -140,7 +145,7 @@ enum TrainOptions {
       reportTo, quiet, json,
     ] + [
       method, adapterConfig, rank, alpha, dropout, targetModules, modulesToSave, bias, rsLoRA,
-      initialization, adapterFields, plainLoRA, calibrationBatches,
+      virtualTokens, promptText, initialization, adapterFields, plainLoRA, calibrationBatches,
     ] + [
       optimizer, learningRate, weightDecay, beta1, beta2, epsilon, schedule, warmupSteps,
       warmupRatio, maximumNorm,

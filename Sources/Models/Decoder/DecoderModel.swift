@@ -17,7 +17,7 @@ public final class DecoderModel: Module {
   /// The generator that dropout inside blocks draws from, so that computing again gives the same.
   public var dropoutGenerator: Generator?
   /// Told of every batch before it runs.
-  var inputObserver: ((_ ids: Tensor, _ documents: Tensor?, _ past: Int) -> Void)?
+  var inputObserver: ((_ batch: DecoderInput, _ past: Int) -> Void)?
   /// What stands before the tokens of every row; nil for nothing.
   public var prompt: ModelPrompt?
   /// What takes part in every pass beside the blocks; nil for nothing.
@@ -70,7 +70,7 @@ public final class DecoderModel: Module {
   func states(
     _ batch: DecoderInput, cache: KeyValueCache? = nil
   ) -> (states: Tensor, leading: Int) {
-    inputObserver?(batch.ids, batch.sequenceIDs, cache?.length ?? 0)
+    inputObserver?(batch, cache?.length ?? 0)
     var x = embedding(batch.ids)  // [B, L, hidden]
     let placed = PlacedInput(batch, prompt: prompt, past: cache?.length ?? 0, embeddings: &x)
     let (cosine, sine) = configuration.rope.tables(
@@ -90,7 +90,9 @@ public final class DecoderModel: Module {
       let prefix = placed.keysAndValues?.selected(0, index)
       func block(_ inputs: [Tensor]) -> [Tensor] {
         guard let companion, inputs.count > 1 else {
-          return [layer(inputs[0], context, layer: index, prefix: inputs.count > 1 ? inputs[1] : nil)]
+          return [
+            layer(inputs[0], context, layer: index, prefix: inputs.count > 1 ? inputs[1] : nil)
+          ]
         }
         return companion.run(index, inputs[0], carried: inputs[1]) {
           layer($0, context, layer: index, prefix: nil)
@@ -126,6 +128,8 @@ public struct DecoderInput {
   public var positions: Tensor?
   /// int64 `[batch, length]`, documents of packed rows; nil when rows are not packed.
   public var sequenceIDs: Tensor?
+  /// int64 `[batch]`, tasks of the rows, for prompts of several tasks; nil for none.
+  public var taskIDs: Tensor?
 
   /// Makes a batch.
   ///
@@ -134,12 +138,15 @@ public struct DecoderInput {
   ///   - mask: int64 `[batch, keyLength]` or nil.
   ///   - positions: int64 `[batch or 1, length]` or nil.
   ///   - sequenceIDs: int64 `[batch, length]` or nil.
+  ///   - taskIDs: int64 `[batch]` or nil.
   public init(
-    ids: Tensor, mask: Tensor? = nil, positions: Tensor? = nil, sequenceIDs: Tensor? = nil
+    ids: Tensor, mask: Tensor? = nil, positions: Tensor? = nil, sequenceIDs: Tensor? = nil,
+    taskIDs: Tensor? = nil
   ) {
     self.ids = ids
     self.mask = mask
     self.positions = positions
     self.sequenceIDs = sequenceIDs
+    self.taskIDs = taskIDs
   }
 }

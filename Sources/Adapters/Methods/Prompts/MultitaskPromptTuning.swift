@@ -193,10 +193,9 @@ final class MultitaskPrompt: PromptEncoder {
   }
 
   func prompt(rows count: Int, _ context: AdapterContext) -> Tensor {
-    guard let tasks = context.taskIDs else {
+    guard let tasks = context.tasks(ofRows: count) else {
       return table.value * columns.value.selected(0, 0).matrixProduct(rows.value.selected(0, 0))
     }
-    precondition(tasks.shape == [count], "taskIDs of shape \(tasks.shape) for \(count) rows")
     let chosen = columns.value.selecting(0, tasks).matrixProduct(rows.value.selecting(0, tasks))
     return table.value * chosen  // [rows, n, hidden]
   }
