@@ -3,10 +3,11 @@ SWIFT_BUILD = swift build -c release -Xswiftc -warnings-as-errors
 SWIFT_TEST = swift test -c release -Xswiftc -warnings-as-errors --disable-xctest
 SWIFT_PATHS = Package.swift Sources Tests Examples
 
-.PHONY: help bootstrap build test check lint format demo interop bench perplexity formats clean
+.PHONY: help bootstrap build test check lint format demo extract-demo interop bench perplexity formats \
+  method-comparison clean
 
 help:            ## This list
-	@sed -n 's/^\([a-z]*\): .*## /\1\t/p;s/^\([a-z]*\):  *## /\1\t/p' Makefile | expand -t 12
+	@sed -n 's/^\([a-z-]*\): .*## /\1\t/p;s/^\([a-z-]*\):  *## /\1\t/p' Makefile | expand -t 14
 
 bootstrap:       ## Libraries, LibTorch and the file through which SwiftPM finds it
 	@scripts/bootstrap
@@ -32,6 +33,9 @@ check: lint test ## What has to hold before a commit
 demo: build      ## Fine-tune SmolLM2-135M-Instruct on dates in words
 	@scripts/demo
 
+extract-demo: build ## Train all of SmolLM2's weights, extract an adapter, compare
+	@scripts/extract-demo
+
 interop: build   ## Compare with transformers and PEFT (installs them into .peers)
 	@scripts/peers
 	@scripts/interop/run
@@ -46,6 +50,9 @@ perplexity: build ## SmolLM2's perplexity in each format, beside bitsandbytes' o
 
 formats: build   ## The demo's fine-tune on a base of each format
 	@scripts/compare-formats
+
+method-comparison: build ## The demo's fine-tune by each adapter method; writes Documentation/Methods.md
+	@scripts/method-comparison
 
 clean:
 	rm -rf .build demo-output

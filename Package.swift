@@ -65,7 +65,9 @@ let package = Package(
     // Floor 3.
     module("Quantization", ["CKernels", "Checkpoints", "JSONValues", "Layers", "Tensors"]),
     module("Models", ["Checkpoints", "JSONValues", "Layers", "Quantization", "Tensors"]),
-    module("Adapters", ["Checkpoints", "JSONValues", "Layers", "Models", "Tensors"]),
+    module(
+      "Adapters",
+      ["Checkpoints", "CommandLineParsing", "JSONValues", "Layers", "Models", "Tensors"]),
 
     // Floor 4.
     module("Optimizers", ["CKernels", "Checkpoints", "Layers", "Quantization", "Tensors"]),
@@ -97,6 +99,10 @@ let package = Package(
       name: "QuantizationBenchmark",
       dependencies: ["Layers", "Optimizers", "Quantization", "Tensors"],
       path: "Benchmarks/quantization", swiftSettings: settings),
+
+    .executableTarget(
+      name: "DecompositionBenchmark", dependencies: ["Adapters", "Tensors"],
+      path: "Benchmarks/decomposition", swiftSettings: settings),
 
     // For users of the library.
     module(

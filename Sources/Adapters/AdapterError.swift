@@ -1,3 +1,5 @@
+import CommandLineParsing
+
 /// What can be wrong with an adapter or its configuration.
 public enum AdapterError: Error, Equatable, Sendable {
   /// A field of the configuration has a value that it cannot have.
@@ -12,10 +14,9 @@ public enum AdapterError: Error, Equatable, Sendable {
   case file(path: String, reason: String)
   /// Names that no layer of the model has.
   case noSuchModules(names: [String], known: [String])
-  /// A tensor has another shape than the model needs: the adapter was made for another base.
-  case wrongShape(path: String, key: String, expected: [Int], actual: [Int])
-  /// The file lacks tensors or has some that the model has no place for.
-  case keys(path: String, missing: [String], unexpected: [String])
+  /// The file's tensors are not the adapter's: some are missing, some have no place, some have another
+  /// shape, as the adapter was made for another base model or with another configuration.
+  case keys(path: String, report: LoadReport)
   /// A merge would put infinities or NaN into a weight.
   case notFinite(module: String, adapter: String)
   /// The method cannot do that.
@@ -42,22 +43,12 @@ extension AdapterError: CustomStringConvertible {
         + ", known are those of PEFT 0.21.2"
     case .file(let path, let reason): "\(path): \(reason)"
     case .noSuchModules(let names, let known):
-      """
-      target modules \(names.joined(separator: ", ")) are not in the model; it has \
-      \(known.joined(separator: ", "))
-      """
-    case .wrongShape(let path, let key, let expected, let actual):
-      """
-      \(path): \(key) has shape \(actual), but \(expected) is needed: the adapter was made for \
-      another base model or with another configuration
-      """
-    case .keys(let path, let missing, let unexpected):
-      "\(path): "
-        + [
-          missing.isEmpty ? nil : "lacks \(Self.some(missing))",
-          unexpected.isEmpty
-            ? nil : "has tensors that the model has no place for: \(Self.some(unexpected))",
-        ].compactMap { $0 }.joined(separator: "; ")
+      "target modules \(names.joined(separator: ", ")) are not in the model; it has "
+        + known.joined(separator: ", ")
+        + names.compactMap { name in
+          nearestName(name, among: known).map { "; did you mean \($0) by \(name)?" }
+        }.joined()
+    case .keys(let path, let report): path + ":" + Self.description(of: report)
     case .notFinite(let module, let adapter):
       "merging adapter \"\(adapter)\" into \(module) would give infinite or undefined weights"
     case .impossible(let method, let what): "\(method) adapters cannot be \(what)"
@@ -67,7 +58,33 @@ extension AdapterError: CustomStringConvertible {
     }
   }
 
-  private static func some(_ keys: [String]) -> String {
-    keys.prefix(5).joined(separator: ", ") + (keys.count > 5 ? " and \(keys.count - 5) more" : "")
+  /// Everything that does not fit, a line each.
+  private static func description(of report: LoadReport) -> String {
+    func list(_ title: String, _ lines: [String]) -> String {
+      lines.isEmpty ? "" : "\n\(title)" + lines.map { "\n  " + $0 }.joined()
+    }
+    return list("the adapter needs, and the file lacks:", report.missing)
+      + list("the file has, and the model has no place for:", report.unexpected)
+      + list(
+        "the shapes differ (another base model, or another configuration):",
+        report.misshapen.map { "\($0.key): \($0.actual), but \($0.expected) is needed" })
+  }
+}
+
+extension AdapterError {
+  /// Keys that are missing, or that nothing has a place for.
+  static func keys(path: String, missing: [String], unexpected: [String]) -> AdapterError {
+    var report = LoadReport()
+    (report.missing, report.unexpected) = (missing, unexpected)
+    return .keys(path: path, report: report)
+  }
+
+  /// One tensor of another shape than is needed.
+  static func wrongShape(
+    path: String, key: String, expected: [Int], actual: [Int]
+  ) -> AdapterError {
+    var report = LoadReport()
+    report.misshapen = [LoadReport.Misshapen(key: key, expected: expected, actual: actual)]
+    return .keys(path: path, report: report)
   }
 }

@@ -7,10 +7,25 @@ public enum AdapterMethods {
   /// A new one is one line here.
   public static let all: [any AdapterConfiguration.Type] = [
     LoRAConfig.self,
+    C3AConfig.self, DeloraConfig.self, FourierFTConfig.self, GraloraConfig.self, HiraConfig.self,
+    LilyConfig.self, LoHaConfig.self, LoKrConfig.self, MissConfig.self, PeanutConfig.self,
+    ShiraConfig.self, SuperTuningConfig.self, WaveFTConfig.self,
+    VeRAConfig.self,
+    PVeRAConfig.self,
+    RandLoRAConfig.self,
+    VBLoRAConfig.self,
+    UniLoRAConfig.self,
+    TinyLoRAConfig.self,
+    FRoDConfig.self,
+    IA3Config.self, RoAdConfig.self, BEFTConfig.self, LNTuningConfig.self, HRAConfig.self,
+    OFTConfig.self, BOFTConfig.self, GLoRAConfig.self, PSOFTConfig.self, OSFConfig.self,
+    DEFTConfig.self,
     // Virtual tokens and tokens.
     PromptTuningConfig.self, PrefixTuningConfig.self, PromptEncoderConfig.self,
     MultitaskPromptTuningConfig.self, CPTConfig.self, CartridgeConfig.self,
     AdaptionPromptConfig.self, TrainableTokensConfig.self,
+    AdaLoRAConfig.self, AdamssConfig.self, PolyConfig.self,
+    XLoRAConfig.self, ShadowConfig.self,
   ]
 
   /// Names of the methods, as PEFT spells them, sorted.

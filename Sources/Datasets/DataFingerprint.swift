@@ -1,7 +1,7 @@
 /// A hash of encoded data, by which a resumed run recognises that it is still the same.
 ///
-/// FNV-1a over 64 bits (Fowler, Noll and Vo), fed with the length, the ids and the labels of every
-/// example as 32-bit numbers, lowest byte first. It finds accidents, not attacks.
+/// FNV-1a over 64 bits (Fowler, Noll and Vo), fed with the length, the ids, the labels and the task, if
+/// any, of every example as 32-bit numbers, lowest byte first. It finds accidents, not attacks.
 ///
 /// - Parameter examples: The data in the order of the file.
 /// - Returns: 16 hexadecimal digits.
@@ -46,6 +46,7 @@ struct FNV1a {
       feed(Int32(example.ids.count))
       for id in example.ids { feed(id) }
       for label in example.labels { feed(label) }
+      if let task = example.task { feed(Int32(truncatingIfNeeded: task)) }
     }
   }
 

@@ -56,14 +56,18 @@ public struct LocatedRecord: Equatable, Sendable {
   public var record: DatasetRecord
   /// The file and line.
   public var location: RecordLocation
+  /// The row's `task_id`, for adapters that have several tasks; nil for none.
+  public var task: Int?
 
   /// A record at a place.
   ///
   /// - Parameters:
   ///   - record: The content.
   ///   - location: The file and line.
-  public init(_ record: DatasetRecord, at location: RecordLocation) {
+  ///   - task: The row's `task_id`.
+  public init(_ record: DatasetRecord, at location: RecordLocation, task: Int? = nil) {
     self.record = record
+    self.task = task
     self.location = location
   }
 }

@@ -15,6 +15,7 @@ public import Tokenizers
 /// - Messages are written by the model's chat template, and nothing is added to it. The assistant's
 ///   parts are what the template marks with `{% generation %}`, else what it writes for each of the
 ///   assistant's messages after a generation prompt, up to and with the end-of-text token.
+/// - A whole number under `task_id`, beside the keys of any format, is the row's task.
 /// - An example that is too long keeps its answer: the prompt loses tokens from the left (never a
 ///   beginning-of-text token) until an eighth of the longest length is left of it, then the answer
 ///   loses its end, with the end-of-text token.
@@ -118,7 +119,8 @@ public struct ExampleEncoder: Sendable {
       report.truncatedCount += 1
       report.firstTruncated = report.firstTruncated ?? record.location
     }
-    let example = draft.example(trainsOnPrompt: trainsOnPrompt)
+    var example = draft.example(trainsOnPrompt: trainsOnPrompt)
+    example.task = record.task
     guard example.targetCount > 0 else {
       report.droppedCount += 1
       report.firstDropped = report.firstDropped ?? record.location

@@ -76,8 +76,13 @@ public struct RecordReader {
     let record = try DatasetRecord(object, as: format, at: place)
     count += 1
     formats[format, default: 0] += 1
-    for key in object.keys where !format.keys.contains(key) { ignoredKeys[key, default: 0] += 1 }
-    return LocatedRecord(record, at: place)
+    // Other data sets have names of tasks under this key, which are not used.
+    let task = object["task_id"]?.intValue.flatMap { (0...Int(Int32.max)).contains($0) ? $0 : nil }
+    for key in object.keys
+    where !format.keys.contains(key) && !(key == "task_id" && task != nil) {
+      ignoredKeys[key, default: 0] += 1
+    }
+    return LocatedRecord(record, at: place, task: task)
   }
 
   /// Reads all records that are left.

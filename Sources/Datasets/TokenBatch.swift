@@ -12,6 +12,8 @@ public struct TokenBatch: Equatable, Sendable {
   public let positions: [Int32]?
   /// Document of each token, 1 and up, 0 for padding; nil when rows are not packed.
   public let sequenceIDs: [Int32]?
+  /// Task of each row, that of its first example; nil when a row has none.
+  public let tasks: [Int]?
   /// Tokens of each row without padding.
   public let rowLengths: [Int]
   /// Tokens that are not padding.
@@ -46,6 +48,8 @@ public struct TokenBatch: Equatable, Sendable {
       positions += Array(repeating: 0, count: padding)
       documents += Array(repeating: 0, count: padding)
     }
+    let tasks = rows.compactMap { $0.first?.task }
+    self.tasks = tasks.count == rows.count ? tasks : nil
     rowCount = rows.count
     length = longest
     self.ids = ids

@@ -1,5 +1,6 @@
 import Adapters
 import CommandLineParsing
+import Foundation
 import JSONValues
 import Models
 import Tokenizers
@@ -11,7 +12,7 @@ enum AdapterOptions {
   static func method(_ arguments: ParsedArguments) throws -> any AdapterConfiguration.Type {
     let name = try arguments.value(TrainOptions.method)
     guard let method = AdapterMethods.named(name) else {
-      let known = AdapterMethods.types.map { $0.lowercased() }
+      let known = AdapterMethods.types.map { $0.lowercased() } + ["full"]
       let nearest = nearestName(name.lowercased(), among: known).map { "; did you mean \($0)?" }
       throw UsageError(
         "--method \(name) is not known; known: \(known.joined(separator: ", "))\(nearest ?? "")")
@@ -20,7 +21,11 @@ enum AdapterOptions {
   }
 
   /// `--adapter-config` or the method's defaults, with what the options say over it.
-  static func configuration(_ arguments: ParsedArguments) throws -> any AdapterConfiguration {
+  ///
+  /// - Throws: `UsageError` for an option that the method does not have, ``AdapterError`` for a value.
+  static func configuration(
+    _ arguments: ParsedArguments, _ tokenizer: Tokenizer
+  ) throws -> any AdapterConfiguration {
     let (method, object, isLoRA) = try beginning(arguments)
     var fields = object
     for (option, value) in try values(arguments) where isLoRA || arguments.isGiven(option) {
@@ -30,13 +35,20 @@ enum AdapterOptions {
         throw UsageError("--\(option): \(method.type) has no such setting")
       }
     }
+    let own = try ownFields(arguments, method)
+    for (key, value) in try PromptOptions.fields(arguments, of: method, own, tokenizer) {
+      fields[key] = value
+    }
+    for (key, value) in own { fields[key] = value }
     var made = try method.init(
-      json: .object(fields), path: arguments[TrainOptions.adapterConfig] ?? "--method")
+      json: .object(fields),
+      path: own.count > 0 ? "--adapter-fields" : arguments[TrainOptions.adapterConfig] ?? "--method"
+    )
     if var layers = made as? any LayerConfiguration {
-      if isLoRA || arguments.isGiven("target-modules") {
+      if isLoRA && own["target_modules"] == nil || arguments.isGiven("target-modules") {
         layers.targetModules = TargetModules(try arguments.value(TrainOptions.targetModules))
       }
-      if isLoRA || arguments.isGiven("bias") {
+      if isLoRA && own["bias"] == nil || arguments.isGiven("bias") {
         layers.bias = try arguments.value(TrainOptions.bias)
       }
       made = layers
@@ -48,16 +60,24 @@ enum AdapterOptions {
     }
     made.baseModel = try arguments.value(ModelOptions.model)
     try made.validate()
-    return made
+    return try withTokens(made, tokenizer)
+  }
+
+  /// Lets virtual tokens that are keys and values begin as the text of `--prompt-text`.
+  static func begin(
+    _ model: PeftModel<DecoderForCausalLM>, _ arguments: ParsedArguments, _ tokenizer: Tokenizer
+  ) throws {
+    guard let text = arguments[TrainOptions.promptText],
+      let configuration = model.configurations.first?.configuration,
+      configuration is PrefixTuningConfig || configuration is CartridgeConfig
+    else { return }
+    try model.beginPrompt(asPrefixOf: tokenizer.encode(text))
   }
 
   /// The configuration with the ids of the text that its virtual tokens begin with, if they do so.
-  static func withTokens(
+  private static func withTokens(
     _ configuration: any AdapterConfiguration, _ tokenizer: Tokenizer
   ) throws -> any AdapterConfiguration {
-    if let tasks = (configuration as? MultitaskPromptTuningConfig)?.taskCount, tasks > 1 {
-      throw UsageError("num_tasks is \(tasks), but rows of a data file have no task; expected 1")
-    }
     guard var prompt = configuration as? any TextPromptConfiguration,
       let text = prompt.textToBeginWith
     else { return configuration }
@@ -86,6 +106,28 @@ enum AdapterOptions {
     return (found, json.objectValue ?? JSONObject(), false)
   }
 
+  /// What `--adapter-fields` says, none of which another option says too.
+  private static func ownFields(
+    _ arguments: ParsedArguments, _ method: any AdapterConfiguration.Type
+  ) throws -> JSONObject {
+    guard let text = arguments[TrainOptions.adapterFields] else { return JSONObject() }
+    guard let fields = (try? JSON.parse(Data(text.utf8)))?.objectValue else {
+      throw UsageError(
+        "--adapter-fields \(text): expected a JSON object, for example {\"use_dora\": true}")
+    }
+    let options = try values(arguments).map { ($0.option, key(of: $0.option, in: method)) }
+    let spelled =
+      options
+      + ["target-modules", "bias", "modules-to-save"].map {
+        ($0, $0.replacing("-", with: "_"))
+      }
+    for (option, key) in spelled where arguments.isGiven(option) {
+      guard let key, fields[key] != nil else { continue }
+      throw UsageError("--\(option) and \(key) of --adapter-fields say the same; give one of them")
+    }
+    return fields
+  }
+
   /// An adapter to go on with has its own shape; options that say otherwise are a mistake.
   static func checkAgreement(
     _ given: ParsedArguments, _ configuration: any AdapterConfiguration, _ path: String
@@ -108,7 +150,13 @@ enum AdapterOptions {
     {
       throw refuse("bias", bias.rawValue)
     }
-    if given.isGiven("adapter-config") { throw refuse("adapter-config", "its own") }
+    for (field, value) in try ownFields(given, method) where configuration.json[field] != value {
+      throw refuse(
+        "adapter-fields", "\(field) = \(configuration.json[field]?.serialized() ?? "null")")
+    }
+    for option in ["adapter-config", "virtual-tokens", "prompt-text"] where given.isGiven(option) {
+      throw refuse(option, "its own")
+    }
   }
 
   /// Writes what an adapter says into the recipe, where the command line said nothing.
@@ -118,10 +166,15 @@ enum AdapterOptions {
     let method = type(of: configuration)
     try recipe.settle("method", method.type.lowercased())
     for option in ["rank", "alpha", "dropout", "rslora"] {
-      if let value = key(of: option, in: method).flatMap({ configuration.json[$0] }) {
+      if let value = key(of: option, in: method).flatMap({ configuration.json[$0] }),
+        !value.isNull
+      {
         let whole = value.doubleValue.flatMap { Int(exactly: $0) }.map(String.init)
         try recipe.settle(option, whole ?? value.serialized())
       }
+    }
+    if let count = (configuration as? any PromptConfiguration)?.settings.tokenCount {
+      try recipe.settle("virtual-tokens", "\(count)")
     }
     guard let layers = configuration as? any LayerConfiguration else { return }
     try recipe.settle("bias", layers.bias.rawValue)
@@ -142,10 +195,14 @@ enum AdapterOptions {
       try arguments.value(TrainOptions.alpha), try arguments.value(TrainOptions.dropout)
     )
     let rsLoRA = arguments[TrainOptions.rsLoRA]
+    // As files spell it: flags are no strings.
+    let start = arguments[TrainOptions.initialization].map { text -> JSON in
+      ["true", "false"].contains(text) ? .bool(text == "true") : .string(text)
+    }
     return [
       ("rank", (.integer(rank), rank == 8)), ("alpha", (.number(alpha), alpha == 16)),
       ("dropout", (.number(dropout), dropout == 0)), ("rslora", (.bool(rsLoRA), !rsLoRA)),
-    ]
+    ] + (start.map { [("init-lora-weights", ($0, false))] } ?? [])
   }
 
   /// The field of a method that an option means, or nil.
@@ -158,6 +215,7 @@ enum AdapterOptions {
     case "dropout":
       return names.first { $0.hasSuffix("dropout") && $0 != "rank_dropout" }
     case "rslora": return names.first { $0 == "use_rslora" }
+    case "init-lora-weights": return names.first { $0 == "init_lora_weights" }
     default: return nil
     }
   }

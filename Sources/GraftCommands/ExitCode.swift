@@ -43,12 +43,14 @@ enum ExitCode: Int32 {
       switch error {
       case .configuration, .unsupported, .noSuchModules, .name, .conflict, .impossible:
         self = .usage
-      case .unknownMethod, .unknownFields, .file, .wrongShape, .keys, .notFinite: self = .badData
+      case .unknownMethod, .unknownFields, .file, .keys, .notFinite: self = .badData
       }
+    case let error as DecompositionError:
+      if case .outOfRange = error { self = .usage } else { self = .badData }
     case let error as TrainingError:
       switch error {
       case .outputExists: self = .cannotWrite
-      case .option: self = .usage
+      case .option, .quantized: self = .usage
       case .resume: self = .missingInput
       case .diverged: self = .internalError
       }

@@ -17,7 +17,8 @@ public enum GraftCommand {
   /// A new one is one file and one line here.
   static let verbs: [any Verb.Type] = [
     ImportCommand.self, TrainCommand.self, GenerateCommand.self, EvaluateCommand.self,
-    ForwardCommand.self, MergeCommand.self, QuantizeCommand.self, InspectCommand.self,
+    ForwardCommand.self, MergeCommand.self, ExtractCommand.self, ResizeCommand.self,
+    BlendCommand.self, DecomposeCommand.self, QuantizeCommand.self, InspectCommand.self,
     TokenizeCommand.self,
   ]
 

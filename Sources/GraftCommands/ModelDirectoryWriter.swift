@@ -29,7 +29,24 @@ struct ModelDirectoryWriter {
   ) throws -> (tensors: Int, parameters: Int) {
     try makeParentDirectory(of: directory)
     let target = try AtomicDirectory(path: directory)
-    try copyCompanions(to: target.temporaryPath)
+    let written = try writeFiles(to: target.temporaryPath, check: check)
+    try target.commit()
+    return written
+  }
+
+  /// Writes the files into a directory that has others, the configuration last.
+  ///
+  /// - Parameters:
+  ///   - directory: Where; files of the same names are replaced.
+  ///   - check: Called with the name and numbers of every parameter as it is written.
+  /// - Returns: Tensors written and the numbers that they stand for.
+  /// - Throws: As ``write(_:check:)``.
+  @discardableResult
+  func writeFiles(
+    to directory: String, check: (String, Tensor) throws -> Void = { _, _ in }
+  ) throws -> (tensors: Int, parameters: Int) {
+    try makeDirectory(directory)
+    try copyCompanions(to: directory)
     let isTied = model.configuration.tiesEmbeddings
     let untied = isTied && !headIsEmbedding
     var tensors: [(name: String, tensor: Tensor)] = []
@@ -56,9 +73,8 @@ struct ModelDirectoryWriter {
       }
       count += module.storedCount
     }
-    try SafetensorsWriter.save(target.path(of: "model.safetensors"), tensors: tensors)
-    try writeConfiguration(to: target.path(of: "config.json"), untied: untied)
-    try target.commit()
+    try SafetensorsWriter.save("\(directory)/model.safetensors", tensors: tensors)
+    try writeConfiguration(to: "\(directory)/config.json", untied: untied)
     return (tensors.count, count)
   }
 
@@ -70,6 +86,9 @@ struct ModelDirectoryWriter {
     return head.sharesStorage(with: table) || head.isEqual(to: table)
   }
 
+  /// What is written anew, and files of a run whose directory a model is in.
+  private static let notCompanions: Set = ["config.json", TrainRecipe.fileName, "state.json"]
+
   /// Everything of the source but weights and configuration.
   private func copyCompanions(to target: String) throws {
     let files = try FileManager.default.contentsOfDirectory(atPath: source)
@@ -77,8 +96,11 @@ struct ModelDirectoryWriter {
       let isCompanion =
         name.hasSuffix(".json") || name.hasSuffix(".jinja") || name.hasSuffix(".txt")
         || name.hasSuffix(".model")
-      guard isCompanion, name != "config.json", !name.hasSuffix(".index.json") else { continue }
+      guard isCompanion, !Self.notCompanions.contains(name), !name.hasSuffix(".index.json") else {
+        continue
+      }
       do {
+        try? FileManager.default.removeItem(atPath: "\(target)/\(name)")
         try FileManager.default.copyItem(atPath: "\(source)/\(name)", toPath: "\(target)/\(name)")
       } catch {
         throw CheckpointError.cannotWrite(
@@ -102,6 +124,13 @@ struct ModelDirectoryWriter {
       for key in ["dtype", "torch_dtype"] where key == "dtype" || object[key] != nil {
         object[key] = .string(dtype.description)
       }
+    }
+    let origins = model.layerOrigins
+    if origins.count != model.originalLayerCount {
+      object["num_hidden_layers"] = .integer(origins.count)
+    }
+    if let kinds = object["layer_types"]?.arrayValue, origins.allSatisfy(kinds.indices.contains) {
+      object["layer_types"] = .array(origins.map { kinds[$0] })
     }
     if untied { object["tie_word_embeddings"] = false }
     object["quantization_config"] = format.map {

@@ -9,3 +9,6 @@ extension GGUFImporter.DType: OptionValue {}
 extension ExampleEncoder.PromptStyle: OptionValue {}
 extension LearningRateSchedule: OptionValue {}
 extension BiasTraining: OptionValue {}
+extension AdapterCombination.Kind: OptionValue {}
+extension AdapterCombination.MajoritySign: OptionValue {}
+extension ExtractionOptions.Algorithm: OptionValue {}

@@ -26,7 +26,8 @@ struct TrainRecipe {
   /// Options that make the adapter; a resumed run has it.
   private static let adapterOptions = [
     "method", "adapter", "adapter-config", "rank", "alpha", "dropout", "target-modules",
-    "modules-to-save", "bias", "rslora",
+    "modules-to-save", "bias", "rslora", "virtual-tokens", "prompt-text", "init-lora-weights",
+    "adapter-fields", "calibration-batches",
   ]
   /// Options that name files.
   private static let paths: Set = [
@@ -143,11 +144,12 @@ struct TrainRecipe {
     let names = (try? files.contentsOfDirectory(atPath: directory)) ?? []
     let ours: Set = [
       "metrics.jsonl", "checkpoints", "adapter_config.json", "adapter_model.safetensors",
-      Self.fileName, "config.json", "model.safetensors",
+      "adapter_encoder.safetensors", Self.fileName, "config.json", "model.safetensors",
     ]
     let found = names.filter(ours.contains)
     if !isResumed && !found.isEmpty {
-      guard !names.contains("config.json") else {
+      // The model that a run trained as a whole is the run's own.
+      guard !names.contains("config.json") || names.contains(Self.fileName) else {
         throw CheckpointError.cannotWrite(
           path: directory, reason: "it holds a model; choose another directory")
       }

@@ -1,6 +1,4 @@
-import Adapters
 import Datasets
-import Models
 import Training
 
 /// Progress of a run on standard error: a bar on a terminal, lines in a pipe, a curve at the end.
@@ -12,7 +10,7 @@ final class TrainingProgress {
     display = ProgressDisplay(kind: isQuiet ? .quiet : nil, totalSteps: totalSteps)
   }
 
-  func begin(_ report: EncodingReport, _ model: PeftModel<DecoderForCausalLM>, _ trainer: Trainer) {
+  func begin(_ report: EncodingReport, _ model: any TrainableModel, _ trainer: Trainer) {
     display.message(model.trainableParametersDescription())
     display.message("\(report)")
     display.message(

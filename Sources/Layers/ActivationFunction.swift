@@ -60,25 +60,32 @@ public enum ActivationFunction: String, Sendable, CaseIterable {
   public func callAsFunction(_ x: Tensor) -> Tensor {
     switch self {
     case .gelu, .geluPython: x.gelu()
-    case .gelu10: preconditionFailure()
+    case .gelu10: x.gelu().clamped(lower: -10, upper: 10)
     case .geluFast, .geluNew, .geluTanh, .geluPythonTanh, .geluAccurate:
       x.gelu(tanhApproximation: true)
     case .quickGelu: x * (x * 1.702).sigmoid()
-    case .hardswish: preconditionFailure()
-    case .laplace: preconditionFailure()
-    case .leakyReLU: preconditionFailure()
+    case .hardswish: x * (x + 3).clamped(lower: 0, upper: 6) / 6
+    case .laplace: ((x - 0.707107) / (0.282095 * 2.0.squareRoot())).errorFunction() * 0.5 + 0.5
+    case .leakyReLU: x.relu() - (-x).relu() * 0.01
     case .linear: x
-    case .mish: preconditionFailure()
-    case .prelu: preconditionFailure()
+    case .mish: x * x.softplus().tanh()
+    case .prelu: x.relu() - (-x).relu() * 0.25
     case .relu: x.relu()
-    case .relu2: preconditionFailure()
-    case .relu6: preconditionFailure()
+    case .relu2: x.relu() * x.relu()
+    case .relu6: x.clamped(lower: 0, upper: 6)
     case .sigmoid: x.sigmoid()
     case .silu, .swish: x.silu()
-    case .sqrtSoftplus: preconditionFailure()
+    case .sqrtSoftplus: x.softplus().squareRoot()
     case .tanh: x.tanh()
-    case .xielu: preconditionFailure()
+    case .xielu: xielu(x)
     }
   }
 
+  private func xielu(_ x: Tensor) -> Tensor {
+    // transformers keeps 0.8 and -1e-6 in bfloat16.
+    let (curvature, slope, limit) = (0.80078125, 0.5, -9.98377799987793e-7)
+    let above = x * x * curvature + x * slope
+    let below = (x.clamped(upper: limit).exponentialMinusOne() - x) * curvature + x * slope
+    return .choosing(x .> 0, above, below)
+  }
 }

@@ -14,30 +14,32 @@ public func checkpointed(
   _ x: Tensor, parameters: [Parameter], generator: Generator? = nil,
   _ body: @escaping (Tensor) -> Tensor
 ) -> Tensor {
-  checkpointed([x], parameters: parameters, generator: generator) { body($0[0]) }
+  checkpointed([x], parameters: parameters, generator: generator) { [body($0[0])] }[0]
 }
 
-/// Computes a part of a model of several inputs without keeping its activations.
+/// Computes a part of a model of several inputs and outputs without keeping its activations.
 ///
 /// - Parameters:
 ///   - inputs: Inputs of the part; those that require gradients get them.
 ///   - parameters: Parameters inside the part; trainable ones get their gradients accumulated.
 ///   - generator: The generator that `body` draws from, or nil.
-///   - body: The part, run twice, as for one input.
+///   - body: The part, run twice, as for one input. No output may be an input itself.
 /// - Returns: What `body` returns.
 /// - Note: Source: Chen et al. 2016, arXiv 1604.06174.
 public func checkpointed(
   _ inputs: [Tensor], parameters: [Parameter], generator: Generator? = nil,
-  _ body: @escaping ([Tensor]) -> Tensor
-) -> Tensor {
-  let trainable = parameters.filter(\.isTrainable).map(\.value)
+  _ body: @escaping ([Tensor]) -> [Tensor]
+) -> [Tensor] {
+  // One that several modules share gets its gradient once.
+  var seen: Set<Parameter> = []
+  let trainable = parameters.filter { $0.isTrainable && seen.insert($0).inserted }.map(\.value)
   let required = inputs.map(\.requiresGradient)
   return differentiable("Checkpoint", inputs + trainable) { all in
     let inputs = Array(all.prefix(required.count))
     let state = generator?.state
     return (
       body(inputs),
-      { gradient in
+      { gradients in
         let after = generator?.state
         if let state { generator?.state = state }
         defer { if let after { generator?.state = after } }
@@ -47,9 +49,10 @@ public func checkpointed(
             copy.requiresGradient = isRequired
             return copy
           }
-          let output = body(again)
+          let outputs = body(again)
           let wanted = zip(again, required).filter { $1 }.map { $0.0 }
-          var found = output.gradients(of: wanted + trainable, gradient: gradient)[...]
+          var found = Tensor.gradients(
+            of: outputs, gradients, withRespectTo: wanted + trainable)[...]
           return required.map { $0 ? found.removeFirst() : nil } + found
         }
       }

@@ -81,6 +81,9 @@ public final class Embedding: Module {
   /// - Returns: Their shape and the table's `size`.
   public func callAsFunction(_ ids: Tensor) -> Tensor { table(ids) }
 
+  /// The table's parts: what an adapter adds, or none.
+  public var children: [(name: String, module: any Module)] { table.children }
+
   /// What the table holds besides parameters.
   public var storedTensors: [(name: String, tensor: Tensor)] { table.storedTensors }
 

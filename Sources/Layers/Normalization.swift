@@ -7,9 +7,21 @@ public protocol Normalization: Module {
   /// - Parameter x: `[..., size]`.
   /// - Returns: The same shape and dtype.
   func callAsFunction(_ x: Tensor) -> Tensor
+
+  /// Another layer over the same parameters, which can be exchanged in it alone.
+  ///
+  /// - Returns: A layer of the same kind.
+  func copied() -> any Normalization
 }
 
-extension RMSNorm: Normalization {}
+extension RMSNorm: Normalization {
+  /// Another layer over the same weight.
+  ///
+  /// - Returns: A layer of the same kind.
+  public func copied() -> any Normalization {
+    RMSNorm(weight: weight, epsilon: epsilon, weighting: weighting)
+  }
+}
 
 /// Normalisation over the last dimension to mean 0 and variance 1: y = w * n + b.
 ///
@@ -40,6 +52,13 @@ public final class LayerNorm: Normalization {
   /// - Returns: The same shape and dtype.
   public func callAsFunction(_ x: Tensor) -> Tensor {
     x.layerNormalized(weight: weight.value, bias: bias?.value, epsilon: epsilon)
+  }
+
+  /// Another layer over the same parameters.
+  ///
+  /// - Returns: A layer of the same kind.
+  public func copied() -> any Normalization {
+    LayerNorm(weight: weight, bias: bias, epsilon: epsilon)
   }
 
   /// `weight` and, where there is one, `bias`.

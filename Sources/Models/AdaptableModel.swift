@@ -10,6 +10,34 @@ public protocol AdaptableModel: Module {
   /// The generator that dropout inside blocks draws from, so that computing a block again gives the
   /// same numbers.
   var dropoutGenerator: Generator? { get set }
+  /// Told of every batch before it runs, and of how many positions are cached.
+  var inputObserver: ((_ batch: DecoderInput, _ past: Int) -> Void)? { get set }
+}
+
+/// A model whose blocks can be there more than once, sharing their weights.
+public protocol LayerReplicating: AnyObject {
+  /// Blocks of the checkpoint.
+  var originalLayerCount: Int { get }
+  /// Number of the checkpoint's block that each block is.
+  var layerOrigins: [Int] { get }
+
+  /// Takes other blocks.
+  ///
+  /// - Parameter origins: Numbers of the checkpoint's blocks, in the order of the new ones.
+  func replicateLayers(_ origins: [Int])
+}
+
+extension DecoderForCausalLM: LayerReplicating {
+  /// Blocks of the checkpoint.
+  public var originalLayerCount: Int { model.originalLayers.count }
+
+  /// Number of the checkpoint's block that each block is.
+  public var layerOrigins: [Int] { model.layerOrigins }
+
+  /// Takes other blocks.
+  ///
+  /// - Parameter origins: Numbers of the checkpoint's blocks, in the order of the new ones.
+  public func replicateLayers(_ origins: [Int]) { model.replicateLayers(origins) }
 }
 
 extension DecoderForCausalLM: AdaptableModel {
@@ -23,5 +51,11 @@ extension DecoderForCausalLM: AdaptableModel {
   public var dropoutGenerator: Generator? {
     get { model.dropoutGenerator }
     set { model.dropoutGenerator = newValue }
+  }
+
+  /// The decoder's.
+  public var inputObserver: ((_ batch: DecoderInput, _ past: Int) -> Void)? {
+    get { model.inputObserver }
+    set { model.inputObserver = newValue }
   }
 }

@@ -23,6 +23,9 @@ private enum Operators {
   static let siluBackward = Operator("aten::silu_backward")
   static let relu = Operator("aten::relu")
   static let gelu = Operator("aten::gelu")
+  static let softplus = Operator("aten::softplus")
+  static let erf = Operator("aten::erf")
+  static let expm1 = Operator("aten::expm1")
   static let clamp = Operator("aten::clamp")
   static let maximum = Operator("aten::maximum")
   static let minimum = Operator("aten::minimum")
@@ -109,6 +112,13 @@ extension Tensor {
   public func silu() -> Tensor { Operators.silu(.tensor(self)) }
   /// max(x, 0) of every element.
   public func relu() -> Tensor { Operators.relu(.tensor(self)) }
+
+  /// log(1 + exp(x)) of every element.
+  public func softplus() -> Tensor { Operators.softplus(.tensor(self)) }
+  /// The Gauss error function of every element.
+  public func errorFunction() -> Tensor { Operators.erf(.tensor(self)) }
+  /// exp(x) - 1 of every element, exact where x is small.
+  public func exponentialMinusOne() -> Tensor { Operators.expm1(.tensor(self)) }
 
   /// Derivative of `silu` times an incoming gradient.
   ///

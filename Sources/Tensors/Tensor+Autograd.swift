@@ -56,6 +56,32 @@ extension Tensor {
   }
 }
 
+extension Tensor {
+  /// Derivatives of several tensors at once, without storing anything in `gradient`.
+  ///
+  /// - Parameters:
+  ///   - outputs: Tensors that came from the inputs, or did not.
+  ///   - gradients: For each of them the derivative of the final quantity with respect to it; nil for
+  ///     zero.
+  ///   - inputs: Tensors that they came from.
+  /// - Returns: One entry for each input; nil where nothing depends on it.
+  public static func gradients(
+    of outputs: [Tensor], _ gradients: [Tensor?], withRespectTo inputs: [Tensor]
+  ) -> [Tensor?] {
+    let pairs = zip(outputs, gradients).compactMap { output, gradient in
+      gradient.flatMap { output.requiresGradient ? (output: output, gradient: $0) : nil }
+    }
+    var results = [ctorch_tensor?](repeating: nil, count: inputs.count)
+    guard !pairs.isEmpty, !inputs.isEmpty else { return inputs.map { _ in nil } }
+    let status = ctorch_gradients(
+      pairs.map(\.output.handle), pairs.map(\.gradient.handle), Int32(pairs.count),
+      inputs.map(\.handle), Int32(inputs.count), false, false, &results)
+    withExtendedLifetime((pairs, inputs)) {}
+    check(status, "gradients of \(pairs.count) tensors")
+    return results.map { $0.map(Tensor.init(owning:)) }
+  }
+}
+
 /// Runs `body` without recording operators for gradients.
 ///
 /// - Parameter body: What to run, on this thread.

@@ -5,8 +5,12 @@ private enum Operators {
   static let qr = Operator("aten::linalg_qr")
   static let eigh = Operator("aten::linalg_eigh")
   static let eig = Operator("aten::linalg_eig")
+  static let real = Operator("aten::real")
+  static let imaginary = Operator("aten::imag")
   static let inverse = Operator("aten::linalg_inv")
   static let solve = Operator("aten::linalg_solve")
+  static let solveChecked = Operator("aten::linalg_solve_ex")
+  static let pseudoinverse = Operator("aten::linalg_pinv", "atol_rtol_float")
   static let attention = Operator("aten::scaled_dot_product_attention")
 }
 
@@ -114,6 +118,16 @@ extension Tensor {
     return (results[0], results[1])
   }
 
+  /// Real parts of complex numbers.
+  ///
+  /// - Returns: A tensor of the same shape, float32 for complex64 and float64 for complex128.
+  public func realPart() -> Tensor { Operators.real(.tensor(self)).contiguous() }
+
+  /// Imaginary parts of complex numbers.
+  ///
+  /// - Returns: A tensor of the same shape, float32 for complex64 and float64 for complex128.
+  public func imaginaryPart() -> Tensor { Operators.imaginary(.tensor(self)).contiguous() }
+
   /// The inverse of a square matrix.
   ///
   /// - Returns: A new tensor; a singular matrix traps.
@@ -124,6 +138,25 @@ extension Tensor {
   /// - Parameter right: `[..., n, k]`.
   /// - Returns: `[..., n, k]`; a singular matrix traps.
   public func solve(_ right: Tensor) -> Tensor { Operators.solve(.tensor(self), .tensor(right)) }
+
+  /// The solution X of self X = right, unless this matrix is singular.
+  ///
+  /// - Parameter right: `[n, k]`.
+  /// - Returns: `[n, k]`, or nil when elimination meets a pivot that is exactly zero.
+  public func solutionIfRegular(_ right: Tensor) -> Tensor? {
+    let results = Operators.solveChecked.tensors([
+      .tensor(self), .tensor(right), .bool(true), .bool(false),
+    ])
+    return results[1].item() == 0 ? results[0] : nil
+  }
+
+  /// The Moore-Penrose inverse.
+  ///
+  /// - Parameter tolerance: Singular values below this share of the largest count as zero.
+  /// - Returns: `[m, n]` for a matrix `[n, m]`.
+  public func pseudoinverse(relativeTolerance tolerance: Double) -> Tensor {
+    Operators.pseudoinverse(.tensor(self), .none, .double(tolerance), .bool(false))
+  }
 
   /// Leading singular values and vectors by randomised subspace iteration.
   ///
@@ -139,7 +172,7 @@ extension Tensor {
   ///   - rank: How many singular values, in `1...min(n, m)`.
   ///   - oversampling: Extra columns that improve the last of them.
   ///   - iterations: Power iterations.
-  ///   - generator: Source of the test matrix; nil for the default one.
+  ///   - generator: Source of the test matrix, on the processor; nil for the default one.
   /// - Returns: The three factors.
   /// - Complexity: O(n m (rank + oversampling) (iterations + 1)) instead of O(n m min(n, m)).
   /// - Note: Source: Halko, Martinsson and Tropp 2011, arXiv 0909.4061, algorithms 4.4 and 5.1.
@@ -151,8 +184,8 @@ extension Tensor {
       (1...Swift.min(rows, columns)).contains(rank),
       "randomizedSingularValueDecomposition: rank \(rank) of a matrix \(shape)")
     let width = Swift.min(rank + oversampling, Swift.min(rows, columns))
-    let test = Tensor.randomNormal(
-      [columns, width], dtype: dtype, device: device, generator: generator)
+    let test = Tensor.randomNormal([columns, width], dtype: dtype, generator: generator)
+      .to(device: device)
     var q = matrixProduct(test).qrDecomposition().q  // [n, width]
     for _ in 0..<iterations {
       let back = transposed().matrixProduct(q).qrDecomposition().q  // [m, width]

@@ -3,6 +3,7 @@ private enum Operators {
   static let sumAlong = Operator("aten::sum", "dim_IntList")
   static let mean = Operator("aten::mean")
   static let meanAlong = Operator("aten::mean", "dim")
+  static let std = Operator("aten::std")
   static let max = Operator("aten::max")
   static let min = Operator("aten::min")
   static let maxAlong = Operator("aten::amax")
@@ -37,6 +38,11 @@ extension Tensor {
 
   /// Mean of all elements.
   public func mean() -> Tensor { Operators.mean(.tensor(self)) }
+
+  /// Standard deviation of all elements, with n - 1 in the denominator.
+  ///
+  /// - Returns: A scalar.
+  public func standardDeviation() -> Tensor { Operators.std(.tensor(self), .bool(true)) }
 
   /// Means along dimensions.
   ///
@@ -158,6 +164,19 @@ extension Tensor {
   /// - Returns: The elements and their int64 indices.
   public func largest(_ count: Int, dimension: Int = -1) -> (values: Tensor, indices: Tensor) {
     let results = Operators.topk.tensors([.tensor(self), .int(count), .int(dimension)])
+    return (results[0], results[1])
+  }
+
+  /// The smallest elements along a dimension, smallest first.
+  ///
+  /// - Parameters:
+  ///   - count: How many.
+  ///   - dimension: Along which.
+  /// - Returns: The elements and their int64 indices.
+  public func smallest(_ count: Int, dimension: Int = -1) -> (values: Tensor, indices: Tensor) {
+    let results = Operators.topk.tensors([
+      .tensor(self), .int(count), .int(dimension), .bool(false),
+    ])
     return (results[0], results[1])
   }
 

@@ -12,7 +12,8 @@ extension TokenBatch {
       Tensor(values, shape: [rowCount, length]).to(.int64).to(device: device)
     }
     return DecoderInput(
-      ids: tensor(ids), positions: positions.map(tensor), sequenceIDs: sequenceIDs.map(tensor))
+      ids: tensor(ids), positions: positions.map(tensor), sequenceIDs: sequenceIDs.map(tensor),
+      taskIDs: tasks.map { Tensor($0, shape: [rowCount]).to(device: device) })
   }
 
   /// Labels as a tensor.

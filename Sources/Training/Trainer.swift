@@ -1,24 +1,24 @@
-public import Adapters
+import Adapters
 import Checkpoints
 public import Datasets
 import Foundation
 public import JSONValues
 import Layers
-public import Models
+import Models
 import Optimizers
 import Tensors
 
 /// How a run ended.
 public enum TrainingOutcome: Equatable, Sendable {
-  /// All steps were made; the adapter is in the run's directory.
+  /// All steps were made; what was trained is in the run's directory.
   case finished(steps: Int, loss: Double)
   /// It was asked to stop; a checkpoint was written.
   case stopped(step: Int)
 }
 
-/// Trains an adapter.
+/// Trains an adapter or a whole model.
 public final class Trainer {
-  private let model: PeftModel<DecoderForCausalLM>
+  private let model: any TrainableModel
   private let options: TrainingOptions
   private let sampler: BatchSampler
   private let beginning: BatchStream
@@ -48,16 +48,17 @@ public final class Trainer {
   /// Prepares a run.
   ///
   /// - Parameters:
-  ///   - model: The model with the adapter to train.
+  ///   - model: The model with the adapter to train, or a model to train as a whole.
   ///   - examples: Training data in the order of the file.
   ///   - evaluation: Data to evaluate on, possibly empty.
   ///   - options: How the run goes.
   ///   - directory: The run's directory.
   ///   - recipe: Saved with every checkpoint.
-  /// - Throws: ``TrainingError`` for an option that cannot be, `CheckpointError` when a paged optimiser
-  ///   finds no room in `directory`.
+  /// - Throws: ``TrainingError`` for an option that cannot be, `AdapterError` when a schedule of the
+  ///   adapter does not fit the number of updates, `CheckpointError` when a paged optimiser finds no room
+  ///   in `directory`.
   public init(
-    model: PeftModel<DecoderForCausalLM>, examples: [TokenizedExample],
+    model: any TrainableModel, examples: [TokenizedExample],
     evaluation: [TokenizedExample] = [],
     options: TrainingOptions, directory: String, recipe: JSON
   ) throws {
@@ -87,6 +88,7 @@ public final class Trainer {
       options.warmupSteps
       ?? Int((options.warmupRatio * Double(min(totalSteps, 1 << 40))).rounded(.up))
     model.base.model.checkpointsActivations = options.checkpointsActivations
+    try model.beginTraining(updates: totalSteps)
   }
 
   /// Runs to the end, or until `shouldStop`.
@@ -109,11 +111,11 @@ public final class Trainer {
     try onStart(position.step)
     let log = try MetricsLog(path: directory + "/metrics.jsonl", keepingStepsTo: position.step)
     var meter = Meter(position, totalSteps: totalSteps)
-    model.context.isTraining = true
+    model.isTraining = true
     let products = Runtime.usesFastProducts
     Runtime.usesFastProducts = true
     defer {
-      model.context.isTraining = false
+      model.isTraining = false
       Runtime.usesFastProducts = products
     }
 
@@ -151,7 +153,7 @@ public final class Trainer {
       }
       if stops { return .stopped(step: position.step) }
     }
-    try model.savePretrained(directory)
+    try model.write(to: directory, asPlainLoRA: options.savesPlainLoRA)
     return .finished(steps: position.step, loss: meter.lastLoss)
   }
 
@@ -193,8 +195,8 @@ public final class Trainer {
   }
 
   private func evaluate(_ step: Int, _ log: MetricsLog) throws {
-    model.context.isTraining = false
-    defer { model.context.isTraining = true }
+    model.isTraining = false
+    defer { model.isTraining = true }
     let loss = evaluationLoss()
     try log.append([
       "step": .integer(step), "eval_loss": .number(loss), "eval_perplexity": .number(exp(loss)),

@@ -10,12 +10,12 @@ import Tensors
 /// The newest checkpoint of a run.
 ///
 /// - Parameter run: The run's directory.
-/// - Returns: An adapter directory with the state of the run beside the adapter, or nil.
+/// - Returns: What was trained with the state of the run beside it, or nil.
 public func latestCheckpoint(ofRun run: String) -> String? {
   TrainingCheckpoint.latest(run: run)?.path
 }
 
-/// One saved state of a run: the adapter, the optimiser, random state and the place in the data.
+/// One saved state of a run: what is trained, the optimiser, random state and the place in the data.
 struct TrainingCheckpoint {
   /// Where in the run it was taken.
   struct Position: Equatable {
@@ -35,7 +35,7 @@ struct TrainingCheckpoint {
 
   /// Writes a checkpoint beside the others; it has its name only when it is whole.
   static func save(
-    run: String, position: Position, model: PeftModel<DecoderForCausalLM>, optimizer: any Optimizer,
+    run: String, position: Position, model: any TrainableModel, optimizer: any Optimizer,
     recipe: JSON, keep: Int
   ) throws {
     let directory = "\(run)/checkpoints"
@@ -44,11 +44,12 @@ struct TrainingCheckpoint {
       "step-" + String(repeating: "0", count: max(0, 8 - "\(position.step)".count))
       + "\(position.step)"
     let output = try AtomicDirectory(path: "\(directory)/\(name)", existing: .replace)
-    try model.savePretrained(output.temporaryPath)
+    // As it is trained, not as it will be written.
+    try model.write(to: output.temporaryPath, asPlainLoRA: false)
     try SafetensorsWriter.save(
       output.path(of: "optimizer.safetensors"),
       tensors: optimizer.state + model.trainingState
-        + [("generator", model.context.generator.state)])
+        + [("generator", model.generator.state)])
     try AtomicFile.write(
       path: output.path(of: "recipe.json"), text: recipe.serialized(indent: 2) + "\n")
     try AtomicFile.write(
@@ -72,7 +73,7 @@ struct TrainingCheckpoint {
   }
 
   /// Puts everything back and tells where to go on.
-  func restore(model: PeftModel<DecoderForCausalLM>, optimizer: any Optimizer) throws -> Position {
+  func restore(model: any TrainableModel, optimizer: any Optimizer) throws -> Position {
     guard let position = Position(json: try JSON.read(path: "\(path)/state.json")) else {
       throw TrainingError.resume(path: path, reason: "state.json is not complete")
     }
@@ -83,7 +84,7 @@ struct TrainingCheckpoint {
     model.restoreTrainingState(tensors)
     try optimizer.load(tensors.filter { !$0.key.hasPrefix("adapter.") })
     if let generator = tensors["generator"] {
-      model.context.generator.state = generator.cloned()
+      model.generator.state = generator.cloned()
     }
     return position
   }

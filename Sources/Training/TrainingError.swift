@@ -6,6 +6,8 @@ public enum TrainingError: Error, Equatable, Sendable {
   case resume(path: String, reason: String)
   /// The loss, or the length of the gradients, is infinite or not a number.
   case diverged(step: Int, loss: Double = 0, gradientNorm: Double = 0)
+  /// A layer of 8 or 4 bits cannot be trained itself.
+  case quantized(layer: String)
   /// An option has a value that it cannot have.
   case option(name: String, expected: String, actual: String)
 }
@@ -23,6 +25,11 @@ extension TrainingError: CustomStringConvertible {
     case .diverged(let step, let loss, let norm):
       (loss.isFinite ? "the length of the gradients is \(norm)" : "the loss is \(loss)")
         + " at step \(step); try a lower learning rate"
+    case .quantized(let layer):
+      """
+      \(layer) is quantised: weights of 8 or 4 bits have no gradients; train an adapter on them, or \
+      the model they were made of
+      """
     case .option(let name, let expected, let actual):
       "--\(name) is \(actual), expected \(expected)"
     }

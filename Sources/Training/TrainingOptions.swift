@@ -44,6 +44,9 @@ public struct TrainingOptions: Equatable, Sendable {
   public var saveEvery: Int?
   /// Checkpoints that are kept, newest first.
   public var keptCheckpoints = 2
+  /// Whether a LoRA whose start is taken from the base is written at the end as a plain LoRA; nil where
+  /// PEFT could not find that start again.
+  public var savesPlainLoRA: Bool?
 
   /// Makes the default options.
   public init() {}

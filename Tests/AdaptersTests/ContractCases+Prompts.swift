@@ -25,18 +25,17 @@ extension ContractCases {
       mergeError: nil, hasDropout: true),
     prompt(
       "multitask prompt tuning", MultitaskPromptTuningConfig(virtualTokens: 4, tasks: 3, ranks: 2)),
-    prompt(
-      "cpt", CPTConfig(tokenIDs: [65, 66, 67, 68, 69, 70], tokenTypes: [1, 2, 3, 4, 4, 0])),
+    prompt("cpt", context),
     prompt("cpt, decay", decayingContext),
     prompt("cartridge", CartridgeConfig(virtualTokens: 4)),
     prompt("cartridge, nothing frozen", CartridgeConfig(virtualTokens: 3, frozenTokens: 0)),
     ContractCase(
       name: "adaption prompt", configuration: AdaptionPromptConfig(length: 3, layers: 2),
-      mergeError: nil),
+      mergeError: nil, step: 2e-2),
     ContractCase(
       name: "adaption prompt, last layer",
       configuration: AdaptionPromptConfig(length: 4, layers: 1),
-      mergeError: nil),
+      mergeError: nil, step: 2e-2),
     ContractCase(
       name: "trainable tokens",
       configuration: TrainableTokensConfig(tokenIndices: [200, 3, 41, 255])),
@@ -53,7 +52,8 @@ extension ContractCases {
   private static func prompt(
     _ name: String, _ configuration: any AdapterConfiguration
   ) -> ContractCase {
-    ContractCase(name: name, configuration: configuration, isIdentity: false, mergeError: nil)
+    ContractCase(
+      name: name, configuration: configuration, isIdentity: false, mergeError: nil, step: 1e-2)
   }
 
   private static var droppingLSTM: PromptEncoderConfig {
@@ -63,9 +63,17 @@ extension ContractCases {
     return config
   }
 
+  private static var context: CPTConfig {
+    var config = CPTConfig(tokenIDs: [65, 66, 67, 68, 69, 70], tokenTypes: [1, 2, 3, 4, 4, 0])
+    // Room enough in a model of few dimensions.
+    (config.inputRadius, config.formRadius) = (10, 10)
+    return config
+  }
+
   private static var decayingContext: CPTConfig {
     var config = CPTConfig(
       tokenIDs: [1, 2, 3, 4, 5, 6, 7, 8, 9], tokenTypes: [1, 2, 3, 4, 5, 6, 7, 8, 8])
+    (config.inputRadius, config.formRadius) = (10, 10)
     config.lossWeighting = .decay
     config.lossDecay = 0.5
     return config

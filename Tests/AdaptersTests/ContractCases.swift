@@ -7,32 +7,39 @@ struct ContractCase: CustomTestStringConvertible {
   let configuration: any AdapterConfiguration
   /// Whether a fresh adapter leaves the model's outputs as they are.
   var isIdentity = true
+  /// Largest difference of logits that rounding may make in a fresh adapter that leaves them, also one
+  /// that does so by two products that cancel.
+  var identityError = 1e-6
+  /// The same over weights of 8 bits: larger for methods that take a part of the layer's output, with
+  /// its rounded activations, out and put an exact one in.
+  var int8IdentityError = 1e-2
+  /// Whether weights that are rounded to half precision give nearly the same fresh adapter, which
+  /// decompositions with close values do not.
+  var startsAlike = true
   /// Largest difference of logits between a merged model and one with the adapter apart; nil when the
   /// method cannot be merged.
   var mergeError: Double? = 1e-5
   /// Whether the adapter drops anything in training.
   var hasDropout = false
+  /// Largest difference of logits after saving and opening, for methods whose files hold something else
+  /// than their tensors; 0 for none.
+  var fileError = 0.0
+  /// Whether the adapter's tensors have the base's type: copies of the model's own have.
+  var hasBaseType = false
+
+  /// Length of a step of training in each number: longer for those that begin far from zero.
+  var step = 2e-3
+  /// Parts of the keys of tensors that are trained but nothing depends on, so that they get no gradient.
+  var unusedKeys: [String] = []
+
+  /// Whether nothing depends on a tensor.
+  func isUnused(_ key: String) -> Bool { unusedKeys.contains(where: key.contains) }
 
   var testDescription: String { name }
 }
 
 /// At least one for each method; the contract suite runs over all of them.
 enum ContractCases {
-  static let all: [ContractCase] = lora + prompts
-
-  private static let lora: [ContractCase] = [
-    ContractCase(name: "lora", configuration: LoRAConfig(rank: 4, targetModules: .allLinear)),
-    ContractCase(
-      name: "lora with dropout",
-      configuration: LoRAConfig(rank: 4, dropout: 0.5, targetModules: .allLinear),
-      hasDropout: true),
-    ContractCase(
-      name: "lora, random", configuration: random, isIdentity: false),
-  ]
-
-  private static var random: LoRAConfig {
-    var config = LoRAConfig(rank: 3, alpha: 5, targetModules: .names(["q_proj", "down_proj"]))
-    config.initialization = .random
-    return config
-  }
+  static let all: [ContractCase] =
+    lora + deltas + shared + rotations + prompts + adaptive + routes
 }

@@ -1,4 +1,5 @@
 import Adapters
+import Checkpoints
 import Foundation
 import JSONValues
 import Layers
@@ -37,6 +38,24 @@ import Testing
     withoutGradients { model.logits(batch) }
   }
 
+  /// Losses before and after each of a few steps down the gradient's signs.
+  private func losses(_ peft: PeftModel<DecoderForCausalLM>, step: Double) -> [Double] {
+    func loss() -> Tensor { peft.base.summedLoss(batch, labels: labels) }
+    var found = [loss().item()]
+    for _ in 0..<20 {
+      loss().backward()
+      withoutGradients {
+        for (_, parameter) in peft.trainableParameters {
+          guard let gradient = parameter.value.gradient else { continue }
+          _ = parameter.value.addInPlace(gradient.sign(), scale: -step)
+          parameter.value.gradient = nil
+        }
+      }
+      found.append(loss().item())
+    }
+    return found
+  }
+
   @Test func everyMethodHasACase() {
     let covered = Set(ContractCases.all.map { type(of: $0.configuration).type })
     #expect(covered == Set(AdapterMethods.types))
@@ -47,7 +66,7 @@ import Testing
       let plain = logits(model)
       _ = try PeftModel(model, sample.configuration)
       let difference = (logits(model) - plain).absolute().max().item()
-      #expect(sample.isIdentity ? difference < 1e-6 : difference > 1e-4)
+      #expect(sample.isIdentity ? difference < sample.identityError : difference > 1e-4)
     }
   }
 
@@ -74,6 +93,10 @@ import Testing
       let own = Set(peft.trainableParameters.map(\.parameter))
       #expect(!own.isEmpty)
       for (key, parameter) in peft.trainableParameters {
+        guard !sample.isUnused(key) else {
+          #expect(parameter.value.gradient == nil, "\(key)")
+          continue
+        }
         let gradient = try #require(parameter.value.gradient, "\(key)")
         #expect(gradient.isAllFinite, "\(key)")
       }
@@ -85,7 +108,8 @@ import Testing
       for (_, parameter) in peft.trainableParameters { parameter.value.gradient = nil }
       model.model.checkpointsActivations = true
       model.summedLoss(batch, labels: labels).backward()
-      for (gradient, (key, parameter)) in zip(before, peft.trainableParameters) {
+      for (gradient, (key, parameter)) in zip(before, peft.trainableParameters)
+      where !sample.isUnused(key) {
         expectClose(
           try #require(parameter.value.gradient, "\(key)"), try #require(gradient),
           absolute: 1e-5, relative: 1e-4)
@@ -100,18 +124,8 @@ import Testing
       let own = Set(peft.trainableParameters.map(\.parameter))
       let frozen = model.parameters().filter { !own.contains($0.parameter) }
         .map { ($0.parameter, $0.parameter.value.cloned()) }
-      let start = model.summedLoss(batch, labels: labels).item()
-      for _ in 0..<20 {
-        model.summedLoss(batch, labels: labels).backward()
-        withoutGradients {
-          for (_, parameter) in peft.trainableParameters {
-            guard let gradient = parameter.value.gradient else { continue }
-            _ = parameter.value.addInPlace(gradient.sign(), scale: -2e-3)
-            parameter.value.gradient = nil
-          }
-        }
-      }
-      #expect(model.summedLoss(batch, labels: labels).item() < start)
+      let found = losses(peft, step: sample.step)
+      #expect(found[20] < 0.99 * found[0], "\(found)")
       for (parameter, value) in frozen { #expect(parameter.value.isEqual(to: value)) }
     }
   }
@@ -164,6 +178,10 @@ import Testing
       try peft.savePretrained(directory + "/adapter")
       let other = try AutoModelForCausalLM.fromPretrained(directory)
       let opened = try PeftModel.fromPretrained(other, directory + "/adapter", trainable: true)
+      guard sample.fileError == 0 else {
+        expectClose(logits(other), adapted, absolute: sample.fileError)
+        return
+      }
       #expect(logits(other).isEqual(to: adapted))
       // Saved once more it is the same file, whatever the adapter is called.
       try opened.renameAdapter("default", to: "another")
@@ -238,6 +256,10 @@ import Testing
   @Test(arguments: ContractCases.all) func halfPrecision(_ sample: ContractCase) throws {
     var expected: Tensor?
     try withModel { _, model in
+      // Over the same numbers, as some methods start from a decomposition of them.
+      for (_, parameter) in model.parameters() {
+        parameter.value = parameter.value.to(.bfloat16).to(.float32)
+      }
       let peft = try PeftModel(model, sample.configuration)
       disturb(peft)
       expected = logits(model)
@@ -245,36 +267,74 @@ import Testing
     try withModel(dtype: .bfloat16) { _, model in
       let peft = try PeftModel(model, sample.configuration)
       for (key, parameter) in peft.adapterParameters() where parameter.value.dtype.isFloatingPoint {
-        #expect(parameter.value.dtype == .float32, "\(key)")
+        #expect(parameter.value.dtype == (sample.hasBaseType ? .bfloat16 : .float32), "\(key)")
       }
       disturb(peft)
       let found = logits(model)
       #expect(found.dtype == .bfloat16)
       let wanted = try #require(expected)
       let error = ((found.to(.float32) - wanted).norm() / wanted.norm()).item()
-      #expect(error < 0.1, "\(error)")
+      #expect(error < 0.1 || !sample.startsAlike, "\(error)")
+    }
+  }
+
+  private static let formats: [WeightFormat] = [
+    .int8(threshold: 6), .fourBit(.nf4, blockSize: 64, doubleQuantization: true),
+  ]
+
+  private func withQuantizedModel(
+    _ format: WeightFormat, _ body: (DecoderForCausalLM) throws -> Void
+  ) throws {
+    try withTemporaryDirectory { directory in
+      try TinyModel().write(to: directory)
+      try body(
+        try AutoModelForCausalLM.fromPretrained(
+          directory, quantization: QuantizationOptions(format)))
+    }
+  }
+
+  @Test(arguments: ContractCases.all, formats)
+  func trainsOnQuantizedBases(_ sample: ContractCase, _ format: WeightFormat) throws {
+    try withQuantizedModel(format) { model in
+      let peft = try PeftModel(model, sample.configuration)
+      let found = losses(peft, step: sample.step)
+      // Not to the end for methods whose steps of equal length go too far.
+      #expect((found.min() ?? 0) < 0.99 * found[0], "\(found)")
+    }
+  }
+
+  /// Merged anew into codes it is what quantising the merged numbers gives, bit for bit.
+  @Test(arguments: ContractCases.all.filter { $0.mergeError != nil }, formats)
+  func mergesIntoCodes(_ sample: ContractCase, _ format: WeightFormat) throws {
+    var expected: Tensor?
+    for requantizing in [false, true] {
+      try withQuantizedModel(format) { model in
+        let codes = model.modules().filter { $0.module.storedCount > 0 }.map(\.path)
+        let peft = try PeftModel(model, sample.configuration)
+        disturb(peft)
+        try peft.mergeAndUnload(safely: true, requantizing: requantizing)
+        if !requantizing { model.quantize(QuantizationOptions(format)) }
+        #expect(model.modules().filter { $0.module.storedCount > 0 }.map(\.path) == codes)
+        let found = logits(model)
+        if let expected { #expect(found.isEqual(to: expected)) } else { expected = found }
+      }
     }
   }
 
   /// On weights of 8 and 4 bits: the same promises.
-  @Test(
-    arguments: ContractCases.all,
-    [
-      WeightFormat.int8(threshold: 6), .fourBit(.nf4, blockSize: 64, doubleQuantization: true),
-    ])
+  @Test(arguments: ContractCases.all, formats)
   func quantizedBases(_ sample: ContractCase, _ format: WeightFormat) throws {
-    try withTemporaryDirectory { directory in
-      try TinyModel().write(to: directory)
-      let model = try AutoModelForCausalLM.fromPretrained(
-        directory, quantization: QuantizationOptions(format))
+    try withQuantizedModel(format) { model in
       let plain = logits(model)
       let peft = try PeftModel(model, sample.configuration)
       let start = (logits(model) - plain).absolute().max().item()
-      #expect(!sample.isIdentity || start < (format.name == "int8" ? 1e-2 : 1e-5))
+      #expect(
+        !sample.isIdentity || start < (format.name == "int8" ? sample.int8IdentityError : 1e-5),
+        "\(start)")
       disturb(peft)
       let loss = model.summedLoss(batch, labels: labels)
       loss.backward()
-      for (key, parameter) in peft.trainableParameters {
+      for (key, parameter) in peft.trainableParameters where !sample.isUnused(key) {
         #expect(parameter.value.gradient?.isAllFinite == true, "\(key)")
       }
       let adapted = logits(model)

@@ -301,6 +301,48 @@ import Testing
     }
   }
 
+  /// One behind the other, with the first one's tokens that are not trained.
+  @Test func composedCartridges() throws {
+    try withModel { directory, model in
+      let sizes = [3, 2, 4]
+      var expected: [Tensor] = []
+      let peft = try PeftModel(model, CartridgeConfig(virtualTokens: 3, frozenTokens: 2))
+      for (index, size) in sizes.enumerated() {
+        let name = "part\(index)"
+        try peft.addAdapter(
+          name, CartridgeConfig(virtualTokens: size, frozenTokens: index == 0 ? 2 : 1),
+          seed: UInt64(index))
+        try peft.savePretrained("\(directory)/\(name)", adapter: name)
+        expected.append(
+          try #require(try peft.stateDictionary(name).first { $0.key == "prompt_embeddings" })
+            .tensor)
+      }
+      let parts = sizes.indices.map { "\(directory)/part\($0)" }
+      try composeCartridgeAdapters(parts, to: directory + "/whole")
+      let fresh = try AutoModelForCausalLM.fromPretrained(directory)
+      let opened = try PeftModel.fromPretrained(fresh, directory + "/whole", trainable: true)
+      let found = try opened.stateDictionary()
+      #expect(found.map(\.key) == ["prompt_embeddings"])
+      #expect(found[0].tensor.isEqual(to: Tensor.concatenated(expected)))
+      #expect(opened.adapterParameters().map { $0.parameter.value.size(0) } == [2, 7])
+      #expect(fresh.prompt?.length == 9)
+
+      try peft.addAdapter("prefix", PrefixTuningConfig(virtualTokens: 2))
+      try peft.savePretrained(directory + "/prefix", adapter: "prefix")
+      for (given, message) in [
+        ([parts[0]], "cartridges to compose is 1, expected at least 2"),
+        ([parts[0], directory + "/prefix"], "peft_type is PREFIX_TUNING, expected CARTRIDGE"),
+      ] {
+        #expect {
+          try composeCartridgeAdapters(given, to: directory + "/none")
+        } throws: {
+          "\($0)".contains(message)
+        }
+      }
+      #expect(!FileManager.default.fileExists(atPath: directory + "/none"))
+    }
+  }
+
   @Test func frozenTokensOfACartridgeStay() throws {
     try withModel { _, model in
       let peft = try PeftModel(model, CartridgeConfig(virtualTokens: 5, frozenTokens: 2))

@@ -204,7 +204,7 @@ import Testing
       wrong.initialization = .sharedSource
       wrong.sourcePath = directory + "/source/adapter_model.safetensors"
       #expect { try source.addAdapter("wrong", wrong) } throws: {
-        "\($0)".contains("prompt_embeddings has shape [3, 16], but [4, 16] is needed")
+        "\($0)".contains("prompt_embeddings: [3, 16], but [4, 16] is needed")
       }
     }
   }

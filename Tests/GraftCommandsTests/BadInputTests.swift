@@ -162,7 +162,8 @@ import Testing
       try fixture.train()
       let config = String(decoding: try fixture.bytes("run/adapter_config.json"), as: UTF8.self)
       for (from, to, name) in [
-        (#""r": 4"#, #""r": "4""#, "r"), (#""use_dora": false"#, #""use_dora": true"#, "use_dora"),
+        (#""r": 4"#, #""r": "4""#, "r"),
+        (#""use_qalora": false"#, #""use_qalora": true"#, "use_qalora"),
         (#""alpha_pattern": {}"#, #""alpha_pattern": {"q_proj": null}"#, "alpha_pattern"),
         (#""rank_pattern": {}"#, #""rank_pattern": 3"#, "rank_pattern"),
       ] {
@@ -230,7 +231,7 @@ import Testing
           ["-c", script, graft] + arguments, program: "/bin/sh", directory: fixture.directory)
       }
       // 4 KiB hold the recipe, but not the adapter.
-      let run = try limited(fixture.training(["--rank", "32"]), kilobytes: 4)
+      let run = try limited(fixture.training(["--rank", "8"]), kilobytes: 4)
       #expect(run.code == 73, "\(run.errors)")
       #expect(run.errors.contains("run"))
       let names = try FileManager.default.subpathsOfDirectory(atPath: fixture.path("run"))

@@ -6,10 +6,10 @@ import Testing
 
 /// `graft train --optimizer`.
 @Suite struct OptimizerCommandTests {
-  /// Matrices of 64 x 64 with rank 64: 4,096 elements, which are put into codes.
+  /// Matrices of 128 x 128 with rank 32: 4,096 elements, which are put into codes.
   private func withFixture(_ body: (CommandFixture) throws -> Void) throws {
     var model = TinyModel()
-    (model.hiddenSize, model.intermediateSize, model.layerCount) = (64, 64, 1)
+    (model.hiddenSize, model.intermediateSize, model.layerCount) = (128, 128, 1)
     try CommandFixture.with(model, body)
   }
 
@@ -17,7 +17,7 @@ import Testing
   func `a resumed run ends with the same numbers`(_ name: String) throws {
     try withFixture { fixture in
       let recipe = [
-        "--optimizer", name, "--rank", "64", "--max-steps", "24", "--save-every", "8", "--keep",
+        "--optimizer", name, "--rank", "32", "--max-steps", "24", "--save-every", "8", "--keep",
         "9", "--dropout", "0.1", "--learning-rate", "1e-3",
       ]
       try fixture.train(recipe, output: "whole")
@@ -52,7 +52,7 @@ import Testing
 
   @Test func `another optimiser cannot go on`() throws {
     try withFixture { fixture in
-      let recipe = ["--optimizer", "adamw-8bit", "--rank", "64", "--max-steps", "4"]
+      let recipe = ["--optimizer", "adamw-8bit", "--rank", "32", "--max-steps", "4"]
       try fixture.train(recipe)
       try FileManager.default.removeItem(atPath: fixture.path("run/adapter_model.safetensors"))
       try fixture.expectFailure(

@@ -1,6 +1,7 @@
 """Adapters of any method both ways between PEFT and graft: logits, loss, gradients, merging."""
 
 import json
+import re
 import shutil
 import warnings
 
@@ -32,35 +33,65 @@ def make_adapter(directory, base, scale, config):
     return directory
 
 
-def load_adapter(base, adapter, trainable=False):
-    """The adapter in PEFT; a warning about missing keys is an error."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("error", message=".*missing adapter keys.*")
-        return PeftModel.from_pretrained(load_model(base), adapter, is_trainable=trainable).eval()
+def is_repeated(key, names):
+    """Whether a key is a layer's copy of a tensor that graft writes once for the model."""
+    return ".model." in key and any(f".{name}" in key for name in names)
 
 
-def unknown_keys(model, adapter):
+def load_adapter(base, adapter, trainable=False, repeated=()):
+    """The adapter in PEFT; a warning about missing keys is an error, but for layers' copies."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        model = PeftModel.from_pretrained(load_model(base), adapter, is_trainable=trainable).eval()
+    for warning in caught:
+        text = str(warning.message)
+        if "missing adapter keys" in text:
+            keys = re.findall(r"base_model[.\w]+", text)
+            assert keys and all(is_repeated(key, repeated) for key in keys), text[:300]
+    return model
+
+
+def unknown_keys(model, adapter, repeated=()):
     """Keys of the file that the model does not have, and the other way round."""
     have, file = get_peft_model_state_dict(model).keys(), load_file(adapter / "adapter_model.safetensors").keys()
-    return sorted(have ^ file)
+    return sorted(key for key in have ^ file if not is_repeated(key, repeated))
+
+
+def peer_gradients(model):
+    """The gradient of every trainable tensor by its key in the file."""
+    # One object for a parameter that layers share, whichever of its names PEFT looks for.
+    grads = {p: p.grad if p.grad is not None else torch.zeros_like(p) for p in model.parameters() if p.requires_grad}
+    named = {name: grads[p] for name, p in model.named_parameters(remove_duplicate=False) if p in grads}
+    config = model.active_peft_config
+    if getattr(config, "save_only_topk_weights", False):
+        config.save_only_topk_weights = False
+    found = get_peft_model_state_dict(model, state_dict={**model.state_dict(), **named})
+    left, result = {id(grad) for grad in grads.values()}, {}
+    for key, value in found.items():
+        # PEFT puts whole numbers (SHiRA's places) in from elsewhere. What layers share is named once.
+        if id(value) in left and value.is_floating_point():
+            left.remove(id(value))
+            result[key] = value
+    return result
 
 
 def peer_results(model, inputs):
-    """Logits, loss and the gradient of every trainable tensor by its key in the file."""
+    """Logits, loss and gradients."""
     model.zero_grad()
-    output = model(**inputs)
-    output.loss.backward()
-    named = {name: p.grad if p.grad is not None else torch.zeros_like(p)
-             for name, p in model.named_parameters() if p.requires_grad}
-    return output.logits.detach(), output.loss.detach(), get_peft_model_state_dict(model, state_dict=named)
+    loss = model(**inputs).loss
+    loss.backward()
+    with torch.no_grad():
+        # A second pass, as `graft forward` makes: some methods draw numbers in each.
+        logits = model(**inputs).logits
+    return logits, loss.detach(), peer_gradients(model)
 
 
 class Peer:
     """How PEFT is asked for its numbers; methods that are asked in another way have their own."""
 
-    def trained(self, directory, base, scale, config):
+    def trained(self, directory, base, scale, config, repeated=()):
         """The model with an adapter that is saved to `directory`, so that it can be trained."""
-        return load_adapter(base, make_adapter(directory, base, scale, config), trainable=True)
+        return load_adapter(base, make_adapter(directory, base, scale, config), trainable=True, repeated=repeated)
 
     def inputs(self, vocabulary, **sizes):
         return sample_inputs(vocabulary, **sizes)
@@ -74,12 +105,27 @@ class Peer:
         return peer_results(model, inputs)
 
 
-def from_peft(report, options, label, base, config, scale, merges=True, peer=Peer()):
+def together(tensors):
+    """Tensors of one number as one with their namesakes of the other layers.
+
+    Such a number is a sum over all positions that may nearly cancel, so that its own size says nothing
+    about rounding."""
+    result, single = {}, {}
+    for key, tensor in sorted(tensors.items()):
+        if tensor.numel() == 1:
+            single.setdefault(".".join(key.split(".")[-2:]), []).append(tensor.reshape(1))
+        else:
+            result[key] = tensor
+    return result | {key: torch.cat(parts) for key, parts in single.items()}
+
+
+def from_peft(report, options, label, base, config, scale, merges=True, repeated=(), differentiates=True,
+              peer=Peer(), more={}):
     """PEFT's adapter in graft: forward, gradients, merge where the method can."""
     work = options.work / label.replace(" ", "-").replace(",", "")
     adapter = work / "adapter"
-    model = peer.trained(adapter, base, scale, config)
-    inputs = peer.inputs(model.config.vocab_size, length=12)
+    model = peer.trained(adapter, base, scale, config, repeated)
+    inputs = {**peer.inputs(model.config.vocab_size, length=12), **more}
     logits, loss, gradients = peer.results(model, inputs)
     with torch.no_grad(), model.disable_adapter(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -90,7 +136,8 @@ def from_peft(report, options, label, base, config, scale, merges=True, peer=Pee
     found = {key[5:]: value for key, value in actual.items() if key.startswith("grad.")}
     report.within(f"{label} logits", largest(actual["logits"], logits), LOGITS)
     report.within(f"{label} loss", relative(actual["loss"].reshape(()), loss), LOSS)
-    report.within(f"{label} {len(gradients)} gradients", worst(found, gradients), GRADIENTS)
+    if differentiates:
+        report.within(f"{label} {len(gradients)} gradients", worst(together(found), together(gradients)), GRADIENTS)
     if merges:
         report.case(f"{label} merge", merged, report, options, label, base, adapter, inputs, logits)
     shutil.rmtree(work)
@@ -109,7 +156,8 @@ def merged(report, options, label, base, adapter, inputs, logits):
         report.within(f"{label} merged logits", largest(model.eval()(**inputs).logits, logits), LOGITS)
 
 
-def from_graft(report, options, label, base, rate, changes, peft_type="LORA", merges=True, peer=Peer()):
+def from_graft(report, options, label, base, rate, changes, peft_type="LORA", merges=True, repeated=(), peer=Peer(),
+               more={}):
     """An adapter trained by graft in PEFT: keys, logits, merge; the config in PEFT's spelling."""
     work = options.work / label.replace(" ", "-").replace(",", "")
     data = write_rows(options.work / "train.jsonl", completion_rows(16))
@@ -123,15 +171,22 @@ def from_graft(report, options, label, base, rate, changes, peft_type="LORA", me
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         PeftConfig.from_pretrained(adapter)
-    report.line(not caught, f"{label} config keys known", str([str(w.message)[:200] for w in caught]))
-    model = load_adapter(base, adapter)
-    odd = unknown_keys(model, adapter)
+    # PEFT warns of every adapter whose projections are drawn anew.
+    # Said of every file that leaves out what can be found again.
+    told = ("Specified to not save", "save_precomputed_indices=False")
+    caught = [str(w.message)[:200] for w in caught if not str(w.message).startswith(told)]
+    report.line(not caught, f"{label} config keys known", str(caught))
+    model = load_adapter(base, adapter, repeated=repeated)
+    odd = unknown_keys(model, adapter, repeated)
     report.line(not odd, f"{label} no missing or unexpected keys", str(odd[:4]))
-    inputs = peer.inputs(model.config.vocab_size)
+    # Without labels: AdaLoRA has a loss in training only.
+    inputs = {**peer.inputs(model.config.vocab_size), **more}
+    inputs.pop("labels")
     with torch.no_grad():
+        model(**inputs)
         logits = peer.logits(model(**inputs), inputs)
         with model.disable_adapter():
-            plain = {key: inputs[key] for key in ("input_ids", "labels")}
+            plain = {"input_ids": inputs["input_ids"]}
             moved, _ = largest(peer.logits(model(**plain), inputs), logits)
     report.line(moved > 1e-3, f"{label} training moved the logits", f"{moved:.1e}")
     actual = options.graft.forward(base, inputs, work, adapter)

@@ -172,7 +172,7 @@ def disk_full(checks):
         for name, target, command in [
             ("forward", mount / "r.safetensors", ["forward", "--model", checks.model, "--input", source]),
             ("train", mount / "run", ["train", "--model", checks.model, "--data", checks.data, "--max-steps", 2,
-                                      "--rank", 64, "--target-modules", "all-linear"]),
+                                      "--rank", 16, "--target-modules", "all-linear"]),
         ]:
             done = checks.graft.run(*command, "--output", target, expect=None)
             half = [p.name for p in mount.rglob("*.safetensors") if p.is_file()]

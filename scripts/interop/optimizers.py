@@ -18,7 +18,7 @@ from safetensors.torch import load_file, save_file
 from peers import (Report, arguments, completion_rows, load_model, relative, tiny_with_tokenizer, write_rows)
 from training import collate, encode
 
-FROM, RANK, DECAY = 4, 128, 0.01
+FROM, RANK, DECAY = 4, 32, 0.01
 WRAPPED = "__bnb_optimizer_quant_state__"
 KINDS = {
     "adam": (bnb.optim.Adam, 1e-3, {}), "adamw": (bnb.optim.AdamW, 1e-3, {}),
@@ -170,7 +170,7 @@ def compare(report, options, base, rows, rule, bits):
 def main():
     options = arguments(__doc__)
     report = Report("optimizers")
-    base = tiny_with_tokenizer(options.work / "base", options.smollm2)
+    base = tiny_with_tokenizer(options.work / "base", options.smollm2, hidden_size=128, head_dim=32)
     rows = completion_rows(4)
     for rule in KINDS:
         for bits in (32, 8):

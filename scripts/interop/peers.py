@@ -248,10 +248,10 @@ def rewrite_as_v4(path: Path):
     path.write_text(json.dumps(config, indent=2))
 
 
-def tiny_with_tokenizer(directory: Path, smollm2: Path):
+def tiny_with_tokenizer(directory: Path, smollm2: Path, **sizes):
     """A small llama with SmolLM2's vocabulary and tokenizer, for runs that need text."""
     vocabulary = json.loads((smollm2 / "config.json").read_text())["vocab_size"]
-    save_tiny("llama-tied", directory, vocab_size=vocabulary, max_position_embeddings=256)
+    save_tiny("llama-tied", directory, vocab_size=vocabulary, max_position_embeddings=256, **sizes)
     for name in TOKENIZER_FILES:
         if (smollm2 / name).exists():
             shutil.copy(smollm2 / name, directory / name)

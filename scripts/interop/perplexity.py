@@ -5,13 +5,15 @@
 
 Both sides take exp of the mean over all targets of -log p in nats, a row a sequence, one row at a
 time: which columns LLM.int8 leaves out depends on what else is in the batch. The float32 rows must
-agree to 1e-4, so that the others compare the formats and nothing else.
+agree to 1e-4, so that the others compare the formats and nothing else. The last column is the paired
+difference over rows: within two standard errors of 0 neither side is shown to be better.
 """
 
 import argparse
 import json
 import math
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -49,14 +51,25 @@ def sequences(directory: Path, data: Path) -> list[torch.Tensor]:
     return result
 
 
+def loss(logits: torch.Tensor, ids: torch.Tensor) -> float:
+    """Summed over the targets of one row."""
+    return float(torch.nn.functional.cross_entropy(logits[0, :-1].float(), ids[0, 1:], reduction="sum"))
+
+
 @torch.no_grad()
-def mean_loss(model, rows: list[torch.Tensor]) -> float:
-    total, count = 0.0, 0
-    for ids in rows:
-        logits = model(input_ids=ids, use_cache=False).logits[0, :-1].float()
-        total += float(torch.nn.functional.cross_entropy(logits, ids[0, 1:], reduction="sum"))
-        count += ids.shape[1] - 1
-    return total / count
+def peer_losses(model, rows: list[torch.Tensor]) -> list[float]:
+    return [loss(model(input_ids=ids, use_cache=False).logits, ids) for ids in rows]
+
+
+def graft_losses(graft, model: Path, rows: list[torch.Tensor], spelled: list, work: Path) -> list[float]:
+    return [loss(graft.forward(model, {"input_ids": ids}, work, more=spelled)["logits"], ids) for ids in rows]
+
+
+def excess(ours: list[float], peer: list[float], counts: list[int]) -> tuple[float, float]:
+    """How much more a target costs here, in nats, and the standard error of that over rows."""
+    mean = (sum(ours) - sum(peer)) / sum(counts)
+    spread = sum((a - b - mean * n) ** 2 for a, b, n in zip(ours, peer, counts))
+    return mean, math.sqrt(spread * len(counts) / (len(counts) - 1)) / sum(counts)
 
 
 def main():
@@ -67,21 +80,26 @@ def main():
     parser.add_argument("--peer-only", action="store_true", help="leave graft's column empty")
     options = parser.parse_args()
     graft, rows = Graft(str(options.graft)), sequences(options.model, options.data)
-    targets = sum(ids.shape[1] - 1 for ids in rows)
-    print(f"{len(rows)} rows, {targets} targets\n\n| weights | graft | bitsandbytes | ratio |\n|---|---|---|---|", flush=True)
+    counts = [ids.shape[1] - 1 for ids in rows]
+    print(f"{len(rows)} rows, {sum(counts)} targets\n\n| weights | graft | bitsandbytes | ratio | graft's excess, nats "
+          "a target (standard error) |\n|---|---|---|---|---|", flush=True)
     failed, seconds = [], []
     for label, (spelled, kind, changes) in ROWS.items():
         begin = time.perf_counter()
         model = quantize(options.model, kind, **changes) if kind else load_model(options.model)
-        peer = math.exp(mean_loss(model, rows))
+        theirs = peer_losses(model, rows)
+        peer = math.exp(sum(theirs) / sum(counts))
         del model
         seconds.append(f"{label} {time.perf_counter() - begin:.0f} s")
         if options.peer_only:
-            print(f"| {label} | | {peer:.4f} | |", flush=True)
+            print(f"| {label} | | {peer:.4f} | | |", flush=True)
             continue
         ours = graft.json("evaluate", "--model", options.model, "--data", options.data, "--metrics",
                           "loss,perplexity", "--batch-size", 1, *spelled)["perplexity"]
-        print(f"| {label} | {ours:.4f} | {peer:.4f} | {ours / peer:.5f} |", flush=True)
+        with tempfile.TemporaryDirectory() as work:
+            mine = graft_losses(graft, options.model, rows, spelled, Path(work))
+        mean, error = excess(mine, theirs, counts)
+        print(f"| {label} | {ours:.4f} | {peer:.4f} | {ours / peer:.5f} | {mean:+.5f} ({error:.5f}) |", flush=True)
         limit = LIMITS.get(label, FOUR_BIT)
         if not abs(ours / peer - 1) <= limit:
             failed.append(f"{label}: the ratio {ours / peer:.6f} is more than {limit:.0e} from 1")

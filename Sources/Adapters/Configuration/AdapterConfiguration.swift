@@ -115,16 +115,5 @@ extension String? {
   fileprivate var json: JSON { map(JSON.string) ?? .null }
 }
 
-extension AdapterConfiguration {
-  /// Checks one field.
-  func require(
-    _ field: String, _ isRight: Bool, _ expected: String, _ actual: Any
-  ) throws(AdapterError) {
-    guard isRight else {
-      throw .configuration(field: field, expected: expected, actual: "\(actual)")
-    }
-  }
-}
-
 /// What precedes a module's path in an adapter file.
 let keyPrefix = "base_model.model."

@@ -21,6 +21,36 @@ enum DefaultTargets {
     (["r_proj", "k_proj", "v_proj", "o_proj", "key", "value"], "rwkv7"),
   ]).merging(["gemma4": .pattern(#".*language_model\..*\.(q_proj|v_proj)"#)]) { _, new in new }
 
+  /// As LoRA's but for the GPT-2s; of C3A and FourierFT.
+  static let fourier = lora.merging(table([(["mlp.c_proj"], "gpt2 gpt_bigcode")])) { _, new in new }
+
+  /// As ``fourier`` without some types.
+  static let wavelet = fourier.filter { !["btlm", "rwkv", "rwkv7"].contains($0.key) }
+
+  /// As LoRA's but for Phi.
+  static let shira = lora.merging(table([(["q_proj", "v_proj"], "phi")])) { _, new in new }
+  /// VeRA's: as LoRA's but for Phi.
+  static let vera = lora.merging(table([(["q_proj", "v_proj"], "phi")])) { _, new in new }
+  /// PVeRA's: as VeRA's, and DINOv2.
+  static let pvera = vera.merging(table([(["query", "value"], "dinov2")])) { _, new in new }
+  /// FRoD's: as VeRA's, and ViT.
+  static let frod = vera.merging(table([(["query", "value"], "vit")])) { _, new in new }
+  /// AdaMSS's: as LoRA's, and ViT.
+  static let adamss = lora.merging(table([(["query", "value"], "vit")])) { _, new in new }
+
+  /// AdaLoRA's.
+  static let adaLoRA: [String: TargetModules] = table([
+    (["q", "k", "v", "o", "wi", "wo"], "t5"), (["q", "k", "v", "o", "wi_0", "wi_1", "wo"], "mt5"),
+    (["q_proj", "k_proj", "v_proj", "out_proj", "fc1", "fc2"], "bart opt"),
+    (["c_attn"], "gpt2 gpt_bigcode"), (["query_key_value"], "bloom gpt_neox"),
+    (["q_proj", "v_proj"], "gemma gemma2 gemma3_text gpt_neo gptj llama llama4 qwen2 qwen3"),
+    (["query", "value"], "bert"), (["query", "key", "value", "dense"], "roberta"),
+    (["query_proj", "key_proj", "value_proj", "dense"], "deberta-v2"), (["in_proj"], "deberta"),
+    (["q_proj", "k_proj", "v_proj", "o_proj"], "nemotron_h"),
+  ]).merging(["gemma4": .pattern(#".*language_model\..*\.(q_proj|v_proj)"#)]) { _, new in new }
+  /// VB-LoRA's: as AdaLoRA's but for RoBERTa.
+  static let vbLoRA = adaLoRA.merging(table([(["query", "value"], "roberta")])) { _, new in new }
+
   /// A table from lists of layers and the types of models, with spaces, that have them.
   static func table(_ rows: [(layers: [String], modelTypes: String)]) -> [String: TargetModules] {
     var result: [String: TargetModules] = [:]

@@ -4,15 +4,32 @@ import Models
 
 /// Finds the layers of a model that a configuration means, by PEFT's rules.
 struct TargetMatching {
-  /// Paths of the linear layers, in the order of the model.
+  /// Paths of the modules that can be meant, in the order of the model.
+  let candidatePaths: [String]
+  /// Paths of the linear layers, which "all-linear" means.
   let linearPaths: [String]
   /// Path of the output head, which "all-linear" leaves out; nil where there is none.
   let headPath: String?
   /// The `model_type`, which decides the default; nil where there is none.
   let modelType: String?
 
-  init(_ model: any Module) {
-    linearPaths = model.modules().filter { $0.module is Linear }.map(\.path)
+  /// Looks at a model.
+  ///
+  /// - Parameters:
+  ///   - model: The model.
+  ///   - method: What is to be put on its layers; nil for a method that adapts linear layers.
+  ///   - paths: Which modules can be meant; nil for the layers that the method can adapt.
+  init(
+    _ model: any Module, for method: (any LayerConfiguration)? = nil, among paths: [String]? = nil
+  ) {
+    let modules = model.modules()
+    linearPaths = modules.filter { $0.module is Linear }.map(\.path)
+    candidatePaths =
+      paths
+      ?? modules.filter {
+        $0.module is Linear || $0.module is Embedding && method is any EmbeddingMethod
+          || $0.module is Convolution && method is any ConvolutionMethod
+      }.map(\.path)
     headPath = (model as? any AdaptableModel)?.outputHeadPath
     modelType = (model as? any AdaptableModel)?.modelType
   }
@@ -29,17 +46,24 @@ struct TargetMatching {
     of configuration: any LayerConfiguration, isStrict: Bool
   ) throws(AdapterError) -> [String] {
     let excluded = try excludedPaths(configuration)
+    let parameters = try parameterTargets(configuration)
+    if !parameters.isEmpty, configuration.targetModules == nil,
+      modelType.flatMap({ type(of: configuration).defaultTargets(modelType: $0) }) == nil
+    {
+      return parameters
+    }
     let chosen = try chosenTargets(configuration)
-    let candidates = linearPaths.filter { !excluded.contains($0) }
+    let candidates = candidatePaths.filter { !excluded.contains($0) }
     var result: [String]
     switch chosen {
     case .allLinear:
-      result = candidates.filter { $0 != headPath }
+      let linear = Set(linearPaths)
+      result = candidates.filter { linear.contains($0) && $0 != headPath }
     case .pattern(let pattern):
       let expression = try regularExpression(pattern, field: "target_modules")
       result = candidates.filter(expression.matches)
     case .names(let names):
-      let unmatched = names.filter { name in !linearPaths.contains { Self.matches($0, name) } }
+      let unmatched = names.filter { name in !candidatePaths.contains { Self.matches($0, name) } }
       guard unmatched.isEmpty || !isStrict else {
         throw .noSuchModules(names: unmatched, known: suffixes)
       }
@@ -50,15 +74,47 @@ struct TargetMatching {
         Self.layerIndex(path, patterns: configuration.layersPattern).map(layers.contains) ?? false
       }
     }
-    guard !result.isEmpty else {
+    guard !result.isEmpty || !parameters.isEmpty else {
       throw .noSuchModules(names: [describe(chosen)], known: suffixes)
     }
-    return result
+    guard !parameters.isEmpty else { return result }
+    if let both = parameters.first(where: result.contains) {
+      throw .configuration(
+        field: "target_parameters", expected: "layers that target_modules leaves out", actual: both)
+    }
+    let all = Set(result + parameters)
+    return candidatePaths.filter(all.contains)
+  }
+
+  /// The linear layers whose weights `target_parameters` names.
+  private func parameterTargets(
+    _ configuration: any LayerConfiguration
+  ) throws(AdapterError) -> [String] {
+    let names = (configuration as? LoRAConfig)?.targetParameters ?? []
+    var found: Set<String> = []
+    for name in names {
+      let own = linearPaths.filter { Self.matches($0 + ".weight", name) }
+      guard !own.isEmpty else {
+        throw .configuration(
+          field: "target_parameters",
+          expected: "weights of linear layers, for example \(suffixes.first ?? "q_proj").weight",
+          actual: name)
+      }
+      found.formUnion(own)
+    }
+    return linearPaths.filter(found.contains)
   }
 
   /// Whether a path is a name or ends with a dot and it.
   static func matches(_ path: String, _ name: String) -> Bool {
     path == name || path.hasSuffix("." + name)
+  }
+
+  /// Whether an expression matches a whole path.
+  static func matches(
+    _ path: String, pattern: String, field: String
+  ) throws(AdapterError) -> Bool {
+    try regularExpression(pattern, field: field).matches(path)
   }
 
   /// The number of the block that a path lies in: the first numeric part that has a name before it,
@@ -89,6 +145,24 @@ struct TargetMatching {
       names.insert(cut ?? path)
     }
     return names.sorted()
+  }
+
+  /// What a file says of the layers that a configuration meant in this model: "all-linear" by names,
+  /// as it means other layers in another model, and nothing by what PEFT takes for it.
+  ///
+  /// - Parameters:
+  ///   - configuration: What is meant.
+  ///   - targets: Paths of the layers that have the adapter.
+  ///   - allPaths: Paths of all modules without adapters.
+  /// - Returns: Names or an expression.
+  /// - Throws: ``AdapterError`` when nothing is said and the type of model has no default.
+  func named(
+    _ configuration: any LayerConfiguration, targets: [String], among allPaths: [String]
+  ) throws(AdapterError) -> TargetModules {
+    let chosen = try chosenTargets(configuration)
+    guard chosen == .allLinear else { return chosen }
+    let own = try parameterTargets(configuration)
+    return .names(shortestNames(for: targets.filter { !own.contains($0) }, among: allPaths))
   }
 
   /// The value that a pattern table gives a layer, else the default.
@@ -123,7 +197,7 @@ struct TargetMatching {
       throw .configuration(
         field: "target_modules",
         expected: "names, as \(method.type) has no default for models of type "
-          + "\(modelType ?? "unknown"); linear layers are \(suffixes.joined(separator: ", "))",
+          + "\(modelType ?? "unknown"); the model has \(suffixes.joined(separator: ", "))",
         actual: "nothing")
     }
     return found
@@ -135,22 +209,23 @@ struct TargetMatching {
     var excluded: Set<String> = []
     switch configuration.excludeModules {
     case .names(let names):
-      excluded.formUnion(linearPaths.filter { path in names.contains { Self.matches(path, $0) } })
+      excluded.formUnion(
+        candidatePaths.filter { path in names.contains { Self.matches(path, $0) } })
     case .pattern(let pattern):
       let expression = try regularExpression(pattern, field: "exclude_modules")
-      excluded.formUnion(linearPaths.filter(expression.matches))
+      excluded.formUnion(candidatePaths.filter(expression.matches))
     case .allLinear, nil: break
     }
     for name in configuration.modulesToSave {
       excluded.formUnion(
-        linearPaths.filter { Self.matches($0, name) || ".\($0)".contains(".\(name).") })
+        candidatePaths.filter { Self.matches($0, name) || ".\($0)".contains(".\(name).") })
     }
     return excluded
   }
 
-  /// Last parts of the paths of linear layers, for messages.
+  /// Last parts of the paths that can be meant, for messages.
   private var suffixes: [String] {
-    Array(Set(linearPaths.map { String($0.split(separator: ".").last ?? "") })).sorted()
+    Array(Set(candidatePaths.map { String($0.split(separator: ".").last ?? "") })).sorted()
   }
 
   private func describe(_ targets: TargetModules) -> String {

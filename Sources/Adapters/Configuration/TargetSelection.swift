@@ -42,9 +42,23 @@ public protocol LayerConfiguration: AdapterConfiguration {
   /// - Parameter modelType: The `model_type` of `config.json`.
   /// - Returns: Layers, or nil when they have to be named.
   static func defaultTargets(modelType: String) -> TargetModules?
+
+  /// The configuration as a file may hold it, whose tables of patterns lose their order.
+  ///
+  /// - Parameter targets: Paths of the layers that have the adapter.
+  /// - Returns: One that means the same with its tables in any order.
+  /// - Throws: ``AdapterError/configuration(field:expected:actual:)`` for a pattern that is none.
+  func unambiguous(for targets: [String]) throws(AdapterError) -> Self
 }
 
 extension LayerConfiguration {
+  /// The same, for methods without tables of patterns.
+  ///
+  /// - Parameter targets: Paths of the layers that have the adapter.
+  /// - Returns: This configuration.
+  /// - Throws: Nothing.
+  public func unambiguous(for targets: [String]) throws(AdapterError) -> Self { self }
+
   /// The method's name in lower case, with "_only".
   public static var adaptedBiasName: String { type.lowercased() + "_only" }
 

@@ -8,11 +8,38 @@ public final class AdapterContext {
   public var isEnabled = true
   /// Names of the adapters that act, in order.
   public var active: [String] = []
-  /// Tasks of the rows of the batches to come, int64 `[batch]`, for methods that have several; nil for
-  /// the first one.
+  /// Tasks of the rows of the batches to come, for methods that have several; nil for the first one.
+  ///
+  /// int64 `[batch]`, or `[1]` for all rows. Tasks that a batch names itself come before these.
   public var taskIDs: Tensor?
+  /// Tasks that the batch which runs names itself.
+  var batchTaskIDs: Tensor?
+  /// The adapter of each row of a batch, nil for none; nil when all rows have those that act.
+  var rowAdapters: [String?]?
   /// Source of dropout.
   public let generator: Generator
 
-  init(generator: Generator) { self.generator = generator }
+  /// Where that generator draws.
+  let device: Device
+
+  /// Sees what adapted layers get and give, and may put a function around it, while a start is found
+  /// from data.
+  var observe: ((_ layer: AdaptedProjection, _ x: Tensor, _ y: Tensor) -> Tensor)?
+
+  /// The tokens of the batch that the model runs on, where the model tells them.
+  var invocations: Invocations?
+
+  /// The tasks of the rows of a batch, int64 `[batch]` or `[1]` for all rows; nil for the first one.
+  func tasks(ofRows count: Int) -> Tensor? {
+    guard let tasks = batchTaskIDs ?? taskIDs else { return nil }
+    precondition(
+      tasks.shape == [count] || tasks.shape == [1],
+      "taskIDs of shape \(tasks.shape) for \(count) rows")
+    return tasks.to(.int64).to(device: device)
+  }
+
+  init(generator: Generator, device: Device) {
+    self.generator = generator
+    self.device = device
+  }
 }

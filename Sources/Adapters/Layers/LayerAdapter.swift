@@ -3,12 +3,10 @@ import Tensors
 
 /// What one adapter does to one linear layer.
 ///
-/// Several adapters of a layer act in their order: each changes the input, then the base multiplies,
-/// then each changes the output.
-protocol LayerAdapter: AnyObject {
-  /// Tensors of the adapter, with the names that files put behind the layer's path.
-  var parameters: [AdapterParameter] { get }
-
+/// Several adapters of a layer are nested in their order, the last one outside: the last one changes
+/// the input first, then those before it, then the base multiplies, then each changes the output, the
+/// first one first.
+protocol LayerAdapter: PartAdapter {
   /// What the base gets instead of x.
   ///
   /// - Parameters:
@@ -21,7 +19,7 @@ protocol LayerAdapter: AnyObject {
   ///
   /// - Parameters:
   ///   - y: `[..., outputSize]`: fresh, so that it may be written to.
-  ///   - x: The layer's own input, `[..., inputSize]`.
+  ///   - x: What ``input(_:_:)`` got, `[..., inputSize]`.
   ///   - base: The layer's projection, for methods that need the weight or another product.
   ///   - context: Whether dropout is on, and its generator.
   /// - Returns: `[..., outputSize]`, of y's type.
@@ -33,9 +31,17 @@ protocol LayerAdapter: AnyObject {
   ///
   /// - Parameter layer: The weight and bias so far, in float32 or wider.
   func merge(into layer: inout MergedLayer)
+
+  /// Why the adapter cannot be merged into this layer; nil when it can.
+  ///
+  /// - Parameter base: The layer's projection.
+  /// - Returns: What is wrong, for a message.
+  func obstacle(toMergingInto base: any LinearProjection) -> String?
 }
 
 extension LayerAdapter {
+  func obstacle(toMergingInto base: any LinearProjection) -> String? { nil }
+
   func input(_ x: Tensor, _ context: AdapterContext) -> Tensor { x }
 
   func output(
@@ -50,11 +56,16 @@ struct AdapterParameter {
   let parameter: Parameter
   /// Whether training changes it; else it is only stored.
   let isTrained: Bool
+  /// A dimension whose size a file decides; nil for none.
+  let freeDimension: Int?
 
-  init(_ name: String, _ parameter: Parameter, isTrained: Bool = true) {
+  init(
+    _ name: String, _ parameter: Parameter, isTrained: Bool = true, freeDimension: Int? = nil
+  ) {
     self.name = name
     self.parameter = parameter
     self.isTrained = isTrained
+    self.freeDimension = freeDimension
   }
 }
 
@@ -93,6 +104,38 @@ extension DeltaAdapter {
   }
 }
 
+/// An adapter that adds a product with two narrow factors, which it computes: y + s x A^T B^T.
+protocol FactoredAdapter: LayerAdapter {
+  /// Share of x that is dropped in training.
+  var dropout: Double { get }
+
+  /// s.
+  var scale: Double { get }
+
+  /// A `[rank, inputSize]` and B `[outputSize, rank]`, differentiable in the adapter's parameters.
+  func factors() -> (a: Tensor, b: Tensor)
+}
+
+extension FactoredAdapter {
+  var dropout: Double { 0 }
+  var scale: Double { 1 }
+
+  func output(
+    _ y: Tensor, input x: Tensor, base: any LinearProjection, _ context: AdapterContext
+  ) -> Tensor {
+    let (a, b) = factors()
+    return addingLowRankProduct(
+      to: y, x, a: a, b: b, scale: scale, dropout: context.isTraining ? dropout : 0,
+      generator: context.generator)
+  }
+
+  func merge(into layer: inout MergedLayer) {
+    let (a, b) = factors()
+    layer.weight.addInPlace(
+      b.matrixProduct(a).detached().to(layer.weight.dtype), scale: scale)
+  }
+}
+
 extension AdapterContext {
   /// x with a share of it dropped and the rest scaled up, in training.
   func dropped(_ x: Tensor, _ share: Double) -> Tensor {
@@ -101,8 +144,10 @@ extension AdapterContext {
 }
 
 extension Tensor {
-  /// The sum with an update of at least this tensor's precision, rounded once to this type.
+  /// The sum with an update of another type, in float32 or wider, rounded once to this one.
   func adding(wide update: Tensor) -> Tensor {
-    dtype == update.dtype ? self + update : (to(update.dtype) + update).to(dtype)
+    if dtype == update.dtype { return self + update }
+    let sum = DType.computing(dtype, update.dtype)
+    return (to(sum) + update.to(sum)).to(dtype)
   }
 }

@@ -6,6 +6,17 @@ protocol LayerMethod: LayerConfiguration {
   /// Whether adapters can be merged into weights.
   static var isMergeable: Bool { get }
 
+  /// Whether layers are grouped by the name in `target_modules` that each has; then
+  /// ``adapters(for:)`` sees the names that the file will have.
+  static var groupsByTargetName: Bool { get }
+
+  /// The configuration with what else PEFT takes for a type of model filled in.
+  ///
+  /// - Parameter modelType: The `model_type` of `config.json`; nil where there is none.
+  /// - Returns: What is put into the model and saved.
+  /// - Throws: ``AdapterError`` when something has to be named.
+  func completed(modelType: String?) throws(AdapterError) -> Self
+
   /// Makes the adapters of the chosen layers.
   ///
   /// - Parameter sites: The layers, in the order of the model.
@@ -29,10 +40,59 @@ struct LayerAdapters {
   var shared: [AdapterParameter] = []
   /// What happens between steps of training; nil for nothing.
   var training: (any AdapterTraining)?
+  /// Names behind each layer's path under which files may repeat what is shared.
+  var repeated: [String] = []
+  /// How files differ from what is in memory; nil when they do not.
+  var storage: (any AdapterStorage)?
+}
+
+/// How the files of an adapter differ from its tensors in memory.
+protocol AdapterStorage: AnyObject {
+  /// The configuration that files have.
+  ///
+  /// - Parameter configuration: What the adapter was made from.
+  /// - Returns: The same with what the adapter has learnt since.
+  func configuration(_ configuration: any AdapterConfiguration) -> any AdapterConfiguration
+
+  /// What files hold.
+  ///
+  /// - Parameter tensors: The adapter's tensors by the keys they have without this.
+  /// - Returns: Tensors by the keys of the file.
+  func stored(_ tensors: [(key: String, tensor: Tensor)]) -> [(key: String, tensor: Tensor)]
+
+  /// The inverse of ``stored(_:)``.
+  ///
+  /// - Parameters:
+  ///   - tensors: What the file holds.
+  ///   - configuration: The file's configuration.
+  /// - Returns: The adapter's tensors.
+  /// - Throws: ``AdapterError`` when the file contradicts itself.
+  func restored(
+    _ tensors: [String: Tensor], _ configuration: any AdapterConfiguration
+  ) throws(AdapterError) -> [String: Tensor]
+
+  /// Writes what belongs beside the adapter's two files.
+  ///
+  /// - Parameter directory: The adapter's directory, which is there.
+  /// - Throws: `CheckpointError` when it cannot be written.
+  func save(in directory: String) throws
+}
+
+extension AdapterStorage {
+  func save(in directory: String) throws {}
+
+  func configuration(_ configuration: any AdapterConfiguration) -> any AdapterConfiguration {
+    configuration
+  }
 }
 
 /// What a method does in training beside its gradients.
 protocol AdapterTraining: AnyObject {
+  /// Called before the first update.
+  ///
+  /// - Parameter updates: Updates of the whole run.
+  /// - Throws: ``AdapterError/configuration(field:expected:actual:)`` when the schedule does not fit it.
+  func begin(updates: Int) throws(AdapterError)
   /// Added to the loss of each micro-batch; nil for nothing.
   func penalty() -> Tensor?
   /// Called after each update, before gradients are forgotten.
@@ -43,8 +103,17 @@ protocol AdapterTraining: AnyObject {
   func restore(_ state: [String: Tensor])
 }
 
+extension AdapterTraining {
+  func begin(updates: Int) throws(AdapterError) {}
+  func penalty() -> Tensor? { nil }
+  func didStep(_ step: Int, of total: Int) {}
+}
+
 extension LayerMethod {
   static var isMergeable: Bool { true }
+  static var groupsByTargetName: Bool { false }
+
+  func completed(modelType: String?) throws(AdapterError) -> Self { self }
 
   func adapters(for sites: [LayerSite]) throws(AdapterError) -> LayerAdapters {
     var made: [any LayerAdapter] = []

@@ -5,17 +5,22 @@ import Tensors
 extension AdapterPlacement {
   /// Makes the virtual tokens of a method; they act when the adapter does.
   func placePrompt(
-    _ method: any PromptMethod, _ placed: PlacedAdapter, _ generator: Generator, isLoaded: Bool
+    _ method: any PromptMethod, _ placed: PlacedAdapter, _ generator: Generator
   ) throws(AdapterError) {
     let kind = type(of: method).kind
     guard let model = model as? any PromptableModel else {
       throw .impossible(method: type(of: method).type, what: "put into this model")
     }
-    let site = PromptSite(model, generator: generator, isLoaded: isLoaded)
+    // What it begins with is the model's own, also while another adapter acts.
+    let wasEnabled = context.isEnabled
+    context.isEnabled = false
+    defer { context.isEnabled = wasEnabled }
+    let site = PromptSite(model, generator: generator, isLoading: isLoading, dtype: dtype)
     let encoder = try method.encoder(for: site)
     let prompt = PlacedPrompt(
       encoder, kind: kind, length: method.tokenCount, shape: model.promptShape, context: context)
     placed.prompt = prompt
+    placed.storage = PromptStorage(prompt)
     placed.parameters = encoder.parameters.map { ($0.name, $0) }
     placed.training = encoder.training
     placed.onActivation = { isActive in model.prompt = isActive ? prompt.modelPrompt : nil }
@@ -25,7 +30,8 @@ extension AdapterPlacement {
   func placeAdaptionPrompt(
     _ config: AdaptionPromptConfig, _ placed: PlacedAdapter, _ generator: Generator
   ) throws(AdapterError) {
-    let found = try config.prompts(for: model, generator)
+    let found = try config.prompts(
+      for: model, generator, isLoading: isLoading, dtype: dtype)
     for (path, _, prompt) in found {
       placed.parameters += prompt.parameters.map { (keyPrefix + joined(path, $0.name), $0) }
     }

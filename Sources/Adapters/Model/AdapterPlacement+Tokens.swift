@@ -64,6 +64,10 @@ extension AdapterPlacement {
         throw .configuration(
           field: field, expected: "modules that modules_to_save does not train whole", actual: path)
       }
+      guard !placed.targets.contains(path) || model.module(at: path) is Linear else {
+        throw .configuration(
+          field: field, expected: "embeddings that target_modules does not name", actual: path)
+      }
     }
     // Tied tables with the same tokens are trained as one, with others each for itself, as in PEFT.
     let tied = tiedHeads(of: chosen.map(\.path))
@@ -105,7 +109,7 @@ extension AdapterPlacement {
     var result: [(path: String, source: String, layer: Linear)] = []
     for (source, place) in tokenModules where paths.contains(source) {
       guard case .embedding(let embedding) = place,
-        let table = ((embedding.table as? TokenTable)?.base ?? embedding.table) as? DenseTable
+        let table = ((embedding.table as? AdaptedTable)?.original ?? embedding.table) as? DenseTable
       else { continue }
       for case (let path, .linear(let layer)) in tokenModules
       where (layer.unadapted as? DenseProjection)?.weight === table.weight {
@@ -135,18 +139,20 @@ extension AdapterPlacement {
     let tied = tiedHeads(of: targets.map(\.path)).filter { head in
       !targets.contains { $0.path == head.path }
     }
+    var repeats: [(key: String, parameter: Parameter)] = []
     for target in targets {
       let weight =
         switch target.place {
-        case .embedding(let embedding): embedding.table.denseWeight()
+        case .embedding(let embedding):
+          ((embedding.table as? AdaptedTable)?.original ?? embedding.table).denseWeight()
         case .linear(let layer): layer.unadapted.denseWeight()
         }
       let rows = rows(target.indices, of: weight, beginsAsBase: beginsAsBase, generator)
       switch target.place {
       case .embedding(let embedding):
         let table =
-          embedding.table as? TokenTable ?? TokenTable(base: embedding.table, context: context)
-        table.add(placed.name, rows)
+          embedding.table as? AdaptedTable ?? AdaptedTable(base: embedding.table, context: context)
+        table.add(placed.name, TokenEmbeddingAdapter(rows))
         embedding.table = table
       case .linear(let layer): add(TokenHeadAdapter(rows, isTied: false), to: layer, placed)
       }
@@ -155,8 +161,7 @@ extension AdapterPlacement {
         placed.tokens[head.path] = Set(target.indices)
         // As PEFT writes them for its own method, but not beside others.
         if infix.isEmpty {
-          placed.aliases.append(
-            (keyPrefix + joined(head.path, "trainable_tokens_delta"), rows.rows))
+          repeats.append((keyPrefix + joined(head.path, "trainable_tokens_delta"), rows.rows))
         }
       }
       let name = joined(infix, "trainable_tokens_delta")
@@ -164,6 +169,8 @@ extension AdapterPlacement {
         (keyPrefix + joined(target.path, name), AdapterParameter(name, rows.rows)))
       placed.tokens[target.path] = Set(target.indices)
     }
+    placed.repeatedKeys.formUnion(repeats.map(\.key))
+    if !repeats.isEmpty { placed.storage = RepeatingStorage(repeats) }
   }
 
   private func add(_ adapter: TokenHeadAdapter, to layer: Linear, _ placed: PlacedAdapter) {
@@ -177,7 +184,7 @@ extension AdapterPlacement {
   private func rows(
     _ indices: [Int], of weight: Tensor, beginsAsBase: Bool, _ generator: Generator
   ) -> TokenRows {
-    let dtype: DType = weight.dtype == .float64 ? .float64 : .float32
+    let dtype = dtype ?? .computing(weight.dtype)
     let places = Tensor(indices, shape: [indices.count]).to(device: weight.device)
     let values = withoutGradients {
       beginsAsBase
@@ -189,7 +196,24 @@ extension AdapterPlacement {
   }
 }
 
+/// Files have some parameters a second time, under other keys.
+private final class RepeatingStorage: AdapterStorage {
+  private let repeats: [(key: String, parameter: Parameter)]
+
+  init(_ repeats: [(key: String, parameter: Parameter)]) { self.repeats = repeats }
+
+  func stored(_ tensors: [(key: String, tensor: Tensor)]) -> [(key: String, tensor: Tensor)] {
+    tensors + repeats.map { ($0.key, $0.parameter.value) }
+  }
+
+  func restored(
+    _ tensors: [String: Tensor], _ configuration: any AdapterConfiguration
+  ) throws(AdapterError) -> [String: Tensor] { tensors }
+}
+
 extension Linear {
   /// The projection below adapters.
-  var unadapted: any LinearProjection { (projection as? AdaptedProjection)?.base ?? projection }
+  var unadapted: any LinearProjection {
+    (projection as? AdaptedProjection)?.original ?? projection
+  }
 }

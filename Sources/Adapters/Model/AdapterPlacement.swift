@@ -6,6 +6,10 @@ import Tensors
 struct AdapterPlacement {
   let model: any Module
   let context: AdapterContext
+  /// Type of the adapter's numbers; nil for float32, or float64 beside such a base.
+  var dtype: DType?
+  /// Whether a file is about to give the adapter's tensors.
+  var isLoading = false
 
   /// Adds an adapter, which does not act yet.
   ///
@@ -22,18 +26,31 @@ struct AdapterPlacement {
     _ name: String, _ configuration: any AdapterConfiguration, generator: Generator, isStrict: Bool
   ) throws(AdapterError) -> PlacedAdapter {
     try configuration.validate()
-    let configuration = try filled(configuration)
+    var configuration = try filled(configuration)
+    if let method = configuration as? any LayerMethod {
+      configuration = try method.completed(modelType: TargetMatching(model).modelType)
+    }
+    let tie = try (configuration as? LoRAConfig)?.tie(in: model)
+    if let tie, let lora = configuration as? LoRAConfig { configuration = try lora.tied(tie) }
+    let site = try modelSite(configuration, generator, isStrict)
+    if let site, let method = configuration as? any ModelMethod {
+      configuration = try method.completed(for: site)
+    }
     let placed = PlacedAdapter(name: name, configuration)
     placed.replacements = try copies(
       of: configuration.modulesToSave,
       // Beside virtual tokens PEFT does not wrap the model a second time.
       prefix: configuration is any PromptMethod ? "base_model." : keyPrefix)
+    if case .saved(let table)? = tie { tieCopies(table, placed) }
     switch configuration {
-    case let method as any LayerMethod: try placeLayers(method, placed, generator, isStrict)
+    case let method as any ModelMethod: try placeModel(method, placed, site)
+    case let method as any LayerMethod: try placeLayers(method, placed, generator, isStrict, tie)
     case let method as any PromptMethod:
-      try placePrompt(method, placed, generator, isLoaded: !isStrict)
+      try placePrompt(method, placed, generator)
     case let config as AdaptionPromptConfig: try placeAdaptionPrompt(config, placed, generator)
     case let config as TrainableTokensConfig: try placeTokens(config, placed, generator)
+    case let method as any ReplacementMethod:
+      placed.replacements += try replacements(method, isStrict)
     default: throw .impossible(method: type(of: configuration).type, what: "put into this model")
     }
     placed.parameters += placed.replacements.flatMap(\.parameters)
@@ -41,32 +58,121 @@ struct AdapterPlacement {
   }
 
   private func placeLayers(
-    _ method: any LayerMethod, _ placed: PlacedAdapter, _ generator: Generator, _ isStrict: Bool
+    _ method: any LayerMethod, _ placed: PlacedAdapter, _ generator: Generator, _ isStrict: Bool,
+    _ tie: LoRATie?
   ) throws(AdapterError) {
-    placed.targets = try TargetMatching(model).targets(of: method, isStrict: isStrict)
-    let layers = Dictionary(
-      model.modules().compactMap { entry in (entry.module as? Linear).map { (entry.path, $0) } },
-      uniquingKeysWith: { first, _ in first })
-    let chosen = placed.targets.compactMap { path in layers[path].map { (path, $0) } }
+    let matching = TargetMatching(model, for: method)
+    placed.targets = try matching.targets(of: method, isStrict: isStrict)
+      .filter { $0 != tie?.table.head }
+    let modules = Dictionary(
+      model.modules().map { ($0.path, $0.module) }, uniquingKeysWith: { first, _ in first })
+    let chosen = placed.targets.compactMap { path in
+      (modules[path] as? Linear).map { (path, $0) }
+    }
     let sites = chosen.map { path, layer in
       LayerSite(
-        path: path, base: (layer.projection as? AdaptedProjection)?.base ?? layer.projection,
-        generator: generator)
+        path: path, base: (layer.projection as? AdaptedProjection)?.original ?? layer.projection,
+        generator: generator, isLoading: isLoading, isOutputHead: path == matching.headPath,
+        wantedType: dtype, neighbours: (layer.projection as? AdaptedProjection)?.adapters ?? [])
+    }
+    var method = method
+    if type(of: method).groupsByTargetName {
+      let paths = model.modules().map(\.path)
+      method.targetModules = try matching.named(method, targets: placed.targets, among: paths)
     }
     let made = try method.adapters(for: sites)
+    var others: [() -> any PartAdapter] = []
+    let otherPaths = placed.targets.filter { !(modules[$0] is Linear) }
+    for path in otherPaths {
+      others.append(try placing(method, modules[path], path, placed.name, generator))
+    }
     for ((path, layer), adapter) in zip(chosen, made.layers) {
-      let projection =
-        layer.projection as? AdaptedProjection
-        ?? AdaptedProjection(base: layer.projection, context: context)
-      projection.add(placed.name, adapter)
-      layer.projection = projection
+      adapted(layer).add(placed.name, adapter)
+      placed.layers.append((path, adapter))
+      placed.parameters += adapter.parameters.map { (keyPrefix + joined(path, $0.name), $0) }
+      placed.repeatedKeys.formUnion(made.repeated.map { keyPrefix + joined(path, $0) })
+    }
+    for (path, place) in zip(otherPaths, others) {
+      let adapter = place()
+      placed.layers.append((path, adapter))
       placed.parameters += adapter.parameters.map { (keyPrefix + joined(path, $0.name), $0) }
     }
+    placed.storage = made.storage
+    if case .targeted(let table)? = tie { tieHead(table, placed, method, modules) }
     placed.parameters += made.shared.map { ("base_model." + $0.name, $0) }
     placed.parameters += biases(method, placed.targets)
     placed.training = made.training
     if let tokens = (method as? any TokenTraining)?.trainableTokens {
       try placeTokens(tokens, placed, generator)
+    }
+  }
+
+  /// Lets the head have the embeddings' update.
+  private func tieHead(
+    _ table: TiedTable, _ placed: PlacedAdapter, _ method: any LayerMethod,
+    _ modules: [String: any Module]
+  ) {
+    guard let own = placed.layers.first(where: { $0.path == table.embeddings })?.adapter,
+      let embedding = own as? EmbeddingLoRA, let head = modules[table.head] as? Linear
+    else { return }
+    let adapter = TiedLoRA(embedding, dropout: (method as? LoRAConfig)?.dropout ?? 0)
+    adapted(head).add(placed.name, adapter)
+    placed.targets.append(table.head)
+    placed.layers.append((table.head, adapter))
+    placed.storage = TiedStorage(table)
+  }
+
+  /// Lets the head have the embeddings' copy.
+  private func tieCopies(_ table: TiedTable, _ placed: PlacedAdapter) {
+    guard let copy = placed.replacements.first(where: { $0.path == table.embeddings }),
+      let head = model.modules().first(where: { $0.path == table.head })?.module
+    else { return }
+    placed.replacements.removeAll { $0.path == table.head }
+    placed.replacements.append(ModuleReplacement(head, path: table.head, sharing: copy))
+  }
+
+  /// The layer's projection with adapters, put in place where there is none.
+  private func adapted(_ layer: Linear) -> AdaptedProjection {
+    if let own = layer.projection as? AdaptedProjection { return own }
+    let made = AdaptedProjection(base: layer.projection, context: context)
+    layer.projection = made
+    return made
+  }
+
+  /// Makes the adapter of a module that is no linear layer.
+  ///
+  /// - Returns: What puts it in place and gives it.
+  private func placing(
+    _ method: any LayerMethod, _ module: (any Module)?, _ path: String, _ name: String,
+    _ generator: Generator
+  ) throws(AdapterError) -> () -> any PartAdapter {
+    if let layer = module as? Convolution, let method = method as? any ConvolutionMethod {
+      let own = layer.kernels as? AdaptedKernels
+      let base = own?.original ?? layer.kernels
+      let adapter = try method.adapter(
+        for: ConvolutionSite(
+          path: path, base: base, generator: generator, isLoading: isLoading, wantedType: dtype))
+      return {
+        let kernels = own ?? AdaptedKernels(base: base, context: context)
+        kernels.add(name, adapter)
+        layer.kernels = kernels
+        return adapter
+      }
+    }
+    guard let layer = module as? Embedding, let method = method as? any EmbeddingMethod else {
+      throw .noSuchModules(names: [path], known: [])
+    }
+    let own = layer.table as? AdaptedTable
+    let base = own?.original ?? layer.table
+    let adapter = try method.adapter(
+      for: EmbeddingSite(
+        path: path, base: base, baseDType: base.denseWeight().dtype, generator: generator,
+        isLoading: isLoading, wantedType: dtype))
+    return {
+      let table = own ?? AdaptedTable(base: base, context: context)
+      table.add(name, adapter)
+      layer.table = table
+      return adapter
     }
   }
 
@@ -100,6 +206,22 @@ struct AdapterPlacement {
     return result
   }
 
+  /// Copies of the modules that a method replaces.
+  private func replacements(
+    _ method: any ReplacementMethod, _ isStrict: Bool
+  ) throws(AdapterError) -> [ModuleReplacement] {
+    let candidates = model.modules().filter { entry in
+      !(entry.module is any LinearProjection) && !(entry.module is Linear)
+        && !(entry.module is any EmbeddingTable) && !(entry.module is any ConvolutionKernels)
+        && entry.module.hasOwn
+    }
+    let chosen = try TargetMatching(model, among: candidates.map(\.path))
+      .targets(of: method, isStrict: isStrict)
+    return candidates.filter { chosen.contains($0.path) }.map {
+      ModuleReplacement($0.module, path: $0.path, infix: type(of: method).infix)
+    }
+  }
+
   /// Copies of modules that are trained whole.
   private func copies(
     of names: [String], prefix: String
@@ -107,7 +229,10 @@ struct AdapterPlacement {
     var result: [ModuleReplacement] = []
     let modules = model.modules()
     // What is inside an adapted layer is no module of the model's own.
-    let own = modules.filter { !($0.module is any LinearProjection) }
+    let own = modules.filter {
+      !($0.module is any LinearProjection) && !($0.module is any EmbeddingTable)
+        && !($0.module is any ConvolutionKernels)
+    }
     for name in names {
       // PEFT's rule: the end of the path, dot or not. "norm" means every norm of a Llama.
       let found = own.filter { $0.path.hasSuffix(name) }
@@ -117,7 +242,7 @@ struct AdapterPlacement {
           field: "modules_to_save", expected: "names of " + known.sorted().joined(separator: ", "),
           actual: name)
       }
-      for (path, module) in found {
+      for (path, module) in found where !result.contains(where: { $0.path == path }) {
         guard module.modules().allSatisfy({ $0.module.storedCount == 0 }) else {
           throw .configuration(
             field: "modules_to_save", expected: "modules that are not quantised", actual: path)
@@ -126,5 +251,17 @@ struct AdapterPlacement {
       }
     }
     return result
+  }
+}
+
+extension Module {
+  /// Whether the module itself, not its parts, has parameters.
+  fileprivate var hasOwn: Bool {
+    var found = false
+    mapParameters { _, parameter in
+      found = true
+      return parameter
+    }
+    return found
   }
 }

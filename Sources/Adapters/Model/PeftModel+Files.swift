@@ -1,27 +1,38 @@
 import Checkpoints
+import Foundation
 import JSONValues
 import Layers
 import Tensors
 
 extension PeftModel {
-  /// Writes an adapter as PEFT does: `adapter_config.json` and `adapter_model.safetensors`.
+  /// Writes an adapter as PEFT does: `adapter_config.json`, `adapter_model.safetensors`, and a card,
+  /// `README.md`, whose page is kept when it is there.
   ///
   /// Where PEFT leaves out what makes virtual tokens, `adapter_encoder.safetensors` holds that.
   ///
   /// - Parameters:
   ///   - directory: Where; made when it does not exist.
   ///   - adapter: Which adapter; nil for the first active one.
-  /// - Throws: `CheckpointError` when it cannot be written.
-  public func savePretrained(_ directory: String, adapter: String? = nil) throws {
+  ///   - asPlainLoRA: Whether a LoRA whose start is taken from the base is written as one that is
+  ///     added to the base as it is, with [A; A0], [B, -B0] and twice the rank. Nil for those whose
+  ///     start PEFT could not find again from the base alone. With false such a file holds A0 and B0
+  ///     under names of its own, and can go on being trained here.
+  /// - Throws: `CheckpointError` when it cannot be written, ``AdapterError/impossible(method:what:)``
+  ///   when another method is to be a LoRA.
+  public func savePretrained(
+    _ directory: String, adapter: String? = nil, asPlainLoRA: Bool? = nil
+  ) throws {
     let adapter = try self.adapter(named: adapter ?? context.active.first ?? "default")
+    let (tensors, configuration) = try written(adapter, asPlainLoRA: asPlainLoRA)
     try makeDirectory(directory)
     try SafetensorsWriter.save(
-      directory + "/adapter_model.safetensors",
-      tensors: adapter.fileEntries.map { ($0.key, $0.read()) })
+      directory + "/adapter_model.safetensors", tensors: tensors.map { ($0.key, $0.tensor) })
     try saveCompanion(of: adapter, in: directory)
+    try adapter.storage?.save(in: directory)
     try AtomicFile.write(
       path: directory + "/adapter_config.json",
-      text: savedConfiguration(of: adapter).json.serialized(indent: 2, sortedKeys: true))
+      text: configuration.json.serialized(indent: 2, sortedKeys: true))
+    try ModelCard(of: configuration).write(to: directory)
   }
 
   /// Opens an adapter directory on a model.
@@ -32,7 +43,7 @@ extension PeftModel {
   ///
   /// - Parameters:
   ///   - base: The model; changed in place.
-  ///   - directory: An adapter directory of PEFT or of ``savePretrained(_:adapter:)``.
+  ///   - directory: An adapter directory of PEFT or of ``savePretrained(_:adapter:asPlainLoRA:)``.
   ///   - adapterName: The name it gets here.
   ///   - trainable: Whether training goes on.
   ///   - seed: Start of the random numbers of dropout.
@@ -51,9 +62,15 @@ extension PeftModel {
     }
     let model = try file.naming {
       () throws(AdapterError) in
-      try PeftModel(base, file.configuration, adapterName, seed: seed, isStrict: false)
+      try PeftModel(
+        base, file.configuration, adapterName, seed: seed, isStrict: false, isLoading: true)
     }
-    try model.load(file, into: adapterName)
+    do {
+      model.loadReports[adapterName] = try model.load(file, into: adapterName)
+    } catch {
+      try model.unload()
+      throw error
+    }
     try model.setAdapter([adapterName], trainable: trainable)
     return model
   }
@@ -63,13 +80,53 @@ extension PeftModel {
   /// - Parameters:
   ///   - directory: An adapter directory.
   ///   - name: The name it gets here.
+  /// - Returns: What was taken over.
   /// - Throws: As ``fromPretrained(_:_:adapterName:trainable:seed:)``.
-  public func loadAdapter(_ directory: String, name: String) throws {
+  @discardableResult
+  public func loadAdapter(_ directory: String, name: String) throws -> LoadReport {
     let file = try AdapterFile(directory)
     try file.naming { () throws(AdapterError) in
-      try add(name, file.configuration, seed: 0, isStrict: false)
+      try add(name, file.configuration, seed: 0, isStrict: false, isLoading: true)
     }
-    try load(file, into: name)
+    do {
+      let report = try load(file, into: name)
+      loadReports[name] = report
+      return report
+    } catch {
+      try deleteAdapter(name)
+      throw error
+    }
+  }
+
+  /// Puts another adapter in the place of one that is there, under the same name.
+  ///
+  /// Rank, scale and targets may differ: the result is that of opening the other one alone.
+  ///
+  /// - Parameters:
+  ///   - name: The adapter to replace; nothing changes when the other one cannot be opened.
+  ///   - directory: An adapter directory.
+  /// - Returns: What was taken over.
+  /// - Throws: As ``fromPretrained(_:_:adapterName:trainable:seed:)``; ``AdapterError/conflict(_:)``
+  ///   while the adapter is merged, and when both train the model's biases, which are not swapped.
+  @discardableResult
+  public func hotSwapAdapter(_ name: String, from directory: String) throws -> LoadReport {
+    let old = try adapter(named: name)
+    let isTrained = old.parameters.contains { $0.own.parameter.isTrainable }
+    let active = context.active
+    guard !isMerged(name) else {
+      throw AdapterError.conflict("\(name) is merged; unmerge it before it is replaced")
+    }
+    let spare = "_" + name
+    try renameAdapter(name, to: spare)
+    do {
+      let report = try loadAdapter(directory, name: name)
+      try deleteAdapter(spare)
+      try setAdapter(active, trainable: isTrained)
+      return report
+    } catch {
+      try renameAdapter(spare, to: name)
+      throw error
+    }
   }
 
   /// Reads the active adapter's tensors again, as a resumed run does.
@@ -77,60 +134,85 @@ extension PeftModel {
   /// - Parameter directory: An adapter directory with the same tensors.
   /// - Throws: As ``fromPretrained(_:_:adapterName:trainable:seed:)``.
   public func reload(_ directory: String) throws {
-    try load(try AdapterFile(directory), into: context.active.first ?? "default")
+    _ = try load(try AdapterFile(directory), into: context.active.first ?? "default")
   }
 
-  private func load(_ file: AdapterFile, into name: String) throws {
-    let adapter = try adapter(named: name)
-    let entries = adapter.fileEntries
+  private func load(_ file: AdapterFile, into name: String) throws -> LoadReport {
+    if let lora = file.configuration as? LoRAConfig { try checkStart(lora, file, name) }
+    var tensors: [String: Tensor] = [:]
+    for entry in file.weights.entries { tensors[entry.name] = try file.weights.tensor(entry) }
     let path = file.weights.path
-    let present = Set(file.weights.entries.map(\.name))
-    let needed = Set(entries.map(\.key))
-    let missing = entries.filter { !$0.isOptional && !present.contains($0.key) }.map(\.key)
-    let extra = present.subtracting(needed).sorted()
-    let ofBase = extra.isEmpty ? [:] : baseParameters()
-    let unexpected = extra.filter { ofBase[$0] == nil }
-    guard missing.isEmpty, unexpected.isEmpty else {
-      throw AdapterError.keys(path: path, missing: missing, unexpected: unexpected)
-    }
-    try file.weights.fill(
-      entries + extra.compactMap { key in ofBase[key].map { FileEntry(key, $0) } })
-    try loadCompanion(of: adapter, from: directory(of: path))
+    let report = try load(tensors, into: name, isStrict: true, path: path, file)
+    try loadCompanion(of: try adapter(named: name), beside: path)
+    return report
   }
 
-  private func directory(of path: String) -> String {
-    path.split(separator: "/", omittingEmptySubsequences: false).dropLast().joined(separator: "/")
+  /// Refuses a LoRA whose start changed the base in a way that cannot be done here.
+  private func checkStart(
+    _ lora: LoRAConfig, _ file: AdapterFile, _ name: String
+  ) throws(AdapterError) {
+    if lora.initialization == .loftq,
+      let dense = adaptedLayers(name).first(where: { $0.projection.original.storedCount == 0 })
+    {
+      throw .file(
+        path: file.path,
+        reason: "init_lora_weights is loftq, which put quantised weights in place of the base's; "
+          + "\(dense.path) is dense here")
+    }
+    let starts = adapterParameters(name).map(\.key).filter {
+      $0.hasSuffix(LoRAFactors.startNames[0])
+    }
+    guard starts.allSatisfy({ file.weights[$0] != nil }) else {
+      throw .file(
+        path: file.path,
+        reason: "init_lora_weights changed the base in a way that the file does not say; have PEFT "
+          + "write it with path_initial_model_for_weight_conversion")
+    }
   }
 }
 
 extension PeftModel {
-  /// The configuration as it is written: "all-linear" means other layers in another model, so that the
-  /// file names those that were meant, as does PEFT's default.
-  private func savedConfiguration(of adapter: PlacedAdapter) -> any AdapterConfiguration {
-    guard var layers = adapter.configuration as? any LayerConfiguration else {
-      return adapter.configuration
+  /// Takes over what a file or something like it holds; nil where there is no file's configuration.
+  func load(
+    _ tensors: [String: Tensor], into name: String, isStrict: Bool, path: String,
+    _ file: AdapterFile? = nil
+  ) throws(AdapterError) -> LoadReport {
+    let adapter = try adapter(named: name)
+    func naming<Result>(
+      _ body: () throws(AdapterError) -> Result
+    ) throws(AdapterError) -> Result {
+      guard let file else { return try body() }
+      return try file.naming(body)
     }
-    let matching = TargetMatching(base)
-    if layers.targetModules == .allLinear {
-      layers.targetModules = .names(
-        matching.shortestNames(for: adapter.targets, among: basePaths))
-    } else if layers.targetModules == nil {
-      layers.targetModules = try? matching.chosenTargets(layers)
+    let configuration = file?.configuration ?? adapter.configuration
+    let own = try naming { () throws(AdapterError) -> [String: Tensor] in
+      guard let storage = adapter.storage else { return tensors }
+      return try storage.restored(tensors, configuration)
     }
-    return layers
+    return try naming { () throws(AdapterError) -> LoadReport in
+      try adapter.readingPrompt { () throws(AdapterError) in
+        try take(own, into: adapter, isStrict: isStrict, path: path)
+      }
+    }
   }
 
-  /// The base's own parameters by the keys under which PEFT would save them.
-  private func baseParameters() -> [String: Parameter] {
-    // An adapter's own tensors have its name in their paths here and would never be found.
-    Dictionary(
-      base.parameters().map { (keyPrefix + $0.path, $0.parameter) },
-      uniquingKeysWith: { first, _ in first })
+  /// The configuration as it is written: "all-linear" means other layers in another model, so that the
+  /// file names those that were meant, as does PEFT's default.
+  func savedConfiguration(
+    of adapter: PlacedAdapter
+  ) throws(AdapterError) -> any AdapterConfiguration {
+    let configuration =
+      adapter.storage?.configuration(adapter.configuration) ?? adapter.configuration
+    guard var layers = configuration as? any LayerConfiguration else { return configuration }
+    let named = try? TargetMatching(base, for: layers).named(
+      layers, targets: adapter.targets, among: basePaths)
+    layers.targetModules = named ?? layers.targetModules
+    return try layers.unambiguous(for: adapter.targets)
   }
 }
 
 /// The two files of an adapter directory.
-private struct AdapterFile {
+struct AdapterFile {
   let path: String
   var configuration: any AdapterConfiguration
   let weights: SafetensorsFile
@@ -159,6 +241,9 @@ private struct AdapterFile {
     let json = try JSON.read(path: path)
     configuration = try Self.naming(path) { () throws(AdapterError) in
       try AdapterMethods.configuration(json: json, path: path)
+    }
+    if let naming = configuration as? any PathConfiguration {
+      configuration = naming.resolved(in: directory)
     }
     self.path = path
     weights = try SafetensorsFile(path: directory + "/adapter_model.safetensors")

@@ -15,16 +15,12 @@ extension PeftModel {
   public func mergeAdapter(
     _ names: [String]? = nil, safely: Bool = false
   ) throws(AdapterError) {
-    let layers = try mergedLayers(names, safely: safely, requantizing: false)
-    let tables = try mergedTables(names ?? context.active, safely: safely)
-    for entry in layers { entry.adapted.merge(entry.names, as: entry.projection) }
-    for entry in tables { entry.adapted.merge(entry.names, as: entry.table) }
+    for part in try mergedParts(names, safely: safely, requantizing: false) { part.hold() }
   }
 
   /// Puts the base weights back as they were before ``mergeAdapter(_:safely:)``.
   public func unmergeAdapter() {
-    for (_, projection) in adaptedLayers { projection.unmerge() }
-    for (_, table) in tokenTables { table.unmerge() }
+    for place in adaptedPlaces { place.part.unmerge() }
   }
 
   /// Adds adapters' updates to the base weights and takes the adapters out.
@@ -44,12 +40,11 @@ extension PeftModel {
     safely: Bool = false, requantizing: Bool = false, adapters names: [String]? = nil
   ) throws(AdapterError) -> Base {
     let chosen = names ?? context.active
-    let merged = try mergedLayers(chosen, safely: safely, requantizing: requantizing)
-    let tables = try mergedTables(chosen, safely: safely)
+    let merged = try mergedParts(chosen, safely: safely, requantizing: requantizing)
     for adapter in placed { adapter.act(chosen.contains(adapter.name)) }
-    for (layer, projection) in adaptedLayers { layer.projection = projection.base }
-    for entry in merged { entry.layer.projection = entry.projection }
-    unloadTables(tables)
+    for part in merged { part.hold() }
+    for place in adaptedPlaces { place.putBack() }
+    tieAgain()
     for (_, parameter) in base.parameters() { parameter.isTrainable = false }
     return base
   }
@@ -61,39 +56,46 @@ extension PeftModel {
   public func unload() throws(AdapterError) -> Base {
     try setAdapter([])
     unmergeAdapter()
-    for (layer, projection) in adaptedLayers { layer.projection = projection.base }
-    for (embedding, table) in tokenTables { embedding.table = table.base }
+    for place in adaptedPlaces { place.putBack() }
     return base
   }
 
-  private typealias MergedProjection = (
-    layer: Linear, adapted: AdaptedProjection, names: [String], projection: any LinearProjection
-  )
+  /// Whether an adapter is in some weight.
+  func isMerged(_ name: String) -> Bool {
+    adaptedPlaces.contains { $0.part.mergedNames.contains(name) }
+  }
 
-  /// The layers that change, each with what it becomes.
-  private func mergedLayers(
+  /// The parts that change, each with what it becomes.
+  private func mergedParts(
     _ names: [String]?, safely: Bool, requantizing: Bool
-  ) throws(AdapterError) -> [MergedProjection] {
+  ) throws(AdapterError) -> [MergedPart] {
     let names = names ?? context.active
     for name in names {
       let configuration = try adapter(named: name).configuration
+      if let method = configuration as? any ModelMethod {
+        let kind = type(of: method)
+        throw .impossible(method: kind.type, what: "merged, as \(kind.mergeObstacle)")
+      }
       guard isMergeable(configuration) else {
         throw .impossible(method: type(of: configuration).type, what: "merged")
       }
     }
-    var result: [MergedProjection] = []
-    for (layer, projection) in adaptedLayers {
+    var result: [MergedPart] = []
+    for place in adaptedPlaces {
       let own = names.filter {
-        projection.adapter($0) != nil && projection.merged?.names.contains($0) != true
+        place.part.part($0) != nil && !place.part.mergedNames.contains($0)
       }
       guard !own.isEmpty else { continue }
-      let merged = projection.mergedLayer(own)
-      if safely, !merged.weight.isAllFinite || merged.bias?.isAllFinite == false {
-        let path = base.modules().first { $0.module === layer }?.path ?? ""
-        throw .notFinite(module: path, adapter: own.joined(separator: ", "))
+      for name in own {
+        guard let reason = place.part.obstacle(toMerging: name) else { continue }
+        let method = type(of: try adapter(named: name).configuration).type
+        throw .impossible(method: method, what: "merged into \(place.path), which \(reason)")
       }
-      result.append(
-        (layer, projection, own, projection.projection(merged, requantizing: requantizing)))
+      let merged = place.part.merging(own, requantizing: requantizing)
+      guard merged.isFinite || !safely else {
+        throw .notFinite(module: place.path, adapter: own.joined(separator: ", "))
+      }
+      result.append(merged)
     }
     return result
   }

@@ -14,13 +14,25 @@ extension PeftModel {
 
   /// Parameters that training changes, each once.
   public var trainableParameters: [(key: String, parameter: Parameter)] {
-    adapterParameters().filter { $0.parameter.isTrainable }
+    // Layers may share parameters, which files then have under each layer's key.
+    var seen: Set<Parameter> = []
+    return adapterParameters().filter {
+      $0.parameter.isTrainable && seen.insert($0.parameter).inserted
+    }
   }
 
   /// How much of the model is trained, in PEFT's words.
   ///
   /// - Returns: For example "trainable params: 1,792 || all params: 21,408 || trainable%: 8.3707".
   public func trainableParametersDescription() -> String {
+    let (trainable, all) = parameterCounts
+    let share = 100 * Double(trainable) / Double(max(all, 1))
+    return "trainable params: \(trainable.grouped) || all params: \(all.grouped) "
+      + "|| trainable%: \(String(format: "%.4f", share))"
+  }
+
+  /// Numbers that are trained, and all numbers with the adapters', each parameter once.
+  var parameterCounts: (trainable: Int, all: Int) {
     var seen: Set<Parameter> = []
     var (trainable, all) = (0, 0)
     let own = placed.flatMap { adapter in
@@ -33,9 +45,7 @@ extension PeftModel {
       if parameter.isTrainable { trainable += parameter.count }
     }
     for (_, module) in base.modules() { all += module.storedCount }
-    let share = 100 * Double(trainable) / Double(max(all, 1))
-    return "trainable params: \(trainable.grouped) || all params: \(all.grouped) "
-      + "|| trainable%: \(String(format: "%.4f", share))"
+    return (trainable, all)
   }
 
   /// Prints ``trainableParametersDescription()`` to standard output, as PEFT's method of this name.
@@ -44,7 +54,7 @@ extension PeftModel {
 
 extension Int {
   /// With commas between thousands.
-  fileprivate var grouped: String {
+  package var grouped: String {
     var digits = String(self)
     var index = digits.index(digits.endIndex, offsetBy: -3, limitedBy: digits.startIndex)
     while let place = index, place > digits.startIndex {

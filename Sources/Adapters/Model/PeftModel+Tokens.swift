@@ -4,44 +4,16 @@ import Tensors
 
 /// Trained rows of embedding tables.
 extension PeftModel {
-  /// Embeddings that have trained rows.
-  var tokenTables: [(embedding: Embedding, table: TokenTable)] {
-    base.modules().compactMap { entry in
-      guard let embedding = entry.module as? Embedding, let table = embedding.table as? TokenTable
-      else { return nil }
-      return (embedding, table)
-    }
-  }
-
-  typealias MergedTable = (
-    embedding: Embedding, adapted: TokenTable, names: [String], table: DenseTable
-  )
-
-  /// The tables that change, each with what it becomes.
-  func mergedTables(_ names: [String], safely: Bool) throws(AdapterError) -> [MergedTable] {
-    var result: [MergedTable] = []
-    for (embedding, adapted) in tokenTables {
-      guard let (table, own) = adapted.mergedTable(names) else { continue }
-      if safely, !table.weight.value.isAllFinite {
-        let path = base.modules().first { $0.module === embedding }?.path ?? ""
-        throw .notFinite(module: path, adapter: own.joined(separator: ", "))
-      }
-      result.append((embedding, adapted, own, table))
-    }
-    return result
-  }
-
-  /// Takes trained rows out but for merged ones; a head that was the same table is so again.
-  func unloadTables(_ merged: [MergedTable]) {
-    for (embedding, table) in tokenTables { embedding.table = table.base }
-    for entry in merged {
-      entry.embedding.table = entry.table
-      for (_, module) in base.modules() {
-        if let head = (module as? Linear)?.projection as? DenseProjection,
-          head.weight.value.dtype == entry.table.weight.value.dtype,
-          head.weight.value.isEqual(to: entry.table.weight.value)
+  /// Lets heads that have the numbers of a merged table share it again.
+  func tieAgain() {
+    for (_, module) in base.modules() {
+      guard let table = (module as? Embedding)?.table as? DenseTable else { continue }
+      for case let head as Linear in base.modules().map(\.module) {
+        if let own = head.projection as? DenseProjection,
+          own.weight.value.dtype == table.weight.value.dtype,
+          own.weight.value.isEqual(to: table.weight.value)
         {
-          head.weight = entry.table.weight
+          own.weight = table.weight
         }
       }
     }
@@ -82,6 +54,3 @@ extension PeftModel {
     }
   }
 }
-
-/// The file beside PEFT's that holds the encoder of virtual tokens.
-let companionName = "adapter_encoder.safetensors"

@@ -7,6 +7,15 @@ extension PeftModel {
     placed.filter { context.active.contains($0.name) }.compactMap(\.training)
   }
 
+  /// To be called before the first update of a run.
+  ///
+  /// - Parameter updates: Updates of the whole run.
+  /// - Throws: ``AdapterError/configuration(field:expected:actual:)`` when an adapter's schedule does not
+  ///   fit it.
+  public func beginTraining(updates: Int) throws(AdapterError) {
+    for training in acting { try training.begin(updates: updates) }
+  }
+
   /// What is added to the mean loss of a batch; nil for nothing.
   ///
   /// - Returns: A scalar.

@@ -1,6 +1,6 @@
 public import Layers
 import Models
-import Tensors
+public import Tensors
 
 /// A model with adapters.
 ///
@@ -11,10 +11,14 @@ public final class PeftModel<Base: Module> {
   public let base: Base
   /// What the adapters share while the model runs.
   public let context: AdapterContext
+  /// Where the model's weights live.
+  let device: Device
   /// The adapters in the order they were added.
   private(set) var placed: [PlacedAdapter] = []
+  /// What was taken over from files, by adapter.
+  public internal(set) var loadReports: [String: LoadReport] = [:]
   /// Paths of the model before anything was added to it.
-  let basePaths: [String]
+  private(set) var basePaths: [String]
 
   /// Configurations by adapter name, in the order they were added.
   public var configurations: [(name: String, configuration: any AdapterConfiguration)] {
@@ -28,26 +32,35 @@ public final class PeftModel<Base: Module> {
   ///   - configuration: The adapter.
   ///   - adapterName: Its name; files of one named "default" have no folder of their own.
   ///   - seed: Start of the random numbers of its initial weights and of dropout.
+  ///   - dtype: Type of its numbers, for example bfloat16; nil for float32, or float64 beside such a
+  ///     base.
   /// - Throws: ``AdapterError`` when the configuration does not fit the model.
   public convenience init(
     _ base: Base, _ configuration: any AdapterConfiguration, adapterName: String = "default",
-    seed: UInt64 = 0
+    seed: UInt64 = 0, dtype: DType? = nil
   ) throws(AdapterError) {
-    try self.init(base, configuration, adapterName, seed: seed, isStrict: true)
+    try self.init(base, configuration, adapterName, seed: seed, isStrict: true, dtype: dtype)
   }
 
   /// Wraps a model; a file's list of targets may have names that match nothing.
   init(
     _ base: Base, _ configuration: any AdapterConfiguration, _ adapterName: String, seed: UInt64,
-    isStrict: Bool
+    isStrict: Bool, isLoading: Bool = false, dtype: DType? = nil
   ) throws(AdapterError) {
     self.base = base
-    let device = base.parameters().first?.parameter.value.device ?? .cpu
-    context = AdapterContext(generator: Generator(seed: seed, device: device))
+    device = base.parameters().first?.parameter.value.device ?? .cpu
+    context = AdapterContext(generator: Generator(seed: seed, device: device), device: device)
     (base as? any AdaptableModel)?.dropoutGenerator = context.generator
     basePaths = base.modules().map(\.path)
+    let context = context
+    (base as? any AdaptableModel)?.inputObserver = { [weak context] batch, past in
+      context?.batchTaskIDs = batch.taskIDs
+      context?.invocations?.begin(ids: batch.ids, documents: batch.sequenceIDs, past: past)
+    }
     for (_, parameter) in base.parameters() { parameter.isTrainable = false }
-    try add(adapterName, configuration, seed: seed, isStrict: isStrict)
+    try add(
+      adapterName, configuration, seed: seed, isStrict: isStrict, isLoading: isLoading, dtype: dtype
+    )
     try setAdapter([adapterName], trainable: true)
   }
 
@@ -57,24 +70,31 @@ public final class PeftModel<Base: Module> {
   ///   - name: Its name.
   ///   - configuration: The adapter.
   ///   - seed: Start of the random numbers of its initial weights.
+  ///   - dtype: Type of its numbers; nil for float32, or float64 beside such a base.
   /// - Throws: ``AdapterError`` when the name is taken or the configuration does not fit.
   public func addAdapter(
-    _ name: String, _ configuration: any AdapterConfiguration, seed: UInt64 = 0
+    _ name: String, _ configuration: any AdapterConfiguration, seed: UInt64 = 0,
+    dtype: DType? = nil
   ) throws(AdapterError) {
-    try add(name, configuration, seed: seed, isStrict: true)
+    try add(name, configuration, seed: seed, isStrict: true, dtype: dtype)
   }
 
   func add(
-    _ name: String, _ configuration: any AdapterConfiguration, seed: UInt64, isStrict: Bool
+    _ name: String, _ configuration: any AdapterConfiguration, seed: UInt64, isStrict: Bool,
+    isLoading: Bool = false, dtype: DType? = nil
   ) throws(AdapterError) {
     try checkNew(name)
     try checkBiases(configuration)
-    // Modules that are trained whole are copies of the base's, not of an acting adapter's.
-    let acting = context.isEnabled ? placed.filter { context.active.contains($0.name) } : []
-    for entry in acting.flatMap(\.replacements) { entry.put(replaced: false) }
-    defer { for entry in acting.flatMap(\.replacements) { entry.put(replaced: true) } }
+    try replicateLayers(configuration)
+    // What an adapter copies are the model's own modules, not those of an adapter that acts.
+    let copies = placed.filter { context.isEnabled && context.active.contains($0.name) }
+      .flatMap(\.replacements)
+    for entry in copies { entry.put(replaced: false) }
+    defer { for entry in copies { entry.put(replaced: true) } }
     placed.append(
-      try AdapterPlacement(model: base, context: context).place(
+      try AdapterPlacement(
+        model: base, context: context, dtype: dtype, isLoading: isLoading
+      ).place(
         name, configuration, generator: Generator(seed: seed), isStrict: isStrict))
   }
 
@@ -97,6 +117,7 @@ public final class PeftModel<Base: Module> {
       }
     }
     try checkTogether(chosen, trainable: trainable)
+    try checkCompanions(chosen)
     for adapter in placed { setTrainable(adapter, false) }
     for name in context.active { try adapter(named: name).act(false) }
     context.active = names
@@ -131,25 +152,19 @@ public final class PeftModel<Base: Module> {
   ///   while it is merged.
   public func deleteAdapter(_ name: String) throws(AdapterError) {
     let adapter = try adapter(named: name)
-    let merged =
-      adaptedLayers.flatMap { $0.projection.merged?.names ?? [] }
-      + tokenTables.flatMap { $0.table.merged?.names ?? [] }
-    guard !merged.contains(name) else {
+    guard !isMerged(name) else {
       throw .conflict("\(name) is merged; unmerge it before it is deleted")
     }
     if context.active.contains(name) {
       adapter.act(false)
       context.active.removeAll { $0 == name }
     }
-    for (layer, projection) in adaptedLayers {
-      projection.remove(name)
-      if projection.adapters.isEmpty { layer.projection = projection.base }
-    }
-    for (embedding, table) in tokenTables {
-      table.remove(name)
-      if table.adapters.isEmpty { embedding.table = table.base }
+    for place in adaptedPlaces {
+      place.part.remove(name)
+      if place.part.isEmpty { place.putBack() }
     }
     placed.removeAll { $0 === adapter }
+    loadReports[name] = nil
   }
 
   /// Gives an adapter another name.
@@ -162,21 +177,28 @@ public final class PeftModel<Base: Module> {
     let adapter = try adapter(named: name)
     guard name != other else { return }
     try checkNew(other)
-    for (_, projection) in adaptedLayers { projection.rename(name, to: other) }
-    for (_, table) in tokenTables { table.rename(name, to: other) }
+    for place in adaptedPlaces { place.part.rename(name, to: other) }
     context.active = context.active.map { $0 == name ? other : $0 }
     adapter.name = other
+    loadReports[other] = loadReports.removeValue(forKey: name)
   }
 }
 
 extension PeftModel {
-  /// Linear layers that have adapters.
-  var adaptedLayers: [(layer: Linear, projection: AdaptedProjection)] {
-    base.modules().compactMap { entry in
-      guard let layer = entry.module as? Linear,
-        let projection = layer.projection as? AdaptedProjection
+  /// Parts that have adapters.
+  var adaptedPlaces: [AdaptedPlace] {
+    base.modules().compactMap { AdaptedPlace(path: $0.path, module: $0.module) }
+  }
+
+  /// Linear layers that have an adapter of a name.
+  func adaptedLayers(
+    _ name: String
+  ) -> [(path: String, projection: AdaptedProjection, adapter: any LayerAdapter)] {
+    adaptedPlaces.compactMap { place in
+      guard let projection = place.part as? AdaptedProjection,
+        let adapter = projection.adapter(name)
       else { return nil }
-      return (layer, projection)
+      return (place.path, projection, adapter)
     }
   }
 
@@ -194,6 +216,33 @@ extension PeftModel {
     guard !placed.contains(where: { $0.name == name }) else { throw .name(name, exists: true) }
   }
 
+  /// Puts the blocks of `layer_replication` in place, and readies what else a LoRA needs of a model.
+  private func replicateLayers(_ configuration: any AdapterConfiguration) throws(AdapterError) {
+    guard let lora = configuration as? LoRAConfig else { return }
+    if lora.invocationTokens != nil, context.invocations == nil {
+      context.invocations = Invocations()
+    }
+    guard let ranges = lora.layerReplication else { return }
+    guard let model = base as? any LayerReplicating else {
+      throw .impossible(method: "LORA", what: "put into this model with layer_replication")
+    }
+    let count = model.originalLayerCount
+    guard ranges.allSatisfy({ $0.count == 2 && $0[0] >= 0 && $0[0] < $0[1] && $0[1] <= count })
+    else {
+      throw .configuration(
+        field: "layer_replication", expected: "ranges in 0 to \(count)", actual: "\(ranges)")
+    }
+    let origins = ranges.flatMap { Array($0[0]..<$0[1]) }
+    guard model.layerOrigins != origins else { return }
+    guard placed.isEmpty, model.layerOrigins == Array(0..<count) else {
+      throw .conflict(
+        "the model's blocks are replicated or adapted already; layer_replication has "
+          + "to come first")
+    }
+    model.replicateLayers(origins)
+    basePaths = base.modules().map(\.path)
+  }
+
   /// The model's biases can be trained for one adapter only.
   private func checkBiases(_ configuration: any AdapterConfiguration) throws(AdapterError) {
     func trainsBiases(_ configuration: any AdapterConfiguration) -> Bool {
@@ -205,7 +254,7 @@ extension PeftModel {
     throw .conflict("the model's biases are trained with \(other.name) already")
   }
 
-  private func setTrainable(_ adapter: PlacedAdapter, _ value: Bool) {
+  func setTrainable(_ adapter: PlacedAdapter, _ value: Bool) {
     for (_, own) in adapter.parameters where own.isTrained {
       let parameter = own.parameter
       // A parameter over a mapped file is copied before anything may write to it.

@@ -1,10 +1,12 @@
 import Layers
+import Models
 import Tensors
 
 /// An adapter that was put into a model.
 final class PlacedAdapter {
   var name: String
-  let configuration: any AdapterConfiguration
+  /// Its configuration; a start that is found from data may settle ranks and layers.
+  var configuration: any AdapterConfiguration
   /// Paths of the layers that have it.
   var targets: [String] = []
   /// Its tensors by the keys of its file.
@@ -13,24 +15,63 @@ final class PlacedAdapter {
   var replacements: [ModuleReplacement] = []
   /// Its virtual tokens, where it has some.
   var prompt: PlacedPrompt?
-  /// Keys under which its file has parameters a second time, and may lack them.
-  var aliases: [(key: String, parameter: Parameter)] = []
   /// Rows that it replaces, by the paths of their modules.
   var tokens: [String: Set<Int>] = [:]
   /// What it does between steps of training.
   var training: (any AdapterTraining)?
+  /// How its files differ from what is in memory.
+  var storage: (any AdapterStorage)?
+  /// Keys under which files may repeat what layers share.
+  var repeatedKeys: Set<String> = []
+  /// The adapters of the model's parts.
+  var layers: [(path: String, adapter: any PartAdapter)] = []
   /// Called when it begins or ceases to act, for what is not a layer's adapter.
-  var onActivation: (_ isActive: Bool) -> Void = { _ in }
+  var onActivation: ((_ isActive: Bool) -> Void)?
+  /// What takes part in whole passes of the model while it acts; only one adapter's can.
+  var companion: (any PassCompanion)?
 
   init(name: String, _ configuration: any AdapterConfiguration) {
     self.name = name
     self.configuration = configuration
   }
 
+  /// What its file holds.
+  var storedTensors: [(name: String, tensor: Tensor)] {
+    let own = parameters.map { (key: $0.key, tensor: $0.own.parameter.value) }
+    return (storage?.stored(own) ?? own).map { ($0.key, $0.tensor) }
+  }
+
   /// Puts its replacements in place, or the original parameters.
   func act(_ isActive: Bool) {
     for entry in replacements { entry.put(replaced: isActive) }
-    onActivation(isActive)
+    onActivation?(isActive)
+  }
+}
+
+/// A part of a model with adapters, and where it stands.
+struct AdaptedPlace {
+  let path: String
+  let part: any AdaptedPart
+  /// Puts the part's base in its place.
+  let putBack: () -> Void
+
+  init?(path: String, module: any Module) {
+    self.path = path
+    switch module {
+    case let layer as Linear:
+      guard let own = layer.projection as? AdaptedProjection else { return nil }
+      part = own
+      putBack = { layer.projection = own.base }
+    case let layer as Embedding:
+      guard let own = layer.table as? AdaptedTable else { return nil }
+      part = own
+      putBack = { layer.table = own.base }
+    case let layer as Convolution:
+      guard let own = layer.kernels as? AdaptedKernels else { return nil }
+      part = own
+      putBack = { layer.kernels = own.base }
+    default: return nil
+    }
   }
 }
 
@@ -45,7 +86,11 @@ struct ModuleReplacement {
   /// What files put before the module's path.
   let prefix: String
 
-  init(_ module: any Module, path: String, infix: String = "", prefix: String = keyPrefix) {
+  /// Copies a module's parameters; those that `other` has a copy of are that copy.
+  init(
+    _ module: any Module, path: String, infix: String = "", prefix: String = keyPrefix,
+    sharing other: ModuleReplacement? = nil
+  ) {
     (self.path, self.module, self.infix) = (path, module, infix)
     self.prefix = prefix
     var original: [(name: String, parameter: Parameter)] = []
@@ -56,7 +101,12 @@ struct ModuleReplacement {
       }
     }
     self.original = original
-    copy = original.map { ($0.name, Parameter($0.parameter.value.detached().cloned())) }
+    let known = Dictionary(
+      zip(other?.original ?? [], other?.copy ?? []).map { ($0.parameter, $1.parameter) },
+      uniquingKeysWith: { first, _ in first })
+    copy = original.map {
+      ($0.name, known[$0.parameter] ?? Parameter($0.parameter.value.detached().cloned()))
+    }
   }
 
   /// The copies by the keys of files.

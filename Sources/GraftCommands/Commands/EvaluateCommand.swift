@@ -41,10 +41,10 @@ enum EvaluateCommand: Verb {
     let tokenizer = try source.tokenizer()
     var reader = try RecordReader(path: path)
     let records = try reader.readAll()
-    let (model, _) = try source.model(adapter: arguments[ModelOptions.adapter])
+    let (model, peft) = try source.model(adapter: arguments[ModelOptions.adapter])
     let style = arguments[promptStyle] ?? .plain
     let size = try SamplingOptions.count(arguments, batchSize, 1...1 << 24) ?? 8
-    let limit = model.configuration.maximumLength
+    let limit = model.configuration.maximumLength - (model.prompt?.length ?? 0)
     let length = try SamplingOptions.count(arguments, maximumLength, 2...limit) ?? limit
     guard !wanted.isEmpty else { throw UsageError("--metrics names no metric") }
     var result = JSONObject([("rows", .integer(records.count))])
@@ -56,11 +56,15 @@ enum EvaluateCommand: Verb {
       let (examples, report) = try encoder.encode(records, file: path)
       if report.truncatedCount > 0 || report.droppedCount > 0 { console.log("\(report)") }
       try source.check(examples, model.configuration)
+      if let peft { try PromptChecks.checkTasks(examples, peft) }
       let loss = meanLoss(model, examples, batchSize: size)
       if wanted.contains("loss") { result["loss"] = .number(loss) }
       if wanted.contains("perplexity") { result["perplexity"] = .number(exp(loss)) }
     }
     if wanted.contains("exact-match") {
+      if let count = peft?.taskCount, count > 1 {
+        throw UsageError("exact-match: the adapter has \(count) tasks; use loss or perplexity")
+      }
       let answers = try answers(
         model, records, tokenizer, style, size, arguments, source.endOfTextIDs(model.configuration))
       let right = answers.count { $0.expected == $0.answer }
@@ -96,7 +100,9 @@ enum EvaluateCommand: Verb {
     _ ends: Set<Int>
   ) throws -> [Answer] {
     let encoder = try ExampleEncoder(
-      tokenizer: tokenizer, maximumLength: model.configuration.maximumLength, promptStyle: style)
+      tokenizer: tokenizer,
+      maximumLength: model.configuration.maximumLength - (model.prompt?.length ?? 0),
+      promptStyle: style)
     let pairs = try records.map { located in
       guard let answer = ExampleEncoder.answer(of: located.record) else {
         throw DatasetError.incompatibleFormat(

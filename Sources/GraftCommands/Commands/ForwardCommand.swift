@@ -114,6 +114,7 @@ private struct ForwardInput {
     input = DecoderInput(
       ids: ids, mask: hasPadding ? mask : nil, positions: try sameShape("position_ids"))
   }
+
   /// The tasks of the rows, for adapters that have several.
   func taskIDs(for peft: PeftModel<DecoderForCausalLM>?) throws -> Tensor? {
     guard let tasks else { return nil }
@@ -122,9 +123,7 @@ private struct ForwardInput {
       throw CheckpointError.mismatch(
         path: path, what: "shape of task_ids", expected: "[\(rows)]", actual: "\(tasks.shape)")
     }
-    let count =
-      peft?.configurations.lazy.compactMap { $0.configuration.json["num_tasks"]?.intValue }.first
-      ?? 1
+    let count = peft?.taskCount ?? 1
     if let bad = tasks.array(of: Int.self).first(where: { $0 < 0 || $0 >= count }) {
       throw ModelError.input("\(path): task_ids: \(bad) is not one of the adapter's \(count) tasks")
     }

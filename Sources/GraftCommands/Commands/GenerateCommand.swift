@@ -1,7 +1,9 @@
+import Adapters
 import CommandLineParsing
 import Datasets
 import JSONValues
 import Models
+import Tensors
 import Tokenizers
 
 /// Options of decoding, shared by `generate` and `evaluate`.
@@ -67,11 +69,13 @@ enum GenerateCommand: Verb {
     "prompt-style", default: .plain, help: "How --prompts become text.")
   static let batchSize = Option<Int>(
     "batch-size", default: 1, help: "Rows of --prompts that are continued together.")
+  static let task = Option<Int>(
+    "task-id", default: nil, help: "Task of an adapter of several; default the first.")
   static let json = Flag("json", help: "Print one JSON object.")
 
   static let specification = CommandSpecification(
     name: "generate", summary: "Continue text or answer a message",
-    options: [prompt, chat, prompts, promptStyle, batchSize, json] + SamplingOptions.all
+    options: [prompt, chat, prompts, promptStyle, batchSize, task, json] + SamplingOptions.all
       + ModelOptions.all)
 
   static func run(_ arguments: ParsedArguments, _ console: Console) throws -> ExitCode {
@@ -87,7 +91,10 @@ enum GenerateCommand: Verb {
     let (texts, encoded) = try encodedPrompts(arguments, tokenizer, limit)
     let newTokens = try SamplingOptions.newTokens(arguments)
     let size = try SamplingOptions.count(arguments, batchSize, 1...1 << 24) ?? 1
-    let (model, _) = try source.model(adapter: arguments[ModelOptions.adapter])
+    let (model, peft) = try source.model(adapter: arguments[ModelOptions.adapter])
+    if let task = try SamplingOptions.count(arguments, task, 0...(peft?.taskCount ?? 1) - 1) {
+      peft?.context.taskIDs = Tensor([task], shape: [1]).to(device: model.device)
+    }
     let ends = source.endOfTextIDs(model.configuration)
     let streams = texts.count == 1 && !arguments[json]
     var decoder = tokenizer.streamingDecoder(skipSpecialTokens: true)

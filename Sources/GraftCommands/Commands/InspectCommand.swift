@@ -11,14 +11,27 @@ import Training
 enum InspectCommand: Verb {
   static let path = Positional(
     "PATH", help: "A model, an adapter or a checkpoint directory, or a safetensors file.")
-  static let spectrum = Flag("spectrum", help: "Singular values of each adapter update.")
+  static let spectrum = Flag(
+    "spectrum",
+    help: "Singular values, effective rank and energy of each update; of a model, of each weight.")
+  static let base = Option<String>(
+    "base", default: nil,
+    help: "With --spectrum: a model, for norms against it; of a model, what it was changed by.")
+  static let against = Option<String>(
+    "against", default: nil,
+    help: "With --spectrum: another adapter or model, for angles between subspaces.")
+  static let picture = Option<String>(
+    "picture", default: nil, help: "With --spectrum: a .svg or .html file to write.")
+  static let targets = Flag(
+    "targets", help: "Layers of a model that can be adapted, and what that would train.")
   static let json = Flag("json", help: "Print one JSON object.")
 
   static let specification = CommandSpecification(
     name: "inspect", summary: "Show what a model, an adapter or a checkpoint holds",
-    options: [spectrum, json], positionals: [path])
+    options: [spectrum, base, against, picture, targets, json], positionals: [path])
 
   static func run(_ arguments: ParsedArguments, _ console: Console) throws -> ExitCode {
+    try checkOptions(arguments)
     let path = try ModelSource.directory(of: arguments.positional(path) ?? "")
     var isDirectory: ObjCBool = false
     guard FileManager.default.fileExists(atPath: path, isDirectory: &isDirectory) else {
@@ -27,6 +40,14 @@ enum InspectCommand: Verb {
     let (kind, files, configuration) =
       isDirectory.boolValue
       ? try contents(ofDirectory: path) : ("safetensors", [try SafetensorsFile(path: path)], nil)
+    if arguments[targets] {
+      guard kind == "model" else {
+        throw UsageError("--targets: \(path) is no model directory but \(kind)")
+      }
+      let listing = try TargetListing(path)
+      if arguments[json] { console.write(listing.json) } else { console.write(listing.text) }
+      return .done
+    }
     var rows: [JSON] = []
     var (elements, bytes) = (0, 0)
     let names = Set(files.flatMap(\.entries).map(\.name))
@@ -39,16 +60,21 @@ enum InspectCommand: Verb {
       ])
     }
     let spectra =
-      arguments[spectrum] ? try spectra(files, adapterConfiguration(configuration, path)) : []
+      arguments[spectrum]
+      ? try SpectrumReport(path: path, against: arguments[against], base: arguments[base]) : nil
+    if let spectra, let file = arguments[picture] {
+      try AtomicFile.write(
+        path: file, text: file.hasSuffix(".html") ? spectra.page : spectra.picture)
+    }
     if arguments[json] {
       var object = JSONObject([
         ("path", .string(path)), ("kind", .string(kind)), ("tensors", .array(rows)),
         ("parameters", .integer(elements)), ("bytes", .integer(bytes)),
       ])
       if let configuration { object["config"] = configuration }
-      if arguments[spectrum] {
-        object["spectrum"] = .object(
-          JSONObject(spectra.map { ($0.name, .array($0.values.map(JSON.number))) }))
+      if let spectra {
+        object["spectrum"] = spectra.values
+        object["spectrum_details"] = spectra.details
       }
       console.write(.object(object))
       return .done
@@ -60,9 +86,7 @@ enum InspectCommand: Verb {
         "  \(row["name"]?.stringValue ?? "") \(row["dtype"]?.stringValue ?? "") "
           + "\(row["shape"]?.serialized() ?? "")\n")
     }
-    for (name, values) in spectra {
-      console.write("  \(name): " + values.map { $0.fixed(4) }.joined(separator: " ") + "\n")
-    }
+    if let spectra { console.write("\nspectrum\n\(spectra.text)") }
     if let curve = lossCurve(path) { console.write("\nloss\n\(curve)\n") }
     return .done
   }
@@ -81,12 +105,6 @@ enum InspectCommand: Verb {
     return points.count > 1 ? LossChart().text(of: points) : nil
   }
 
-  /// The configuration of an adapter, which says how its updates are scaled.
-  private static func adapterConfiguration(_ json: JSON?, _ path: String) throws -> LoRAConfig? {
-    guard let json, json["peft_type"] != nil else { return nil }
-    return try AdapterMethods.configuration(json: json, path: path) as? LoRAConfig
-  }
-
   private static func contents(
     ofDirectory path: String
   ) throws -> (String, [SafetensorsFile], JSON?) {
@@ -103,28 +121,14 @@ enum InspectCommand: Verb {
     return ("model", try SafetensorsCheckpoint(directory: path).files, configuration)
   }
 
-  /// Singular values of each update s B A, without the product: QR of both, then a small SVD.
-  private static func spectra(
-    _ files: [SafetensorsFile], _ configuration: LoRAConfig?
-  ) throws -> [(name: String, values: [Double])] {
-    var result: [(name: String, values: [Double])] = []
-    for file in files {
-      for entry in file.entries where entry.name.hasSuffix(".lora_A.weight") {
-        let stem = String(entry.name.dropLast(".lora_A.weight".count))
-        guard let other = file[stem + ".lora_B.weight"] else { continue }
-        let scale = try configuration?.scale(ofLayer: stem, rank: entry.shape[0]) ?? 1
-        let a = try file.tensor(entry).to(.float64)  // [rank, in]
-        let b = try file.tensor(other).to(.float64)  // [out, rank]
-        guard a.isAllFinite, b.isAllFinite else {
-          throw CheckpointError.mismatch(
-            path: file.path, what: stem, expected: "numbers", actual: "NaN or infinities")
-        }
-        let left = b.qrDecomposition().r
-        let right = a.transposed().qrDecomposition().r
-        let values = left.matrixProduct(right.transposed()).singularValueDecomposition().s
-        result.append((stem, values.array(of: Double.self).map { $0 * scale }))
-      }
+  /// Options that mean nothing without `--spectrum`, and the names that pictures can have.
+  private static func checkOptions(_ arguments: ParsedArguments) throws {
+    for name in ["base", "against", "picture"] where arguments.isGiven(name) {
+      guard arguments[spectrum] else { throw UsageError("--\(name) needs --spectrum") }
     }
-    return result
+    guard let file = arguments[picture] else { return }
+    guard file.hasSuffix(".svg") || file.hasSuffix(".html") else {
+      throw UsageError("--picture \(file): expected a name that ends with .svg or .html")
+    }
   }
 }

@@ -35,11 +35,14 @@ enum MergeCommand: Verb {
     let chosen = try ModelOptions.format(arguments)
     let dtype = arguments[dtype]?.dtype
     let model = try AutoModelForCausalLM.fromPretrained(source, dtype: nil)
+    // What stays in numbers is checked once, as it is written.
+    let checksLayers = arguments[safe] && chosen != nil
     for path in paths {
       let peft = try PeftModel.fromPretrained(model, path)
       do {
-        try peft.mergeAndUnload(safely: arguments[safe])
-      } catch .notFinite(let module, _) {
+        try peft.mergeAndUnload(safely: checksLayers)
+      } catch {
+        guard case .notFinite(let module, _) = error else { throw error }
         throw AdapterError.notFinite(module: module, adapter: path)
       }
     }

@@ -3,6 +3,7 @@ import Checkpoints
 import CommandLineParsing
 import Datasets
 import JSONValues
+import Layers
 import Models
 import Tokenizers
 import Training
@@ -10,7 +11,7 @@ import Training
 /// `graft train`.
 enum TrainCommand: Verb {
   static let specification = CommandSpecification(
-    name: "train", summary: "Fine-tune a model with an adapter",
+    name: "train", summary: "Fine-tune a model with an adapter, or all of its weights",
     options: [ModelOptions.model, ModelOptions.adapter] + TrainOptions.all + ModelOptions.opening)
 
   static func run(_ given: ParsedArguments, _ console: Console) throws -> ExitCode {
@@ -37,9 +38,18 @@ enum TrainCommand: Verb {
     let (examples, report) = try encoder.encode(path: recipe.arguments.value(TrainOptions.data))
     let evaluation =
       try recipe.arguments[TrainOptions.evalData].map { try encoder.encode(path: $0).examples }
-    let model = try adapted(source, recipe, given, options.seed)
+    let model: any TrainableModel =
+      isFull(recipe.arguments)
+      ? try wholeModel(source, options.seed)
+      : try adapted(source, recipe, given, options, examples)
     try source.check(examples + (evaluation ?? []), model.base.configuration)
-    if !recipe.isResumed { try settle(&recipe, model) }
+    try PromptChecks.check(examples + (evaluation ?? []), model.base, options)
+    if let adapted = model as? PeftModel<DecoderForCausalLM> {
+      try PromptChecks.checkTasks(examples + (evaluation ?? []), adapted, isPacked: options.packs)
+    }
+    if !recipe.isResumed, let adapted = model as? PeftModel<DecoderForCausalLM> {
+      try settle(&recipe, adapted)
+    }
 
     try recipe.prepareDirectory()
     let trainer = try Trainer(
@@ -91,7 +101,44 @@ enum TrainCommand: Verb {
   }
 
   private static func checkChoices(_ arguments: ParsedArguments) throws {
-    _ = try AdapterOptions.method(arguments)
+    guard isFull(arguments) else {
+      _ = try AdapterOptions.method(arguments)
+      return
+    }
+    // A recipe says every option; only what asks for something counts.
+    let unused: [(String, Bool)] = [
+      ("adapter", arguments[ModelOptions.adapter] != nil),
+      ("adapter-config", arguments[TrainOptions.adapterConfig] != nil),
+      ("rank", arguments[TrainOptions.rank] != 8), ("alpha", arguments[TrainOptions.alpha] != 16),
+      ("dropout", arguments[TrainOptions.dropout] != 0), ("rslora", arguments[TrainOptions.rsLoRA]),
+      ("target-modules", arguments[TrainOptions.targetModules] != "all-linear"),
+      ("modules-to-save", arguments[TrainOptions.modulesToSave] != nil),
+      ("bias", arguments[TrainOptions.bias] != BiasTraining.none),
+      ("virtual-tokens", arguments[TrainOptions.virtualTokens] != nil),
+      ("prompt-text", arguments[TrainOptions.promptText] != nil),
+      ("init-lora-weights", arguments[TrainOptions.initialization] != nil),
+      ("adapter-fields", arguments[TrainOptions.adapterFields] != nil),
+      ("plain-lora", arguments[TrainOptions.plainLoRA]),
+      ("calibration-batches", arguments[TrainOptions.calibrationBatches] != 16),
+      ("quantize", arguments[ModelOptions.quantize] != BaseFormat.none),
+    ]
+    if let (name, _) = unused.first(where: \.1) {
+      throw UsageError(
+        "--\(name): --method full trains every weight as a number and has no such setting")
+    }
+  }
+
+  /// Whether all weights are trained instead of an adapter.
+  private static func isFull(_ arguments: ParsedArguments) -> Bool {
+    arguments[TrainOptions.method]?.lowercased() == "full"
+  }
+
+  /// The model with all weights trained, which the run's directory becomes.
+  private static func wholeModel(_ source: ModelSource, _ seed: UInt64) throws -> FullFineTuning {
+    let base = try source.model()
+    let writer = ModelDirectoryWriter(
+      model: base, source: source.directory, dtype: source.dtype, format: nil)
+    return try FullFineTuning(base, seed: seed) { try writer.writeFiles(to: $0) }
   }
 
   /// What was asked for, else 1024, and never more than the model can take.
@@ -108,17 +155,21 @@ enum TrainCommand: Verb {
 
   /// The adapter of the newest checkpoint, the one to go on with, or a new one.
   private static func adapted(
-    _ source: ModelSource, _ recipe: TrainRecipe, _ given: ParsedArguments, _ seed: UInt64
+    _ source: ModelSource, _ recipe: TrainRecipe, _ given: ParsedArguments,
+    _ options: TrainingOptions, _ examples: [TokenizedExample]
   ) throws -> PeftModel<DecoderForCausalLM> {
+    let seed = options.seed
     let base = try source.model()
     if recipe.isResumed, let path = latestCheckpoint(ofRun: recipe.directory) {
       return try PeftModel.fromPretrained(base, path, trainable: true, seed: seed)
     }
     guard let path = recipe.arguments[ModelOptions.adapter] else {
-      return try PeftModel(
-        base,
-        try AdapterOptions.withTokens(
-          try AdapterOptions.configuration(recipe.arguments), try source.tokenizer()), seed: seed)
+      let tokenizer = try source.tokenizer()
+      let configuration = try AdapterOptions.configuration(recipe.arguments, tokenizer)
+      let model = try PeftModel(base, configuration, seed: seed)
+      try AdapterOptions.begin(model, recipe.arguments, tokenizer)
+      try start(model, source, recipe.arguments, options, examples)
+      return model
     }
     let model = try PeftModel.fromPretrained(
       base, path, trainable: true, seed: seed,
@@ -138,6 +189,37 @@ enum TrainCommand: Verb {
       recipe.arguments[TrainOptions.adapterConfig] ?? recipe.arguments[ModelOptions.adapter] != nil
     if isGiven || !(configuration is LoRAConfig) {
       try AdapterOptions.settle(&recipe, configuration)
+    }
+  }
+}
+
+extension TrainCommand {
+  /// Finds the start of a new LoRA that depends on data or on what quantising lost.
+  private static func start(
+    _ model: PeftModel<DecoderForCausalLM>, _ source: ModelSource, _ arguments: ParsedArguments,
+    _ options: TrainingOptions, _ examples: [TokenizedExample]
+  ) throws {
+    guard let config = model.configurations.first?.configuration as? LoRAConfig else { return }
+    if config.needsCalibration {
+      try calibrate(
+        model, examples, options: options,
+        batches: max(1, try arguments.value(TrainOptions.calibrationBatches)))
+    }
+    guard config.initialization == .loftq else { return }
+    guard source.quantization != nil else {
+      throw UsageError("init_lora_weights loftq needs --quantize, which it makes up for")
+    }
+    guard config.loftQ?.iterations ?? 1 == 1 else {
+      throw UsageError(
+        "loftq_iter is more than 1: the adapter would fit a base that is not written; the library "
+          + "can do that")
+    }
+    let dense = try AutoModelForCausalLM.fromPretrained(source.directory, dtype: nil)
+    try model.startLoftQ { path in
+      guard let layer = dense.module(at: path) as? Linear, layer.storedCount == 0 else {
+        throw UsageError("init_lora_weights loftq: \(source.directory) is quantised itself")
+      }
+      return layer.projection.denseWeight()
     }
   }
 }

@@ -63,7 +63,8 @@ enum TrainOptions {
   static let json = Flag("json", group: "Run", help: "Print one JSON object at the end.")
 
   static let method = Option<String>(
-    "method", default: "lora", group: "Adapter", help: "The adapter's method.")
+    "method", default: "lora", group: "Adapter",
+    help: "The adapter's method, or full for all weights of the model.")
   static let adapterConfig = Option<String>(
     "adapter-config", default: nil, group: "Adapter", help: "PEFT's adapter_config.json.")
   static let rank = Option<Int>("rank", default: 8, group: "Adapter", help: "Rank.")
@@ -79,6 +80,24 @@ enum TrainOptions {
   static let bias = Option<BiasTraining>(
     "bias", default: BiasTraining.none, group: "Adapter", help: "Biases to train.")
   static let rsLoRA = Flag("rslora", group: "Adapter", help: "Scale by the root of the rank.")
+  static let virtualTokens = Option<Int>(
+    "virtual-tokens", default: nil, group: "Adapter",
+    help: "Virtual tokens before every row; default those of --prompt-text.")
+  static let promptText = Option<String>(
+    "prompt-text", default: nil, group: "Adapter", help: "Text that virtual tokens begin with.")
+  static let initialization = Option<String>(
+    "init-lora-weights", default: nil, group: "Adapter",
+    help: "How A and B start, as PEFT spells it: true, false, gaussian, orthogonal, pissa, "
+      + "pissa_niter_N, olora, mica, eva, corda, lora_ga or loftq; or milora or eigen.")
+  static let adapterFields = Option<String>(
+    "adapter-fields", default: nil, group: "Adapter",
+    help: "Any fields of adapter_config.json, as a JSON object.")
+  static let calibrationBatches = Option<Int>(
+    "calibration-batches", default: 16, group: "Adapter",
+    help: "Batches of data from which eva, corda and lora_ga start.")
+  static let plainLoRA = Flag(
+    "plain-lora", group: "Adapter",
+    help: "Write a LoRA that started as a part of W (pissa, olora) as one of twice the rank.")
 
   static let learningRate = Option<Double>(
     "learning-rate", default: 2e-4, group: "Optimiser", help: "Base learning rate.")
@@ -126,6 +145,7 @@ enum TrainOptions {
       reportTo, quiet, json,
     ] + [
       method, adapterConfig, rank, alpha, dropout, targetModules, modulesToSave, bias, rsLoRA,
+      virtualTokens, promptText, initialization, adapterFields, plainLoRA, calibrationBatches,
     ] + [
       optimizer, learningRate, weightDecay, beta1, beta2, epsilon, schedule, warmupSteps,
       warmupRatio, maximumNorm,
@@ -159,6 +179,7 @@ enum TrainOptions {
     options.evaluateEvery = arguments[evalEvery]
     options.saveEvery = arguments[saveEvery]
     options.keptCheckpoints = try arguments.value(keep)
+    options.savesPlainLoRA = arguments[plainLoRA] ? true : nil
     try options.validate()
     return options
   }

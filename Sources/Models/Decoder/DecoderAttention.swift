@@ -83,7 +83,7 @@ final class DecoderAttention: Module {
     if let cache = context.cache { (k, v) = cache.append(layer: layer, key: k, value: v) }
     let mask = context.mask(layer: layer)
     var mixed = attention(
-      query: q, key: k, value: v, mask: mask, scale: c.attentionScales[layer],
+      query: q, key: k, value: v, mask: mask, scale: context.configuration.attentionScales[layer],
       softcap: c.attentionSoftcap)
     if case .separate(_, let key, let value) = projections {
       for addition in extensions { mixed = mixed + addition(query: q, key: key, value: value) }

@@ -5,7 +5,7 @@ public import Tensors
 /// Shape and switches of a decoder.
 public struct DecoderConfiguration: Sendable {
   /// How the vectors of the residual stream are normalised.
-  public enum Normalization: Sendable {
+  public enum NormKind: Sendable {
     /// By their root mean square.
     case rootMeanSquare(RMSNorm.Weighting)
     /// To mean 0 and variance 1.
@@ -27,17 +27,17 @@ public struct DecoderConfiguration: Sendable {
   /// Tokens in the vocabulary.
   public let vocabularySize: Int
   /// Width of the residual stream.
-  public let hiddenSize: Int
+  public internal(set) var hiddenSize: Int
   /// Width inside the MLP.
-  public let intermediateSize: Int
+  public internal(set) var intermediateSize: Int
   /// Number of blocks.
-  public let layerCount: Int
+  public internal(set) var layerCount: Int
   /// Query heads.
-  public let headCount: Int
+  public internal(set) var headCount: Int
   /// Key/value heads; divides `headCount`.
   public let keyValueHeadCount: Int
   /// Dimensions of one head.
-  public let headSize: Int
+  public internal(set) var headSize: Int
   /// Whether the output head is the embedding table.
   public let tiesEmbeddings: Bool
   /// Longest sequence that the model was made for, in tokens.
@@ -46,11 +46,15 @@ public struct DecoderConfiguration: Sendable {
   public let endOfTextIDs: [Int]
   /// Token that fills rows up, or nil.
   public let paddingID: Int?
+  /// Standard deviation that new weights start with.
+  public let initializerRange: Double
+  /// Whether the head size follows from the other sizes, so that it changes with them.
+  let derivesHeadSize: Bool
   /// Floating-point type that the weights were saved in, or nil when the file does not say.
   public let storedDType: DType?
 
   /// Norms of the residual stream.
-  public internal(set) var normalization = Normalization.rootMeanSquare(.cast)
+  public internal(set) var normalization = NormKind.rootMeanSquare(.cast)
   /// Added to mean squares or variances in norms.
   public internal(set) var normEpsilon = 1e-6
   /// Rotary embeddings of each layer; nil for a layer without positions.
@@ -100,6 +104,8 @@ public struct DecoderConfiguration: Sendable {
     intermediateSize = try reader.positive("intermediate_size", default: 4 * hiddenSize)
     keyValueHeadCount = try reader.positive("num_key_value_heads", default: headCount)
     headSize = try reader.positive("head_dim", default: max(1, hiddenSize / headCount))
+    derivesHeadSize = family.derivesHeadSize && !reader.mentions("head_dim")
+    initializerRange = try reader.number("initializer_range", default: 0.02)
     guard headCount % keyValueHeadCount == 0 else {
       throw reader.wrong("num_key_value_heads", "a divisor of num_attention_heads \(headCount)")
     }
@@ -133,6 +139,14 @@ public struct DecoderConfiguration: Sendable {
     if case .dynamic(let factor, let length)? = ropes.first??.scaling {
       maximumLength = Int((Double(length) * max(1, factor)).rounded())
     }
+  }
+
+  /// Has the settings of some layers as those of all, in this order.
+  mutating func takeLayers(_ origins: [Int]) {
+    slidingWindows = origins.map { slidingWindows[$0] }
+    ropes = origins.map { ropes[$0] }
+    attentionScales = origins.map { attentionScales[$0] }
+    layerCount = origins.count
   }
 
   /// A function by transformers' name.

@@ -9,6 +9,9 @@ struct DecoderFamily: Sendable {
   /// Other names of keys in its files.
   var keys: [String: String] = [:]
   var names = DecoderNames()
+  /// Whether the family's own code divides the hidden size by the heads where `head_dim` is missing,
+  /// instead of filling the key in when the file is read.
+  var derivesHeadSize = false
   /// Sets what is different from Llama.
   var adjust:
     @Sendable (inout DecoderConfiguration, ConfigurationReader) throws(ModelError) -> Void = {

@@ -54,6 +54,36 @@ final class DecoderLayer: Module {
   }
 }
 
+extension DecoderLayer {
+  /// A block over the same weights, whose linear layers can have adapters of their own.
+  func sharingWeights() -> DecoderLayer {
+    func copy(_ layer: Linear) -> Linear {
+      Linear(layer.projection, isTransposedInFiles: layer.isTransposedInFiles)
+    }
+    let projections: AttentionProjections
+    switch attention.projections {
+    case .separate(let query, let key, let value):
+      projections = .separate(query: copy(query), key: copy(key), value: copy(value))
+    case .fused(let all): projections = .fused(copy(all))
+    }
+    let inputs: DecoderMLP.Inputs
+    switch mlp.inputs {
+    case .gated(let gate, let up): inputs = .gated(gate: copy(gate), up: copy(up))
+    case .fused(let both): inputs = .fused(copy(both))
+    case .plain(let up): inputs = .plain(copy(up))
+    }
+    return DecoderLayer(
+      attention: DecoderAttention(
+        projections, output: copy(attention.output), queryNorm: attention.queryNorm?.copied(),
+        keyNorm: attention.keyNorm?.copied(), configuration),
+      mlp: DecoderMLP(
+        inputs, down: copy(mlp.down), activation: mlp.activation, names: configuration.names),
+      norms: Norms(
+        attention: norms.attention?.copied(), attentionOutput: norms.attentionOutput?.copied(),
+        mlp: norms.mlp?.copied(), mlpOutput: norms.mlpOutput?.copied()), configuration)
+  }
+}
+
 /// What every layer of one forward pass needs.
 struct DecoderContext {
   /// Cosines and sines of each kind of rotary embedding.

@@ -5,7 +5,8 @@ extension DecoderForCausalLM {
   /// Summed cross entropy of the labels, each predicted from the positions before it.
   ///
   /// Behind virtual tokens that are embeddings the first label of a row is asked too, and a prompt can
-  /// have labels of its own, as in PEFT. The sum is then scaled so that dividing by
+  /// have labels of its own, as in PEFT. Where gradients are recorded, a companion's states may be
+  /// asked for the same labels, with their share in the sum. The sum is then scaled so that dividing by
   /// ``targetCount(of:)`` gives PEFT's mean over all that was asked.
   ///
   /// - Parameters:
@@ -16,7 +17,11 @@ extension DecoderForCausalLM {
   public func summedLoss(_ batch: DecoderInput, labels: Tensor) -> Tensor {
     let (states, leading) = model.states(batch)
     let rows = states.rows()
-    guard leading > 0 else { return crossEntropy(rows, labels) }
+    guard leading > 0 else {
+      let own = crossEntropy(rows, labels)
+      guard isRecordingGradients, let more = model.companion?.takeSupervised() else { return own }
+      return own + crossEntropy(more.states.to(states.dtype).rows(), labels) * more.weight
+    }
     let own = model.prompt?.targets
     let before = Tensor(
       own?.labels ?? Array(repeating: ignoredLabel, count: leading), shape: [1, leading])

@@ -4,10 +4,13 @@ public import Tensors
 /// A decoder without its head.
 public final class DecoderModel: Module {
   /// Shape and switches.
-  public let configuration: DecoderConfiguration
+  public private(set) var configuration: DecoderConfiguration
   /// Token embeddings.
   public let embedding: Embedding
-  let layers: [DecoderLayer]
+  private(set) var layers: [DecoderLayer]
+  let originalLayers: [DecoderLayer]
+  /// Number of the checkpoint's block that each block is.
+  private(set) var layerOrigins: [Int]
   /// Learned positions, or nil.
   let positions: Embedding?
   let norm: any Normalization
@@ -15,8 +18,12 @@ public final class DecoderModel: Module {
   public var checkpointsActivations = false
   /// The generator that dropout inside blocks draws from, so that computing again gives the same.
   public var dropoutGenerator: Generator?
+  /// Told of every batch before it runs.
+  var inputObserver: ((_ batch: DecoderInput, _ past: Int) -> Void)?
   /// What stands before the tokens of every row; nil for nothing.
   public var prompt: ModelPrompt?
+  /// What takes part in every pass beside the blocks; nil for nothing.
+  public var companion: (any PassCompanion)?
 
   init(
     configuration: DecoderConfiguration, embedding: Embedding, positions: Embedding?,
@@ -26,7 +33,16 @@ public final class DecoderModel: Module {
     self.embedding = embedding
     self.positions = positions
     self.layers = layers
+    originalLayers = layers
+    layerOrigins = Array(layers.indices)
     self.norm = norm
+  }
+
+  /// Takes other blocks, which share the weights of those that they are copies of.
+  func replicateLayers(_ origins: [Int]) {
+    layers = origins.map { originalLayers[$0].sharingWeights() }
+    layerOrigins = origins
+    configuration.takeLayers(origins)
   }
 
   /// Embeddings, blocks and the last norm, by their family's names.
@@ -59,6 +75,7 @@ public final class DecoderModel: Module {
   func states(
     _ batch: DecoderInput, cache: KeyValueCache? = nil
   ) -> (states: Tensor, leading: Int) {
+    inputObserver?(batch, cache?.length ?? 0)
     var x = tokenEmbeddings(batch.ids)
     let placed = PlacedInput(batch, prompt: prompt, past: cache?.length ?? 0, embeddings: &x)
     if let positions { x = x + positions(placed.positions) }
@@ -81,16 +98,33 @@ public final class DecoderModel: Module {
     let context = DecoderContext(
       rotations: rotations, masks: masks, queryGrowth: growth, configuration: configuration,
       cache: cache)
+    let companion = companion
+    var carried = companion?.begin(batch, cache: cache)
     for (index, layer) in layers.enumerated() {
       let prefix = placed.keysAndValues?.selected(0, index)
-      if checkpointsActivations && isRecordingGradients {
-        x = checkpointed(
-          [x] + (prefix.map { [$0] } ?? []), parameters: layer.parameters().map(\.parameter),
-          generator: dropoutGenerator
-        ) { layer($0[0], context, layer: index, prefix: $0.count > 1 ? $0[1] : nil) }
-      } else {
-        x = layer(x, context, layer: index, prefix: prefix)
+      func block(_ inputs: [Tensor]) -> [Tensor] {
+        guard let companion, inputs.count > 1 else {
+          return [
+            layer(inputs[0], context, layer: index, prefix: inputs.count > 1 ? inputs[1] : nil)
+          ]
+        }
+        return companion.run(index, inputs[0], carried: inputs[1]) {
+          layer($0, context, layer: index, prefix: nil)
+        }
       }
+      // A prompt and a companion never act together.
+      var states = [x] + ((carried ?? prefix).map { [$0] } ?? [])
+      if checkpointsActivations && isRecordingGradients {
+        states = checkpointed(
+          states,
+          parameters: layer.parameters().map(\.parameter)
+            + (companion?.parameters(ofBlock: index) ?? []),
+          generator: dropoutGenerator, block)
+      } else {
+        states = block(states)
+      }
+      x = states[0]
+      if states.count > 1 { carried = states[1] }
     }
     cache?.advance(by: placed.keyLength - (cache?.length ?? 0))
     return (norm(x), placed.leading)
@@ -119,6 +153,8 @@ public struct DecoderInput {
   public var positions: Tensor?
   /// int64 `[batch, length]`, documents of packed rows; nil when rows are not packed.
   public var sequenceIDs: Tensor?
+  /// int64 `[batch]`, tasks of the rows, for prompts of several tasks; nil for none.
+  public var taskIDs: Tensor?
 
   /// Makes a batch.
   ///
@@ -127,12 +163,15 @@ public struct DecoderInput {
   ///   - mask: int64 `[batch, keyLength]` or nil.
   ///   - positions: int64 `[batch or 1, length]` or nil.
   ///   - sequenceIDs: int64 `[batch, length]` or nil.
+  ///   - taskIDs: int64 `[batch]` or nil.
   public init(
-    ids: Tensor, mask: Tensor? = nil, positions: Tensor? = nil, sequenceIDs: Tensor? = nil
+    ids: Tensor, mask: Tensor? = nil, positions: Tensor? = nil, sequenceIDs: Tensor? = nil,
+    taskIDs: Tensor? = nil
   ) {
     self.ids = ids
     self.mask = mask
     self.positions = positions
     self.sequenceIDs = sequenceIDs
+    self.taskIDs = taskIDs
   }
 }

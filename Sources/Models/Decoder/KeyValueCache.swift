@@ -6,6 +6,8 @@ public final class KeyValueCache {
   public let capacity: Int
   /// Positions that it holds.
   public private(set) var length = 0
+  /// Another cache of the same positions, for what goes through them beside the model.
+  public private(set) var companion: KeyValueCache?
   private var keys: [Tensor?]
   private var values: [Tensor?]
 
@@ -52,10 +54,24 @@ public final class KeyValueCache {
     return (keys.narrowed(2, 0..<count), values.narrowed(2, 0..<count))
   }
 
+  /// The cache beside this one, made at the first use.
+  ///
+  /// - Parameter layerCount: Blocks of what goes beside the model.
+  /// - Returns: A cache with room for as many positions.
+  public func companion(layerCount: Int) -> KeyValueCache {
+    if let companion { return companion }
+    precondition(
+      length == 0, "KeyValueCache: an adapter began to act in the midst of a text of \(length)")
+    let made = KeyValueCache(layerCount: layerCount, capacity: capacity)
+    companion = made
+    return made
+  }
+
   /// Keeps some rows of the batch, in a new order.
   ///
   /// - Parameter rows: int64 indices of the rows to keep.
   public func keep(rows: Tensor) {
+    companion?.keep(rows: rows)
     for layer in keys.indices {
       keys[layer] = keys[layer]?.selecting(0, rows)
       values[layer] = values[layer]?.selecting(0, rows)

@@ -15,6 +15,7 @@ extension DecoderFamily {
       "num_key_value_heads": "n_head",
     ],
     names: .gpt2,
+    derivesHeadSize: true,
     adjust: { (c, reader) throws(ModelError) in
       guard try !reader.flag("add_cross_attention") else {
         throw .unsupported(

@@ -11,6 +11,7 @@ extension DecoderFamily {
     // Old names of the same stretching.
     keys: ["rope_type su": "longrope", "rope_type yarn": "longrope"],
     names: .fused,
+    derivesHeadSize: true,
     adjust: { (c, reader) throws(ModelError) in
       (c.hasQueryKeyValueBias, c.hasOutputBias) = (false, false)
       if reader.has("sliding_window") {

@@ -8,6 +8,7 @@ extension DecoderFamily {
       "hidden_act": "gelu_new", "partial_rotary_factor": 0.5, "layer_norm_eps": 1e-5,
     ],
     names: .sideBySide,
+    derivesHeadSize: true,
     adjust: { (c, reader) throws(ModelError) in
       guard try !reader.flag("qk_layernorm") else {
         throw .unsupported(path: reader.path, what: "qk_layernorm true", supported: ["false"])

@@ -3,7 +3,7 @@ import JSONValues
 extension DecoderFamily {
   /// Qwen2 and Qwen2.5: biases on q, k and v.
   static let qwen2 = DecoderFamily(
-    modelType: "qwen2", defaults: ["sliding_window": 4096],
+    modelType: "qwen2", defaults: ["sliding_window": 4096], derivesHeadSize: true,
     adjust: { (c, reader) throws(ModelError) in
       (c.hasQueryKeyValueBias, c.hasOutputBias) = (true, false)
       try slideLate(&c, reader)

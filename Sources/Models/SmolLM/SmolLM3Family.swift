@@ -8,6 +8,7 @@ extension DecoderFamily {
       "rope_theta": 2_000_000, "tie_word_embeddings": true, "num_key_value_heads": 4,
       "max_position_embeddings": 32768, "no_rope_layer_interval": 4,
     ],
+    derivesHeadSize: true,
     adjust: { (c, reader) throws(ModelError) in
       let interval = try reader.positive("no_rope_layer_interval")
       var rotates = (0..<c.layerCount).map { ($0 + 1) % interval != 0 }

@@ -16,7 +16,7 @@ class PromptPeer(Peer):
     def __init__(self, table="embedding.weight", encoder=False):
         self.table, self.encoder = table, encoder
 
-    def trained(self, directory, base, scale, config):
+    def trained(self, directory, base, scale, config, repeated=()):
         torch.manual_seed(3)
         model = get_peft_model(load_model(base), config).eval()
         disturb(model, scale)

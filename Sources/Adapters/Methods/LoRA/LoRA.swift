@@ -1,48 +1,75 @@
 import Layers
 import Tensors
 
+/// An adapter over ``LoRAFactors``.
+protocol LowRankLayerAdapter: LayerAdapter {
+  var factors: LoRAFactors { get }
+}
+
 /// One low-rank update of one layer.
-final class LoRAAdapter: LayerAdapter {
-  let a: Parameter  // [rank, in]
-  let b: Parameter  // [out, rank]
-  let scale: Double
-  let dropout: Double
+final class LoRAAdapter: LowRankLayerAdapter {
+  let factors: LoRAFactors
 
-  init(a: Parameter, b: Parameter, scale: Double, dropout: Double) {
-    self.a = a
-    self.b = b
-    self.scale = scale
-    self.dropout = dropout
+  init(_ factors: LoRAFactors) { self.factors = factors }
+
+  /// Makes s B A.
+  convenience init(a: Parameter, b: Parameter, scale: Double, dropout: Double) {
+    self.init(LoRAFactors(a: a, b: b, scale: scale, dropout: dropout))
   }
 
-  var parameters: [AdapterParameter] {
-    [AdapterParameter("lora_A.weight", a), AdapterParameter("lora_B.weight", b)]
-  }
+  var parameters: [AdapterParameter] { factors.parameters }
+
+  /// Whether it is a product of two factors and nothing else.
+  var isProduct: Bool { factors.bias == nil }
 
   func output(
     _ y: Tensor, input x: Tensor, base: any LinearProjection, _ context: AdapterContext
   ) -> Tensor {
-    addingLowRankProduct(
-      to: y, x, a: a.value, b: b.value, scale: scale,
-      dropout: context.isTraining ? dropout : 0, generator: context.generator)
+    guard let bias = factors.bias?.value else { return factors.adding(to: y, x, context) }
+    // Rounded once, at the end, where the base is of half precision.
+    let sum = factors.adding(to: y.to(bias.dtype), x, context)
+    return sum.adding(bias, scale: factors.scale).to(y.dtype)
   }
 
   func merge(into layer: inout MergedLayer) {
-    layer.weight.addInPlace((b.value.matrixProduct(a.value) * scale).detached())
+    layer.weight.addInPlace(factors.delta().to(layer.weight.dtype))
+    guard let bias = factors.bias?.value.detached() else { return }
+    if let own = layer.bias { own.addInPlace(bias.to(own.dtype), scale: factors.scale) }
+  }
+
+  func obstacle(toMergingInto base: any LinearProjection) -> String? {
+    factors.bias != nil && base.bias == nil ? "has no bias to add lora_bias to" : nil
   }
 }
 
 extension LoRAConfig: LayerMethod, TokenTraining {
   func adapter(for site: LayerSite) throws(AdapterError) -> any LayerAdapter {
     let rank = try rankPattern.value(for: site.path, default: rank)
-    let (aShape, bShape) = ([rank, site.inputSize], [site.outputSize, rank])
-    let (a, b) =
-      switch initialization {
-      case .standard: (site.linearUniform(aShape), site.zeros(bShape))
-      case .gaussian: (site.normal(aShape, deviation: 1 / Double(rank)), site.zeros(bShape))
-      case .random: (site.linearUniform(aShape), site.linearUniform(bShape))
-      }
-    return LoRAAdapter(
-      a: a, b: b, scale: try scale(ofLayer: site.path, rank: rank), dropout: dropout)
+    if invocationTokens != nil, TargetMatching.matches(site.path, "lm_head") {
+      throw misfit(
+        site, field: "alora_invocation_tokens", expected: "layers inside the decoder",
+        actual: "its output head, which sees single positions")
+    }
+    if let arrow { return try router(arrow, site, rank: rank) }
+    var factors = try initialFactors(
+      site, rank: rank, scale: try scale(ofLayer: site.path, rank: rank))
+    factors = try varied(factors, site, rank: rank)
+    if usesBias {
+      factors.bias =
+        initialization == .random
+        ? site.uniform([site.outputSize], bound: 1 / Double(rank).squareRoot())
+        : site.zeros([site.outputSize])
+    }
+    if let veLoRA { return VeLoRAAdapter(factors, veLoRA, site) }
+    return adapter(factors, base: site.base, isLoading: site.isLoading)
+  }
+
+  /// The adapter over some factors.
+  func adapter(
+    _ factors: LoRAFactors, base: any LinearProjection, isLoading: Bool = false
+  ) -> any LayerAdapter {
+    if let tokens = invocationTokens { return ActivatedLoRAAdapter(factors, tokens: tokens) }
+    return usesDoRA
+      ? DoRAAdapter(factors, base: base, isLoading: isLoading) : LoRAAdapter(factors)
   }
 }

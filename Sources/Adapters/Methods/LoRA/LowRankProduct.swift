@@ -25,7 +25,7 @@ func addingLowRankProduct(
     } else {
       // A half-precision base: the sum is rounded once, at the end.
       let update = narrow.matrixProduct(b.transposed()).reshaped(y.shape)
-      output = y.to(b.dtype).adding(update, scale: scale).to(y.dtype)
+      output = y.adding(wide: update * scale)
     }
     return (
       output,

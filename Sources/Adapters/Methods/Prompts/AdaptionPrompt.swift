@@ -65,10 +65,12 @@ extension AdaptionPromptConfig {
   /// - Parameters:
   ///   - model: The model; not changed.
   ///   - generator: Source of the initial numbers.
+  ///   - isLoading: Whether a file's numbers follow.
+  ///   - dtype: Type of the numbers; nil for the usual one.
   /// - Returns: Paths, blocks and what each gets.
   /// - Throws: ``AdapterError`` when the model has no such blocks.
   func prompts(
-    for model: any Module, _ generator: Generator
+    for model: any Module, _ generator: Generator, isLoading: Bool, dtype: DType?
   ) throws(AdapterError) -> [(path: String, block: any ExtensibleAttention, AdaptionPrompt)] {
     let modelType = (model as? any AdaptableModel)?.modelType ?? "unknown"
     guard ["llama", "mistral"].contains(modelType) else {
@@ -88,7 +90,7 @@ extension AdaptionPromptConfig {
     try require(
       "adapter_layers", count <= found.count, "at most \(found.count), the model's blocks", count)
     return found.suffix(count).map { path, block in
-      let source = AttentionSource(block, generator)
+      let source = AttentionSource(block, generator, isLoading: isLoading, dtype: dtype)
       return (
         path, block,
         AdaptionPrompt(
@@ -111,10 +113,14 @@ private struct AttentionSource: ParameterSource {
   let generator: Generator
   let dtype: DType
   let device: Device
+  let isLoading: Bool
 
-  init(_ block: any ExtensibleAttention, _ generator: Generator) {
+  init(
+    _ block: any ExtensibleAttention, _ generator: Generator, isLoading: Bool, dtype wanted: DType?
+  ) {
     self.generator = generator
-    dtype = block.dtype == .float64 ? .float64 : .float32
+    self.isLoading = isLoading
+    dtype = wanted ?? .computing(block.dtype)
     device = block.device
   }
 }

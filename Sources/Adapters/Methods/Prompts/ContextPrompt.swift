@@ -33,7 +33,7 @@ public struct CPTConfig: PromptConfiguration {
   /// Task, base and modules that are trained whole.
   public var origin = AdapterOrigin()
   /// How many virtual tokens, and sizes of the model.
-  public var settings = PromptSettings(tokenCount: 1)
+  public var settings = PromptSettings(tokenCount: 1, submoduleCount: 1)
   /// Ids of the virtual tokens.
   public var tokenIDs = [0] { didSet { settings.tokenCount = tokenIDs.count } }
   /// PEFT's `cpt_mask`, which nothing uses; nil for ones.

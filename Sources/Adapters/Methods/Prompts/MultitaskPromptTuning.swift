@@ -112,7 +112,7 @@ extension MultitaskPromptTuningConfig: PromptMethod {
       table: site.normal([tokenCount, size]),
       columns: site.normal([taskCount, tokenCount, rankCount], deviation: 0.02),
       rows: site.normal([taskCount, rankCount, size], deviation: 0.02))
-    guard !site.isLoaded else { return made }
+    guard !site.isLoading else { return made }
     switch initialization {
     case .random: break
     case .text: made.table.value = try textTable(site).value
@@ -193,10 +193,9 @@ final class MultitaskPrompt: PromptEncoder {
   }
 
   func prompt(rows count: Int, _ context: AdapterContext) -> Tensor {
-    guard let tasks = context.taskIDs else {
+    guard let tasks = context.tasks(ofRows: count) else {
       return table.value * columns.value.selected(0, 0).matrixProduct(rows.value.selected(0, 0))
     }
-    precondition(tasks.shape == [count], "taskIDs of shape \(tasks.shape) for \(count) rows")
     let chosen = columns.value.selecting(0, tasks).matrixProduct(rows.value.selecting(0, tasks))
     return table.value * chosen  // [rows, n, hidden]
   }

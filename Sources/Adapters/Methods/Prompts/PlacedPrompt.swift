@@ -10,8 +10,8 @@ final class PlacedPrompt {
   let length: Int
   private let shape: PromptShape
   private let context: AdapterContext
-  /// Stands for the encoder where a file had only what it gives.
-  private(set) var fixed: Parameter?
+  /// Stands for the encoder where a file has only what it gives: `[n, size]`.
+  var fixed: Parameter?
 
   init(
     _ encoder: any PromptEncoder, kind: ModelPrompt.Kind, length: Int, shape: PromptShape,
@@ -54,17 +54,42 @@ final class PlacedPrompt {
     }
   }
 
-  /// Takes over what PEFT's file holds.
-  func take(_ embeddings: Tensor) {
-    guard let encoder = encoder as? any DerivedPromptEncoder else { return }
-    fixed = encoder.take(embeddings) ? nil : Parameter(embeddings)
+  /// A place for what PEFT's file holds where it does not hold the parameters; else nil.
+  var place: Parameter? {
+    guard let own = (encoder as? any DerivedPromptEncoder)?.parameters.first?.parameter.value else {
+      return nil
+    }
+    let size =
+      kind == .embeddings
+      ? shape.hiddenSize : shape.layerCount * 2 * shape.keyValueHeadCount * shape.headSize
+    return Parameter(.empty([length, size], dtype: own.dtype, device: .meta))
+  }
+
+  /// Lets the encoder take over what stands for it, where it can.
+  func takeFixed() {
+    guard let fixed, let encoder = encoder as? any DerivedPromptEncoder else { return }
+    if encoder.take(fixed.value) { self.fixed = nil }
   }
 
   /// Whether a file beside PEFT's holds the encoder.
   var hasCompanion: Bool {
     fixed == nil && (encoder as? any DerivedPromptEncoder)?.needsCompanion == true
   }
+}
 
-  /// Begins with the encoder again, whose parameters another file gave.
-  func release() { fixed = nil }
+/// Files of virtual tokens have what the encoder gives, where PEFT saves only that.
+final class PromptStorage: AdapterStorage {
+  private let prompt: PlacedPrompt
+
+  init(_ prompt: PlacedPrompt) { self.prompt = prompt }
+
+  func stored(_ tensors: [(key: String, tensor: Tensor)]) -> [(key: String, tensor: Tensor)] {
+    guard let derived = prompt.derived else { return tensors }
+    let own = Set(prompt.encoder.parameters.map(\.name))
+    return [(promptKey, derived)] + tensors.filter { !own.contains($0.key) }
+  }
+
+  func restored(
+    _ tensors: [String: Tensor], _ configuration: any AdapterConfiguration
+  ) throws(AdapterError) -> [String: Tensor] { tensors }
 }

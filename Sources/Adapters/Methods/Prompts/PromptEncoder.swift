@@ -9,16 +9,18 @@ struct PromptSite: ParameterSource {
   let dtype: DType
   let device: Device
   /// Whether a file's numbers follow, so that no first ones have to be found.
-  let isLoaded: Bool
+  let isLoading: Bool
 
-  init(_ model: any PromptableModel, generator: Generator, isLoaded: Bool) {
+  init(
+    _ model: any PromptableModel, generator: Generator, isLoading: Bool, dtype wanted: DType?
+  ) {
     self.model = model
     self.generator = generator
-    self.isLoaded = isLoaded
+    self.isLoading = isLoading
     let row = withoutGradients {
       model.tokenEmbeddings(Tensor([0], shape: [1]).to(device: model.device))
     }
-    dtype = row.dtype == .float64 ? .float64 : .float32
+    dtype = wanted ?? .computing(row.dtype)
     device = row.device
   }
 

@@ -16,8 +16,13 @@ public struct PromptSettings: Equatable, Sendable {
 
   /// Makes settings.
   ///
-  /// - Parameter tokenCount: How many virtual tokens.
-  public init(tokenCount: Int? = nil) { self.tokenCount = tokenCount }
+  /// - Parameters:
+  ///   - tokenCount: How many virtual tokens.
+  ///   - submoduleCount: Parts of the model that get virtual tokens; nil for what the model has.
+  public init(tokenCount: Int? = nil, submoduleCount: Int? = nil) {
+    self.tokenCount = tokenCount
+    self.submoduleCount = submoduleCount
+  }
 }
 
 /// Configuration of a method that puts virtual tokens before every row.

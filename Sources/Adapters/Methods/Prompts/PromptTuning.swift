@@ -100,9 +100,9 @@ extension PromptTuningConfig: PromptMethod {
 
   func encoder(for site: PromptSite) throws(AdapterError) -> any PromptEncoder {
     switch initialization {
-    case .text where !site.isLoaded:
+    case .text where !site.isLoading:
       return PromptTable(try textTable(site))
-    case .vocabulary where !site.isLoaded:
+    case .vocabulary where !site.isLoading:
       return PromptTable(try vocabularyTable(site))
     default:
       return PromptTable(site.normal([tokenCount, site.model.promptShape.hiddenSize]))

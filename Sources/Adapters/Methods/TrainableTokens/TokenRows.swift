@@ -38,78 +38,21 @@ final class TokenRows {
   }
 }
 
-/// An embedding table with trained rows, over any base.
-final class TokenTable: EmbeddingTable {
-  private(set) var base: any EmbeddingTable
-  private let context: AdapterContext
-  private(set) var adapters: [(name: String, rows: TokenRows)] = []
-  /// The base before rows were merged into it, and whose.
-  private(set) var merged: (original: any EmbeddingTable, names: [String])?
+/// Trained rows of an embedding.
+final class TokenEmbeddingAdapter: EmbeddingAdapter {
+  let rows: TokenRows
 
-  init(base: any EmbeddingTable, context: AdapterContext) {
-    self.base = base
-    self.context = context
+  init(_ rows: TokenRows) { self.rows = rows }
+
+  var parameters: [AdapterParameter] {
+    [AdapterParameter("trainable_tokens_delta", rows.rows)]
   }
 
-  var count: Int { base.count }
-  var size: Int { base.size }
-  var device: Device { base.device }
-  var storedTensors: [(name: String, tensor: Tensor)] { base.storedTensors }
-  var storedCount: Int { base.storedCount }
-  func denseWeight() -> Tensor { base.denseWeight() }
-
-  func mapParameters(_ transform: (String, Parameter) -> Parameter) {
-    base.mapParameters(transform)
-    for (name, rows) in adapters {
-      _ = transform("trainable_tokens_delta.\(name)", rows.rows)
-    }
+  func output(_ y: Tensor, ids: Tensor, _ context: AdapterContext) -> Tensor {
+    rows.replacing(y, ids)
   }
 
-  func callAsFunction(_ ids: Tensor) -> Tensor {
-    guard context.isEnabled else { return (merged?.original ?? base)(ids) }
-    var y = base(ids)
-    for name in context.active where merged?.names.contains(name) != true {
-      if let rows = rows(of: name) { y = rows.replacing(y, ids) }
-    }
-    return y
-  }
-
-  func rows(of name: String) -> TokenRows? { adapters.first { $0.name == name }?.rows }
-
-  func add(_ name: String, _ rows: TokenRows) { adapters.append((name, rows)) }
-
-  func remove(_ name: String) { adapters.removeAll { $0.name == name } }
-
-  func rename(_ name: String, to other: String) {
-    for index in adapters.indices where adapters[index].name == name {
-      adapters[index].name = other
-    }
-  }
-
-  /// The table with rows of some adapters in it; nil where they have none that are not in it.
-  func mergedTable(_ names: [String]) -> (table: DenseTable, names: [String])? {
-    let own = names.filter { rows(of: $0) != nil && merged?.names.contains($0) != true }
-    guard !own.isEmpty else { return nil }
-    return withoutGradients {
-      let weight = own.reduce(base.denseWeight().detached()) { weight, name in
-        rows(of: name)?.replacing(inTable: weight) ?? weight
-      }
-      return (DenseTable(weight: Parameter(weight.detached())), own)
-    }
-  }
-
-  /// Lets a merged table stand for some adapters.
-  func merge(_ names: [String], as table: DenseTable) {
-    merged = (merged?.original ?? base, (merged?.names ?? []) + names)
-    base = table
-  }
-
-  /// Puts the base back as it was, bit for bit.
-  func unmerge() {
-    guard let merged else { return }
-    base = merged.original
-    self.merged = nil
-  }
+  func merge(into table: inout Tensor) { table = rows.replacing(inTable: table).detached() }
 }
 
 /// Trained rows of a linear layer's weight, such as an output head's: they replace its outputs.
@@ -148,6 +91,16 @@ final class StackedAdapter: LayerAdapter {
   init(_ parts: [any LayerAdapter]) { self.parts = parts }
 
   var parameters: [AdapterParameter] { parts.flatMap(\.parameters) }
+
+  var shared: [AdapterParameter] { parts.flatMap(\.shared) }
+
+  func didLoad() throws(AdapterError) {
+    for part in parts { try part.didLoad() }
+  }
+
+  func obstacle(toMergingInto base: any LinearProjection) -> String? {
+    parts.lazy.compactMap { $0.obstacle(toMergingInto: base) }.first
+  }
 
   func input(_ x: Tensor, _ context: AdapterContext) -> Tensor {
     parts.reduce(x) { $1.input($0, context) }

@@ -1,0 +1,77 @@
+import Adapters
+import Foundation
+import JSONValues
+import Layers
+import Models
+import Tensors
+import TestSupport
+import Testing
+
+/// Adapters of every method that PEFT saved give its numbers (scripts/goldens/methods.py).
+@Suite struct MethodGoldenTests {
+  static let fixtures = testDirectory() + "/Fixtures/methods"
+  static let names = ((try? FileManager.default.contentsOfDirectory(atPath: fixtures)) ?? [])
+    .filter { !$0.contains(".") && $0 != "base" }.sorted()
+
+  private func base() throws -> DecoderForCausalLM {
+    try AutoModelForCausalLM.fromPretrained(Self.fixtures + "/base")
+  }
+
+  @Test func everyMethodHasOne() throws {
+    let types = try Self.names.map { name in
+      try JSON.read(path: "\(Self.fixtures)/\(name)/adapter_config.json")["peft_type"]?.stringValue
+    }
+    #expect(Set(types.compactMap { $0 }) == Set(AdapterMethods.types))
+  }
+
+  @Test(arguments: names) func outputsAndGradients(_ name: String) throws {
+    let directory = "\(Self.fixtures)/\(name)"
+    let golden = try Goldens(directory + "/expected.safetensors")
+    let expected = golden.tensors(prefix: "grad.")
+    let peft = try PeftModel.fromPretrained(
+      try base(), directory, trainable: !expected.isEmpty)
+    peft.context.taskIDs = golden.tensors(prefix: "task_ids").values.first
+    let batch = DecoderInput(ids: golden["input_ids"])
+    expectClose(withoutGradients { peft.base.logits(batch) }, golden["logits"], absolute: 1e-4)
+    let count = Double(DecoderForCausalLM.targetCount(of: golden["labels"]))
+    let loss = peft.base.summedLoss(batch, labels: golden["labels"]) / count
+    expectClose(loss, golden["loss"], absolute: 1e-4)
+    guard !expected.isEmpty else { return }
+    loss.backward()
+    #expect(Set(peft.trainableParameters.map(\.key)) == Set(expected.keys))
+    for (key, parameter) in peft.trainableParameters {
+      guard let wanted = expected[key] else { continue }
+      expectClose(
+        parameter.value.gradient ?? parameter.value.zerosLike(), wanted, absolute: 1e-5,
+        relative: 1e-3)
+    }
+  }
+
+  /// But for what PEFT leaves out.
+  @Test(arguments: names) func savedAgainItIsTheSameFile(_ name: String) throws {
+    let directory = "\(Self.fixtures)/\(name)"
+    let peft = try PeftModel.fromPretrained(try base(), directory)
+    try withTemporaryDirectory { copy in
+      try peft.savePretrained(copy)
+      let (old, new) = (
+        try Goldens(directory + "/adapter_model.safetensors").tensors(prefix: ""),
+        try Goldens(copy + "/adapter_model.safetensors").tensors(prefix: "")
+      )
+      let known = new.filter { !$0.key.hasSuffix(".adamss_scatter_index") }
+      #expect(Set(known.keys).isSubset(of: old.keys))
+      for (key, tensor) in known {
+        // What an encoder beside the file makes is computed again.
+        if key == "prompt_embeddings" {
+          expectClose(tensor, try #require(old[key]), absolute: 1e-6)
+        } else {
+          #expect(old[key]?.isEqual(to: tensor) == true, "\(key)")
+        }
+      }
+      let (before, after) = (
+        try JSON.read(path: directory + "/adapter_config.json"),
+        try JSON.read(path: copy + "/adapter_config.json")
+      )
+      #expect(Set(before.objectValue?.keys ?? []) == Set(after.objectValue?.keys ?? []))
+    }
+  }
+}

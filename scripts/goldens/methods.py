@@ -1,0 +1,80 @@
+#!/usr/bin/env python3
+"""Adapters of every method as PEFT saves them, with its logits, loss and gradients.
+
+    .peers/bin/python scripts/goldens/methods.py      # Tests/AdaptersTests/Fixtures/methods anew
+
+One folder for each method: the first case of it in scripts/interop/method_cases."""
+
+import json
+import shutil
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "scripts/interop"))
+
+import peft
+import torch
+import transformers
+from peft import PeftModel
+from safetensors.torch import save_file
+
+from adapter_checks import make_adapter, peer_gradients
+from methods import cases
+from peers import load_model, sample_inputs, save_tiny
+
+TARGET = ROOT / "Tests/AdaptersTests/Fixtures/methods"
+BASE = "llama"
+
+
+def results(model, inputs):
+    """Logits, loss, and gradients by the keys of the file."""
+    output = model(**inputs)
+    output.loss.backward()
+    return output.logits.detach().contiguous(), output.loss.detach(), peer_gradients(model)
+
+
+def main():
+    shutil.rmtree(TARGET, ignore_errors=True)
+    base = TARGET / "base"
+    save_tiny(BASE, base)
+    (base / "generation_config.json").unlink(missing_ok=True)
+    done = set()
+    for name, case in cases():
+        config = case["config"]()
+        kind = config.peft_type.value
+        if kind in done or case.get("golden") is False:
+            continue
+        done.add(kind)
+        folder = TARGET / kind.lower().replace("_", "-")
+        peer = case.get("peer")
+        if peer:
+            model = peer.trained(folder, base, case.get("scale", 0.1), config)
+        else:
+            make_adapter(folder, base, case.get("scale", 0.1), config)
+        (folder / "README.md").unlink(missing_ok=True)
+        path = folder / "adapter_config.json"
+        path.write_text(json.dumps({**json.loads(path.read_text()), "base_model_name_or_path": "base"},
+                                   indent=2, sort_keys=True) + "\n")
+        if peer:
+            # Virtual tokens: PEFT opens them for inference only.
+            inputs = peer.inputs(model.config.vocab_size, length=9)
+            logits, loss, gradients = peer.results(model, inputs)
+            logits = logits.contiguous()
+        else:
+            model = PeftModel.from_pretrained(load_model(base), folder, is_trainable=True).eval()
+            inputs = {**sample_inputs(model.config.vocab_size, length=9), **case.get("inputs", {})}
+            logits, loss, gradients = results(model, inputs)
+        save_file({**inputs, "logits": logits, "loss": loss,
+                   **{f"grad.{key}": value.contiguous() for key, value in gradients.items()}},
+                  folder / "expected.safetensors")
+        print(f"{kind}: {sum(p.stat().st_size for p in folder.iterdir()) // 1024} kB")
+    versions = {"torch": torch.__version__, "transformers": transformers.__version__, "peft": peft.__version__}
+    (TARGET / "manifest.json").write_text(json.dumps(
+        {"script": "scripts/goldens/methods.py", "versions": versions, "base": BASE,
+         "tolerance": {"absolute": 1e-4, "reason": "float32 sums in another order, through three blocks"},
+         "seeds": "base: peers.TINY; adapters 3 and 5; ids 1"}, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
