@@ -160,7 +160,10 @@ def from_graft(report, options, label, base, rate, changes, peft_type="LORA", me
                more={}):
     """An adapter trained by graft in PEFT: keys, logits, merge; the config in PEFT's spelling."""
     work = options.work / label.replace(" ", "-").replace(",", "")
-    data = write_rows(options.work / "train.jsonl", completion_rows(16))
+    rows = completion_rows(16)
+    if "task_ids" in more:
+        rows = [{**row, "task_id": index % 2} for index, row in enumerate(rows)]
+    data = write_rows(options.work / "train.jsonl", rows)
     adapter = work / "adapter"
     options.graft.run(
         "train", "--model", base, "--data", data, "--output", adapter, "--max-steps", 4,
