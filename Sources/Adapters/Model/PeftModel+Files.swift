@@ -136,6 +136,9 @@ extension PeftModel {
   private func load(_ file: AdapterFile, into name: String) throws -> LoadReport {
     var tensors: [String: Tensor] = [:]
     for entry in file.weights.entries { tensors[entry.name] = try file.weights.tensor(entry) }
+    if let naming = file.configuration as? any PathConfiguration {
+      tensors.merge(try file.naming(naming.tensors)) { own, _ in own }
+    }
     return try load(tensors, into: name, isStrict: true, path: file.weights.path, file)
   }
 }

@@ -13,7 +13,7 @@ extension PeftModel {
   /// - Throws: ``AdapterError/name(_:exists:)`` for an adapter that is not there,
   ///   ``AdapterError/impossible(method:what:)`` for one that is no plain LoRA,
   ///   ``AdapterError/conflict(_:)`` while adapters are merged or the model trains, or when an adapter
-  ///   has modules of its own; and what `body` throws.
+  ///   has modules of its own or one that acts takes part in whole passes; and what `body` throws.
   public func withAdapters<Result>(
     perRow names: [String?], _ body: () throws -> Result
   ) throws -> Result {
@@ -33,6 +33,12 @@ extension PeftModel {
     }
     guard adaptedLayers.allSatisfy({ $0.projection.merged == nil }) else {
       throw AdapterError.conflict("adapters are merged; unmerge them to give rows their own")
+    }
+    if let other = placed.first(where: {
+      $0.companion != nil && context.active.contains($0.name)
+    }) {
+      throw AdapterError.conflict(
+        "\(other.name) acts on all rows; rows have adapters of their own only while it does not")
     }
     guard !context.isTraining else {
       throw AdapterError.conflict("rows have adapters of their own in evaluation only")

@@ -90,7 +90,8 @@ extension ShadowConfig: ModelMethod {
       "shadow_hidden_size", shape.headSize > 0 && shape.headSize % 2 == 0,
       "a size that gives \(shape.headCount) heads an even number of dimensions", shape.hiddenSize)
     return site.decoder.mirror(
-      sizes, sharesEmbeddings: sharesEmbeddings
+      sizes,
+      sharesEmbeddings: sharesEmbeddings
         && shape.hiddenSize == site.decoder.configuration.hiddenSize, dtype: site.dtype
     ) { shape, start in
       switch start {

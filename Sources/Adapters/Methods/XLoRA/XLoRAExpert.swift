@@ -67,9 +67,10 @@ struct XLoRAExpert {
       throw .configuration(
         field: "adapters.\(name)", expected: "a plain LoRA adapter", actual: path)
     }
-    try fill(zip(targets, made).flatMap { target, adapter in
-      adapter.parameters.map { (keyPrefix + joined(target, $0.name), $0.parameter) }
-    }, on: site.device)
+    try fill(
+      zip(targets, made).flatMap { target, adapter in
+        adapter.parameters.map { (keyPrefix + joined(target, $0.name), $0.parameter) }
+      }, on: site.device)
     return Dictionary(zip(targets, made), uniquingKeysWith: { first, _ in first })
   }
 
