@@ -34,6 +34,11 @@ def results(model, inputs):
     return output.logits.detach().contiguous(), output.loss.detach(), peer_gradients(model)
 
 
+def rewrite(path, **changes):
+    """Changes fields of an adapter_config.json."""
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}, indent=2, sort_keys=True) + "\n")
+
+
 def main():
     shutil.rmtree(TARGET, ignore_errors=True)
     base = TARGET / "base"
@@ -53,9 +58,7 @@ def main():
         else:
             make_adapter(folder, base, case.get("scale", 0.1), config)
         (folder / "README.md").unlink(missing_ok=True)
-        path = folder / "adapter_config.json"
-        path.write_text(json.dumps({**json.loads(path.read_text()), "base_model_name_or_path": "base"},
-                                   indent=2, sort_keys=True) + "\n")
+        rewrite(folder / "adapter_config.json", base_model_name_or_path="base")
         if peer:
             # Virtual tokens: PEFT opens them for inference only.
             inputs = peer.inputs(model.config.vocab_size, length=9)
@@ -68,7 +71,13 @@ def main():
         save_file({**inputs, "logits": logits, "loss": loss,
                    **{f"grad.{key}": value.contiguous() for key, value in gradients.items()}},
                   folder / "expected.safetensors")
-        print(f"{kind}: {sum(p.stat().st_size for p in folder.iterdir()) // 1024} kB")
+        if kind == "XLORA":
+            # Copies of the experts; PEFT would follow their relative paths from where it runs.
+            for name, expert in config.adapters.items():
+                shutil.copytree(expert, folder / name, ignore=shutil.ignore_patterns("README.md"))
+                rewrite(folder / name / "adapter_config.json", base_model_name_or_path="base")
+            rewrite(folder / "adapter_config.json", adapters={name: name for name in config.adapters})
+        print(f"{kind}: {sum(p.stat().st_size for p in folder.rglob('*')) // 1024} kB")
     versions = {"torch": torch.__version__, "transformers": transformers.__version__, "peft": peft.__version__}
     (TARGET / "manifest.json").write_text(json.dumps(
         {"script": "scripts/goldens/methods.py", "versions": versions, "base": BASE,

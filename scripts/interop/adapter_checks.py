@@ -4,10 +4,11 @@ import json
 import re
 import shutil
 import warnings
+from contextlib import chdir
 
 import torch
 from peft import PeftConfig, PeftModel, get_peft_model, get_peft_model_state_dict
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
 from peers import completion_rows, largest, load_model, relative, sample_inputs, worst, write_rows
@@ -30,7 +31,21 @@ def make_adapter(directory, base, scale, config):
     model = get_peft_model(load_model(base), config)
     disturb(model, scale)
     model.save_pretrained(directory)
+    if config.peft_type == "XLORA":
+        complete_classifier(model, directory)
     return directory
+
+
+def complete_classifier(model, directory):
+    """Writes the whole classifier: PEFT 0.21.2 takes the number of a layer for the name of an expert and leaves
+    it out, always so for the first one, and saves folders of experts that nothing can open."""
+    tensors = {key: value for key, value in model.state_dict().items() if "internal_xlora_classifier" in key}
+    missing = tensors.keys() - load_file(directory / "adapter_model.safetensors").keys()
+    names = model.active_peft_config.adapters
+    assert missing and all(key.split(".")[-2] in names for key in missing), f"PEFT leaves out {missing}"
+    save_file(tensors, directory / "adapter_model.safetensors")
+    for name in names:
+        shutil.rmtree(directory / name)
 
 
 def is_repeated(key, names):
@@ -54,6 +69,8 @@ def load_adapter(base, adapter, trainable=False, repeated=()):
 def unknown_keys(model, adapter, repeated=()):
     """Keys of the file that the model does not have, and the other way round."""
     have, file = get_peft_model_state_dict(model).keys(), load_file(adapter / "adapter_model.safetensors").keys()
+    if model.active_peft_config.peft_type == "XLORA":
+        have = {key for key in model.state_dict() if "internal_xlora_classifier" in key}
     return sorted(key for key in have ^ file if not is_repeated(key, repeated))
 
 
@@ -72,6 +89,9 @@ def peer_gradients(model):
         if id(value) in left and value.is_floating_point():
             left.remove(id(value))
             result[key] = value
+    if config.peft_type == "XLORA":
+        # PEFT saves neither the classifier's first layer nor experts.
+        result |= {name.replace(".lora_model.model.", ".model."): grad for name, grad in named.items()}
     return result
 
 
@@ -160,7 +180,10 @@ def from_graft(report, options, label, base, rate, changes, peft_type="LORA", me
                more={}):
     """An adapter trained by graft in PEFT: keys, logits, merge; the config in PEFT's spelling."""
     work = options.work / label.replace(" ", "-").replace(",", "")
-    data = write_rows(options.work / "train.jsonl", completion_rows(16))
+    rows = completion_rows(16)
+    if "task_ids" in more:
+        rows = [{**row, "task_id": index % 2} for index, row in enumerate(rows)]
+    data = write_rows(options.work / "train.jsonl", rows)
     adapter = work / "adapter"
     options.graft.run(
         "train", "--model", base, "--data", data, "--output", adapter, "--max-steps", 4,
@@ -176,7 +199,8 @@ def from_graft(report, options, label, base, rate, changes, peft_type="LORA", me
     told = ("Specified to not save", "save_precomputed_indices=False")
     caught = [str(w.message)[:200] for w in caught if not str(w.message).startswith(told)]
     report.line(not caught, f"{label} config keys known", str(caught))
-    model = load_adapter(base, adapter, repeated=repeated)
+    with chdir(adapter):  # PEFT follows relative paths of a file from there.
+        model = load_adapter(base, adapter, repeated=repeated)
     odd = unknown_keys(model, adapter, repeated)
     report.line(not odd, f"{label} no missing or unexpected keys", str(odd[:4]))
     # Without labels: AdaLoRA has a loss in training only.

@@ -260,7 +260,9 @@ def tiny_with_tokenizer(directory: Path, smollm2: Path, **sizes):
 
 def load_model(directory: Path):
     """The peer's model in float32, as it comes, in evaluation mode."""
-    return AutoModelForCausalLM.from_pretrained(directory, dtype=torch.float32).eval()
+    model = AutoModelForCausalLM.from_pretrained(directory, dtype=torch.float32).eval()
+    model.config.use_cache = False  # X-LoRA refuses models that keep keys and values.
+    return model
 
 
 def sample_inputs(vocabulary: int, batch: int = 2, length: int = 12, seed: int = 1) -> dict:

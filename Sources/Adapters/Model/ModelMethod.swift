@@ -54,6 +54,16 @@ protocol PathConfiguration: AdapterConfiguration {
   /// - Parameter directory: Where the configuration's file is.
   /// - Returns: Paths that hold wherever the configuration goes; others stay as they are.
   func resolved(in directory: String) -> Self
+
+  /// What the adapter has beside its own file, in those directories.
+  ///
+  /// - Returns: Tensors by the keys that they have in the adapter.
+  /// - Throws: ``AdapterError`` when a directory is not what it should be.
+  func tensors() throws(AdapterError) -> [String: Tensor]
+}
+
+extension PathConfiguration {
+  func tensors() throws(AdapterError) -> [String: Tensor] { [:] }
 }
 
 extension AdapterPlacement {

@@ -141,6 +141,9 @@ extension PeftModel {
     if let lora = file.configuration as? LoRAConfig { try checkStart(lora, file, name) }
     var tensors: [String: Tensor] = [:]
     for entry in file.weights.entries { tensors[entry.name] = try file.weights.tensor(entry) }
+    if let naming = file.configuration as? any PathConfiguration {
+      tensors.merge(try file.naming(naming.tensors)) { own, _ in own }
+    }
     let path = file.weights.path
     let report = try load(tensors, into: name, isStrict: true, path: path, file)
     try loadCompanion(of: try adapter(named: name), beside: path)

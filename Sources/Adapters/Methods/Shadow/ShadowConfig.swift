@@ -12,7 +12,7 @@ import JSONValues
 ///
 /// In training, the head predicts the labels from s0 too, and ``auxiliaryWeight`` times that loss is
 /// added, for causal language models as PEFT's `task_type` says. Generation keeps keys and values of
-/// both decoders. The small decoder can not be taken out to be used alone.
+/// both decoders. The small decoder cannot be taken out to be used alone here.
 ///
 /// Differences from PEFT 0.21.2, whose files, numbers and initial numbers these are otherwise:
 /// - Beside a model of half precision the small decoder is in float32 as everything trained is.

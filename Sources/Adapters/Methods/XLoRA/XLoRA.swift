@@ -86,18 +86,17 @@ private final class XLoRAStorage: AdapterStorage {
     guard tensors.keys.contains(where: { $0.hasPrefix(classifierPrefix + "layers.0.") }) else {
       throw .configuration(
         field: "internal_xlora_classifier.layers.0",
-        expected: "in the file; PEFT 0.21.2 leaves it out, as it takes the 0 of its key for the "
-          + "name of an expert", actual: "missing")
+        expected:
+          "in the file; PEFT 0.21.2 leaves layers out in whose keys it takes the number for "
+          + "the name of an expert", actual: "missing")
     }
-    guard config.trainsExperts, let other = configuration as? XLoRAConfig else { return tensors }
+    guard config.trainsExperts else { return tensors }
     var result = tensors
-    for (number, entry) in other.orderedAdapters.enumerated() {
-      // What has been trained since stays, unless the file comes with experts of its own.
-      let read =
-        entry.path == config.adapters[entry.name] ? nil : try XLoRAExpert(entry.name, entry.path)
+    for number in experts.indices {
       for own in parameters(ofExpert: number) {
-        result[keyPrefix + joined(own.path, expertName(own.name, number))] =
-          read == nil ? own.parameter.value : read?.tensors[keyPrefix + joined(own.path, own.name)]
+        let key = expertKey(keyPrefix + joined(own.path, own.name), number)
+        // What is loaded without a file has the classifier alone.
+        result[key] = result[key] ?? own.parameter.value.detached()
       }
     }
     return result

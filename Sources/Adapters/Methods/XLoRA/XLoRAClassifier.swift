@@ -11,6 +11,7 @@ struct XLoRAClassifier {
   ///
   /// - Parameters:
   ///   - config: Depth, sizes and what is done with the numbers.
+  ///   - hiddenSize: Width of hidden states.
   ///   - layerCount: Adapted layers.
   ///   - source: Where initial numbers come from.
   init(_ config: XLoRAConfig, hiddenSize: Int, layerCount: Int, _ source: some ParameterSource) {

@@ -1,5 +1,6 @@
 import Foundation
 import JSONValues
+import Tensors
 
 /// Configuration of a mixture of LoRA adapters: y = x W^T + g sum over experts i of
 /// s_i (w_i x) A_i^T B_i^T, with weights w of each token that a classifier finds.
@@ -16,8 +17,8 @@ import JSONValues
 /// - Any names of experts act, in the order of their names (whole numbers by value); PEFT fails unless
 ///   they are "0", "1" and so on, and changes their order when it opens a file where they were not in
 ///   that of their spelling.
-/// - Files hold the whole classifier. PEFT leaves out what has the name of an expert in its key: the
-///   classifier's first layer, as `layers.0`. Such files are refused.
+/// - Files hold the whole classifier. PEFT leaves layers out whose number is an expert's name too, which
+///   the first one's, `layers.0`, always is. Such files are refused.
 /// - Experts that were trained are saved, in folders "0", "1" and so on of the adapter's directory,
 ///   which the configuration then names relative to it; PEFT, which loses them, looks for such paths
 ///   from the directory that it is started in.
@@ -146,6 +147,17 @@ extension XLoRAConfig: PathConfiguration {
       if FileManager.default.fileExists(atPath: inside + "/adapter_config.json") {
         result.adapters[name] = inside
       }
+    }
+    return result
+  }
+
+  /// Those of experts that are trained, which have directories of their own.
+  func tensors() throws(AdapterError) -> [String: Tensor] {
+    guard trainsExperts else { return [:] }
+    var result: [String: Tensor] = [:]
+    for (number, entry) in orderedAdapters.enumerated() {
+      let expert = try XLoRAExpert(entry.name, entry.path)
+      for (key, tensor) in expert.tensors { result[expertKey(key, number)] = tensor }
     }
     return result
   }

@@ -84,7 +84,7 @@ final class XLoRALayer: LayerAdapter {
     experts.flatMap { number, adapter in
       adapter.parameters.map { own in
         AdapterParameter(
-          expertName(own.name, number), own.parameter, isTrained: isTrained && own.isTrained)
+          expertKey(own.name, number), own.parameter, isTrained: isTrained && own.isTrained)
       }
     }
   }
@@ -104,8 +104,10 @@ final class XLoRALayer: LayerAdapter {
   func merge(into layer: inout MergedLayer) {}
 }
 
-/// A tensor's name with the number of its expert.
-func expertName(_ name: String, _ number: Int) -> String {
-  let parts = name.split(separator: ".", maxSplits: 1)
-  return ([parts[0], Substring("\(number)")] + parts.dropFirst()).joined(separator: ".")
+/// A key of an expert's tensor, such as "lora_A.weight" at its end, with the expert's number before the
+/// last part.
+func expertKey(_ key: String, _ number: Int) -> String {
+  var parts = key.split(separator: ".")
+  parts.insert(Substring("\(number)"), at: parts.count - 1)
+  return parts.joined(separator: ".")
 }
