@@ -16,8 +16,7 @@ import Testing
     "total_step", "cpt_token_ids", "adapters", "hidden_size", "inference_mode", "peft_version",
   ]
   /// Methods that are not here yet.
-  static let leftOut: Set<String> = [
-  ]
+  static let leftOut: Set<String> = []
 
   @Test func everyMethodOfPeftIsHere() {
     #expect(Self.types.count == 45)

@@ -24,8 +24,9 @@ from safetensors.torch import save_file
 from peers import load_model, padded, sample_inputs, save_tiny
 
 SIZES = dict(vocab_size=48, hidden_size=16, intermediate_size=24, num_hidden_layers=2)
-FAMILIES = ["llama", "llama-rope-llama3", "llama-biases", "mistral-window", "qwen2-tied", "qwen3"]
-HEAD_SIZE = dict(head_dim=6)
+FAMILIES = ["llama", "llama-rope-llama3", "llama-biases", "mistral-window", "qwen2-tied", "qwen3", "ministral3",
+            "gemma", "gemma2", "gemma3", "phi", "phi3", "granite", "olmo2", "smollm3", "gpt2"]
+OTHER_SIZES = {"qwen3": dict(head_dim=6), "gemma3": dict(num_hidden_layers=4), "smollm3": dict(num_hidden_layers=4)}
 ADAPTERS = {
     "all-linear": ("llama", dict(target_modules="all-linear")),
     "rslora-patterns": ("qwen2-tied", dict(
@@ -56,7 +57,7 @@ def manifest(directory: Path):
 def checkpoints(root: Path):
     for name in FAMILIES:
         folder = root / name
-        save_tiny(name, folder, **SIZES, **(HEAD_SIZE if "qwen3" in name else {}))
+        save_tiny(name, folder, **{**SIZES, **OTHER_SIZES.get(name, {})})
         (folder / "generation_config.json").unlink(missing_ok=True)
         model = load_model(folder)
         inputs = sample_inputs(SIZES["vocab_size"], length=9)

@@ -79,7 +79,8 @@ extension AdaptionPromptConfig {
     }
     let name = targetModules ?? "self_attn"
     let blocks = model.modules().compactMap { path, module in
-      (module as? any ExtensibleAttention).map { (path, $0) }
+      // One matrix of queries, keys and values has no key and value projections to attend with.
+      (module as? any ExtensibleAttention).flatMap { $0.isExtensible ? (path, $0) : nil }
     }
     let found = blocks.filter { $0.0.hasSuffix("." + name) }
     guard !found.isEmpty else {
