@@ -17,9 +17,8 @@ struct ModelWeights {
   /// What layers of a model with a head have before the names of the bare model in this checkpoint.
   let prefix: String
 
-  /// - Parameters:
-  ///   - base: Name of the bare model inside one with a head.
-  ///   - probe: A tensor that every bare model has: by it is seen whether `base` stands before it.
+  // `base`: the bare model's name inside one with a head; `probe`: a tensor that every bare model has,
+  // by which is seen whether that name stands before it.
   init(
     checkpoint: SafetensorsCheckpoint, dtype: DType?, device: Device,
     quantization: QuantizationOptions?, stored: BitsAndBytesConfiguration?, storedDType: DType?,
@@ -42,6 +41,8 @@ struct ModelWeights {
   ///   - shape: Outputs and inputs.
   ///   - hasBias: Whether it has a bias.
   ///   - isTransposed: Whether the checkpoint has [inputs, outputs].
+  /// - Returns: The layer, quantised where that is asked for.
+  /// - Throws: ``ModelError`` or `QuantizationError` when the checkpoint has no such weight.
   func linear(
     _ name: String, _ shape: [Int], hasBias: Bool = false, isTransposed: Bool = false
   ) throws -> Linear {
@@ -126,6 +127,8 @@ struct ModelWeights {
   ///   - shape: Tokens and width.
   ///   - isTied: What the configuration says.
   ///   - headHasBias: Whether the head has a bias.
+  /// - Returns: Both layers.
+  /// - Throws: ``ModelError`` or `QuantizationError` when the checkpoint has neither.
   func embeddingAndHead(
     _ embeddingName: String, _ headName: String, shape: [Int], isTied: Bool,
     headHasBias: Bool = false

@@ -18,6 +18,7 @@ extension RopeConfiguration {
   ///   - reader: The model's configuration.
   ///   - headSize: Dimensions of a head.
   ///   - layerType: Name of the layers that it is for, where the file has several.
+  /// - Throws: ``ModelError`` when a value is out of range or the kind is not known.
   init(
     _ reader: ConfigurationReader, headSize: Int, layerType: String? = nil
   ) throws(ModelError) {

@@ -11,6 +11,8 @@ struct DecoderAssembly<Failure: Error> {
   /// A block.
   ///
   /// - Parameter path: What stands before the names of its parts, with a dot behind it.
+  /// - Returns: The block.
+  /// - Throws: What making a layer throws.
   func layer(_ path: String) throws(Failure) -> DecoderLayer {
     let (c, names) = (configuration, configuration.names)
     func norm(_ name: String?) throws(Failure) -> (any Normalization)? {
