@@ -34,6 +34,11 @@ import Testing
         .map { $0.dropLast() + ", \"task_id\": 0}\n" }
       try fixture.write("rows.jsonl", rows.joined())
       try fixture.train(["--adapter-config", "poly.json"])
+      // Rows may name tasks of something else.
+      try fixture.write("one.json", #"{"peft_type": "POLY", "r": 4}"#)
+      try fixture.write(
+        "rows.jsonl", rows.joined().replacing("\"task_id\": 0", with: "\"task_id\": 7"))
+      try fixture.train(["--adapter-config", "one.json"], output: "one")
       let ids = Tensor([7, 3, 200, 7, 3, 200] as [Int64], shape: [2, 3])
       func logits(_ tasks: [Int64], expecting code: Int32 = 0) throws -> Tensor? {
         try SafetensorsWriter.save(

@@ -29,9 +29,10 @@ public final class AdapterContext {
   /// The tokens of the batch that the model runs on, where the model tells them.
   var invocations: Invocations?
 
-  /// The tasks of the rows of a batch, int64 `[batch]` or `[1]` for all rows; nil for the first one.
-  func tasks(ofRows count: Int) -> Tensor? {
-    guard let tasks = batchTaskIDs ?? taskIDs else { return nil }
+  /// Which of `total` tasks the rows of a batch have, int64 `[batch]` or `[1]` for all rows; nil for the
+  /// first one. What rows say has no meaning for an adapter that has one.
+  func tasks(ofRows count: Int, among total: Int) -> Tensor? {
+    guard total > 1, let tasks = batchTaskIDs ?? taskIDs else { return nil }
     precondition(
       tasks.shape == [count] || tasks.shape == [1],
       "taskIDs of shape \(tasks.shape) for \(count) rows")

@@ -144,7 +144,9 @@ final class PolyAdapter: LayerAdapter {
   private func shares(_ rows: Int, _ context: AdapterContext) -> Tensor {
     let shape = [-1, a.value.size(0), a.value.size(1)]
     var chosen = logits.value.narrowed(0, 0..<1)
-    if let tasks = context.tasks(ofRows: rows) { chosen = logits.value.embedding(tasks) }
+    if let tasks = context.tasks(ofRows: rows, among: logits.value.size(0)) {
+      chosen = logits.value.embedding(tasks)
+    }
     guard context.isTraining else { return normalized(chosen.sigmoid().reshaped(shape)) }
     if chosen.size(0) != rows { chosen = chosen.expanded([rows, chosen.size(1)]) }
     // Away from 0 and 1, whose logits are infinite.

@@ -193,7 +193,7 @@ final class MultitaskPrompt: PromptEncoder {
   }
 
   func prompt(rows count: Int, _ context: AdapterContext) -> Tensor {
-    guard let tasks = context.tasks(ofRows: count) else {
+    guard let tasks = context.tasks(ofRows: count, among: columns.value.size(0)) else {
       return table.value * columns.value.selected(0, 0).matrixProduct(rows.value.selected(0, 0))
     }
     let chosen = columns.value.selecting(0, tasks).matrixProduct(rows.value.selecting(0, tasks))
