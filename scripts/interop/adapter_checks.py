@@ -207,7 +207,7 @@ def from_graft(report, options, label, base, rate, changes, peft_type="LORA", me
     inputs = {**peer.inputs(model.config.vocab_size), **more}
     inputs.pop("labels")
     with torch.no_grad():
-        model(**inputs)
+        # One pass on each side, as sampled methods draw anew in every one.
         logits = peer.logits(model(**inputs), inputs)
         with model.disable_adapter():
             plain = {"input_ids": inputs["input_ids"]}
