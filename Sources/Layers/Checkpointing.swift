@@ -3,27 +3,11 @@ public import Tensors
 /// Computes a part of a model without keeping its activations; the backward pass computes it again.
 ///
 /// - Parameters:
-///   - x: Input of the part.
-///   - parameters: Parameters inside the part; trainable ones get their gradients accumulated.
-///   - generator: The generator that `body` draws from, or nil.
-///   - body: The part. It is run twice and must give the same numbers both times: random draws in
-///     it come from generators whose state is restored.
-/// - Returns: What `body` returns.
-/// - Note: Source: Chen et al. 2016, arXiv 1604.06174.
-public func checkpointed(
-  _ x: Tensor, parameters: [Parameter], generator: Generator? = nil,
-  _ body: @escaping (Tensor) -> Tensor
-) -> Tensor {
-  checkpointed([x], parameters: parameters, generator: generator) { [body($0[0])] }[0]
-}
-
-/// Computes a part of a model of several inputs and outputs without keeping its activations.
-///
-/// - Parameters:
 ///   - inputs: Inputs of the part; those that require gradients get them.
 ///   - parameters: Parameters inside the part; trainable ones get their gradients accumulated.
 ///   - generator: The generator that `body` draws from, or nil.
-///   - body: The part, run twice, as for one input. No output may be an input itself.
+///   - body: The part. It is run twice and must give the same numbers both times: random draws in
+///     it come from generators whose state is restored. No output may be an input itself.
 /// - Returns: What `body` returns.
 /// - Note: Source: Chen et al. 2016, arXiv 1604.06174.
 public func checkpointed(

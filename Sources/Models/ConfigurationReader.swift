@@ -1,4 +1,5 @@
 import JSONValues
+import Layers
 
 /// Reads typed values of a `config.json`, with errors that name the key.
 struct ConfigurationReader {
@@ -88,6 +89,19 @@ struct ConfigurationReader {
       texts.count == list.count
     else { throw wrong(key, "a list of texts") }
     return texts
+  }
+
+  /// A function by transformers' name.
+  func activation(
+    _ key: String, default value: String? = nil
+  ) throws(ModelError) -> ActivationFunction {
+    let name = try string(key, default: value)
+    guard let found = ActivationFunction(rawValue: name) else {
+      throw .unsupported(
+        path: path, what: "\(key) \"\(name)\"",
+        supported: ActivationFunction.allCases.map(\.rawValue))
+    }
+    return found
   }
 
   /// A token id or a list of them; empty when absent.

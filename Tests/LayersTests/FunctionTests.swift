@@ -62,7 +62,7 @@ import Testing
       return (y, x.gradient, weight.value.gradient)
     }
     let plain = run(part)
-    let saved = run { checkpointed($0, parameters: [weight], part) }
+    let saved = run { checkpointed([$0], parameters: [weight]) { [part($0[0])] }[0] }
     #expect(plain.0.isEqual(to: saved.0))
     expectClose(saved.1 ?? saved.0, plain.1 ?? plain.0)
     expectClose(saved.2 ?? saved.0, plain.2 ?? plain.0)

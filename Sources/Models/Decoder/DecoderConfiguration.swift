@@ -128,7 +128,7 @@ public struct DecoderConfiguration: Sendable {
     attentionScales = Array(
       repeating: 1 / Double(headSize).squareRoot(), count: layerCount)
     slidingWindows = Array(repeating: nil, count: layerCount)
-    activation = try Self.activation(reader, "hidden_act", default: "silu")
+    activation = try reader.activation("hidden_act", default: "silu")
     if names.positions == nil {
       ropes = Array(
         repeating: try RopeConfiguration(reader, headSize: headSize), count: layerCount)
@@ -149,17 +149,10 @@ public struct DecoderConfiguration: Sendable {
     layerCount = origins.count
   }
 
-  /// A function by transformers' name.
-  static func activation(
-    _ reader: ConfigurationReader, _ key: String, default value: String? = nil
-  ) throws(ModelError) -> ActivationFunction {
-    let name = try reader.string(key, default: value)
-    guard let found = ActivationFunction(rawValue: name) else {
-      throw .unsupported(
-        path: reader.path, what: "\(key) \"\(name)\"",
-        supported: ActivationFunction.allCases.map(\.rawValue))
-    }
-    return found
+  /// Gives every layer the window of the file, if it has one.
+  mutating func slideEverywhere(_ reader: ConfigurationReader) throws(ModelError) {
+    guard reader.has("sliding_window") else { return }
+    slidingWindows = Array(repeating: try reader.positive("sliding_window"), count: layerCount)
   }
 
   /// Gives layers the window of the file by their `layer_types`, or by `isSliding` where it has none.

@@ -26,7 +26,7 @@ extension DecoderFamily {
       }
       c.normalization = .layer
       c.normEpsilon = try reader.positiveNumber("layer_norm_epsilon")
-      c.activation = try DecoderConfiguration.activation(reader, "activation_function")
+      c.activation = try reader.activation("activation_function")
       (c.hasQueryKeyValueBias, c.hasOutputBias, c.hasMLPBias) = (true, true, true)
       c.storesTransposed = true
       let scales = try reader.flag("scale_attn_weights")

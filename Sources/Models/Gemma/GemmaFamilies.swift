@@ -74,7 +74,7 @@ extension DecoderConfiguration {
       throw .unsupported(
         path: reader.path, what: "use_bidirectional_attention true", supported: ["false"])
     }
-    activation = try Self.activation(reader, "hidden_activation")
+    activation = try reader.activation("hidden_activation")
     let scalar = try reader.positiveNumber("query_pre_attn_scalar")
     attentionScales = Array(repeating: 1 / scalar.squareRoot(), count: layerCount)
     attentionSoftcap = try reader.optionalNumber("attn_logit_softcapping")

@@ -8,10 +8,7 @@ extension DecoderFamily {
     modelType: "mistral", defaults: ["sliding_window": 4096],
     adjust: { (c, reader) throws(ModelError) in
       (c.hasQueryKeyValueBias, c.hasOutputBias) = (false, false)
-      if reader.has("sliding_window") {
-        c.slidingWindows = Array(
-          repeating: try reader.positive("sliding_window"), count: c.layerCount)
-      }
+      try c.slideEverywhere(reader)
     })
 
   /// Ministral 3: YaRN, and queries that grow with their position.
@@ -28,10 +25,7 @@ extension DecoderFamily {
     ],
     adjust: { (c, reader) throws(ModelError) in
       (c.hasQueryKeyValueBias, c.hasOutputBias) = (false, false)
-      if reader.has("sliding_window") {
-        c.slidingWindows = Array(
-          repeating: try reader.positive("sliding_window"), count: c.layerCount)
-      }
+      try c.slideEverywhere(reader)
       let rope = try reader.ropeParameters()
       if let b = try rope.optionalNumber("llama_4_scaling_beta") {
         c.queryGrowth = (b, try rope.positive("original_max_position_embeddings"))

@@ -14,10 +14,7 @@ extension DecoderFamily {
     derivesHeadSize: true,
     adjust: { (c, reader) throws(ModelError) in
       (c.hasQueryKeyValueBias, c.hasOutputBias) = (false, false)
-      if reader.has("sliding_window") {
-        c.slidingWindows = Array(
-          repeating: try reader.positive("sliding_window"), count: c.layerCount)
-      }
+      try c.slideEverywhere(reader)
     })
 }
 
