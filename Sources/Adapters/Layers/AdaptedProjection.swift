@@ -93,3 +93,18 @@ extension AdaptedProjection {
     return made
   }
 }
+
+extension Linear {
+  /// The projection below adapters, without those that are merged into it.
+  var unadapted: any LinearProjection {
+    (projection as? AdaptedProjection)?.original ?? projection
+  }
+
+  /// The projection with adapters, put in place where there is none.
+  func adapted(in context: AdapterContext) -> AdaptedProjection {
+    if let own = projection as? AdaptedProjection { return own }
+    let made = AdaptedProjection(base: projection, context: context)
+    projection = made
+    return made
+  }
+}

@@ -78,3 +78,16 @@ final class AdaptedTable: Adapted<any EmbeddingTable, any EmbeddingAdapter>, Emb
     }
   }
 }
+
+extension Embedding {
+  /// The table below adapters, without those that are merged into it.
+  var unadapted: any EmbeddingTable { (table as? AdaptedTable)?.original ?? table }
+
+  /// The table with adapters, put in place where there is none.
+  func adapted(in context: AdapterContext) -> AdaptedTable {
+    if let own = table as? AdaptedTable { return own }
+    let made = AdaptedTable(base: table, context: context)
+    table = made
+    return made
+  }
+}

@@ -29,8 +29,9 @@ public final class AdapterContext {
   /// The tokens of the batch that the model runs on, where the model tells them.
   var invocations: Invocations?
 
-  /// Which of `total` tasks the rows of a batch have, int64 `[batch]` or `[1]` for all rows; nil for the
-  /// first one. What rows say has no meaning for an adapter that has one.
+  /// Which of `total` tasks the rows of a batch have; nil for the first one.
+  ///
+  /// int64 `[batch]`, or `[1]` for all rows. What rows say has no meaning for an adapter that has one.
   func tasks(ofRows count: Int, among total: Int) -> Tensor? {
     guard total > 1, let tasks = batchTaskIDs ?? taskIDs else { return nil }
     precondition(

@@ -56,10 +56,8 @@ extension AdapterPlacement {
       return try method.filled(for: model.promptShape)
     case let config as AdaptionPromptConfig: return config.filled
     case var config as TrainableTokensConfig:
-      if config.targetModules == nil,
-        let path = model.modules().first(where: { $0.module is Embedding })?.path
-      {
-        config.targetModules = .pattern(path)
+      if config.targetModules == nil {
+        config.targetModules = .pattern(try inputEmbeddings(field: "token_indices"))
       }
       return config
     default: return configuration

@@ -22,7 +22,6 @@ extension AdapterPlacement {
     let field = "token_indices"
     var paths: [String]
     switch config.targetModules {
-    case nil: paths = [try inputEmbeddings(field: field)]
     case .names(let names):
       paths = tokenModules.map(\.path).filter { path in
         names.contains { TargetMatching.matches(path, $0) }
@@ -30,7 +29,7 @@ extension AdapterPlacement {
     case .pattern(let pattern):
       paths = tokenModules.map(\.path).filter(
         try regularExpression(pattern, field: "target_modules").matches)
-    case .allLinear: paths = []
+    case .allLinear, nil: paths = []
     }
     guard !paths.isEmpty else {
       throw .noSuchModules(names: [config.targetModules.map { "\($0)" } ?? ""], known: knownNames)
@@ -95,7 +94,7 @@ extension AdapterPlacement {
     Set(tokenModules.compactMap { $0.path.split(separator: ".").last.map(String.init) }).sorted()
   }
 
-  private func inputEmbeddings(field: String) throws(AdapterError) -> String {
+  func inputEmbeddings(field: String) throws(AdapterError) -> String {
     guard let found = model.modules().first(where: { $0.module is Embedding }) else {
       throw .configuration(field: field, expected: "a model with embeddings", actual: "none")
     }
@@ -109,7 +108,7 @@ extension AdapterPlacement {
     var result: [(path: String, source: String, layer: Linear)] = []
     for (source, place) in tokenModules where paths.contains(source) {
       guard case .embedding(let embedding) = place,
-        let table = ((embedding.table as? AdaptedTable)?.original ?? embedding.table) as? DenseTable
+        let table = embedding.unadapted as? DenseTable
       else { continue }
       for case (let path, .linear(let layer)) in tokenModules
       where (layer.unadapted as? DenseProjection)?.weight === table.weight {
@@ -144,20 +143,18 @@ extension AdapterPlacement {
       let weight =
         switch target.place {
         case .embedding(let embedding):
-          ((embedding.table as? AdaptedTable)?.original ?? embedding.table).denseWeight()
+          embedding.unadapted.denseWeight()
         case .linear(let layer): layer.unadapted.denseWeight()
         }
       let rows = rows(target.indices, of: weight, beginsAsBase: beginsAsBase, generator)
       switch target.place {
       case .embedding(let embedding):
-        let table =
-          embedding.table as? AdaptedTable ?? AdaptedTable(base: embedding.table, context: context)
-        table.add(placed.name, TokenEmbeddingAdapter(rows))
-        embedding.table = table
-      case .linear(let layer): add(TokenHeadAdapter(rows, isTied: false), to: layer, placed)
+        embedding.adapted(in: context).add(placed.name, TokenEmbeddingAdapter(rows))
+      case .linear(let layer):
+        layer.adapted(in: context).add(placed.name, TokenHeadAdapter(rows, isTied: false))
       }
       for head in tied where head.source == target.path {
-        add(TokenHeadAdapter(rows, isTied: true), to: head.layer, placed)
+        head.layer.adapted(in: context).add(placed.name, TokenHeadAdapter(rows, isTied: true))
         placed.tokens[head.path] = Set(target.indices)
         // As PEFT writes them for its own method, but not beside others.
         if infix.isEmpty {
@@ -171,14 +168,6 @@ extension AdapterPlacement {
     }
     placed.repeatedKeys.formUnion(repeats.map(\.key))
     if !repeats.isEmpty { placed.storage = RepeatingStorage(repeats) }
-  }
-
-  private func add(_ adapter: TokenHeadAdapter, to layer: Linear, _ placed: PlacedAdapter) {
-    let projection =
-      layer.projection as? AdaptedProjection
-      ?? AdaptedProjection(base: layer.projection, context: context)
-    projection.add(placed.name, adapter)
-    layer.projection = projection
   }
 
   private func rows(
@@ -209,11 +198,4 @@ private final class RepeatingStorage: AdapterStorage {
   func restored(
     _ tensors: [String: Tensor], _ configuration: any AdapterConfiguration
   ) throws(AdapterError) -> [String: Tensor] { tensors }
-}
-
-extension Linear {
-  /// The projection below adapters.
-  var unadapted: any LinearProjection {
-    (projection as? AdaptedProjection)?.original ?? projection
-  }
 }

@@ -71,7 +71,7 @@ struct AdapterPlacement {
     }
     let sites = chosen.map { path, layer in
       LayerSite(
-        path: path, base: (layer.projection as? AdaptedProjection)?.original ?? layer.projection,
+        path: path, base: layer.unadapted,
         generator: generator, isLoading: isLoading, isOutputHead: path == matching.headPath,
         wantedType: dtype, neighbours: (layer.projection as? AdaptedProjection)?.adapters ?? [])
     }
@@ -87,7 +87,7 @@ struct AdapterPlacement {
       others.append(try placing(method, modules[path], path, placed.name, generator))
     }
     for ((path, layer), adapter) in zip(chosen, made.layers) {
-      adapted(layer).add(placed.name, adapter)
+      layer.adapted(in: context).add(placed.name, adapter)
       placed.layers.append((path, adapter))
       placed.parameters += adapter.parameters.map { (keyPrefix + joined(path, $0.name), $0) }
       placed.repeatedKeys.formUnion(made.repeated.map { keyPrefix + joined(path, $0) })
@@ -116,7 +116,7 @@ struct AdapterPlacement {
       let embedding = own as? EmbeddingLoRA, let head = modules[table.head] as? Linear
     else { return }
     let adapter = TiedLoRA(embedding, dropout: (method as? LoRAConfig)?.dropout ?? 0)
-    adapted(head).add(placed.name, adapter)
+    head.adapted(in: context).add(placed.name, adapter)
     placed.targets.append(table.head)
     placed.layers.append((table.head, adapter))
     placed.storage = TiedStorage(table)
@@ -129,14 +129,6 @@ struct AdapterPlacement {
     else { return }
     placed.replacements.removeAll { $0.path == table.head }
     placed.replacements.append(ModuleReplacement(head, path: table.head, sharing: copy))
-  }
-
-  /// The layer's projection with adapters, put in place where there is none.
-  private func adapted(_ layer: Linear) -> AdaptedProjection {
-    if let own = layer.projection as? AdaptedProjection { return own }
-    let made = AdaptedProjection(base: layer.projection, context: context)
-    layer.projection = made
-    return made
   }
 
   /// Makes the adapter of a module that is no linear layer.
@@ -162,16 +154,13 @@ struct AdapterPlacement {
     guard let layer = module as? Embedding, let method = method as? any EmbeddingMethod else {
       throw .noSuchModules(names: [path], known: [])
     }
-    let own = layer.table as? AdaptedTable
-    let base = own?.original ?? layer.table
+    let base = layer.unadapted
     let adapter = try method.adapter(
       for: EmbeddingSite(
         path: path, base: base, baseDType: base.denseWeight().dtype, generator: generator,
         isLoading: isLoading, wantedType: dtype))
     return {
-      let table = own ?? AdaptedTable(base: base, context: context)
-      table.add(name, adapter)
-      layer.table = table
+      layer.adapted(in: context).add(name, adapter)
       return adapter
     }
   }

@@ -26,7 +26,7 @@ protocol ModelMethod: AdapterConfiguration {
 }
 
 /// A model that gets an adapter which takes part in its passes.
-struct ModelSite: ParameterSource {
+struct ModelSite: InitialNumbers {
   let model: any AccompaniedModel
   let context: AdapterContext
   let generator: Generator
@@ -36,15 +36,10 @@ struct ModelSite: ParameterSource {
   let isStrict: Bool
   /// Type of the adapter's numbers, when one is asked for.
   let wantedType: DType?
+  let baseDType: DType
 
   var decoder: DecoderModel { model.decoder }
   var device: Device { decoder.embedding.device }
-
-  /// Type of the adapter's numbers: float32 beside a base of half precision unless another one is
-  /// asked for.
-  var dtype: DType {
-    wantedType ?? .computing(model.parameters().first?.parameter.value.dtype ?? .float32)
-  }
 }
 
 /// A configuration that names directories.
@@ -77,7 +72,8 @@ extension AdapterPlacement {
     }
     return ModelSite(
       model: model, context: context, generator: generator, isLoading: isLoading,
-      isStrict: isStrict, wantedType: dtype)
+      isStrict: isStrict, wantedType: dtype,
+      baseDType: model.parameters().first?.parameter.value.dtype ?? .float32)
   }
 
   func placeModel(

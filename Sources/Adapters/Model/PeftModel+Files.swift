@@ -27,7 +27,6 @@ extension PeftModel {
     try makeDirectory(directory)
     try SafetensorsWriter.save(
       directory + "/adapter_model.safetensors", tensors: tensors.map { ($0.key, $0.tensor) })
-    try saveCompanion(of: adapter, in: directory)
     try adapter.storage?.save(in: directory)
     try AtomicFile.write(
       path: directory + "/adapter_config.json",

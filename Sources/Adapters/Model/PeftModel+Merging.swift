@@ -65,6 +65,16 @@ extension PeftModel {
     adaptedPlaces.contains { $0.part.mergedNames.contains(name) }
   }
 
+  /// Why a method's adapters cannot be merged into weights, for a message; nil where they can.
+  private func mergeObstacle(_ configuration: any AdapterConfiguration) -> String? {
+    switch configuration {
+    case let method as any ModelMethod: "merged, as \(type(of: method).mergeObstacle)"
+    case let method as any LayerMethod: type(of: method).isMergeable ? nil : "merged"
+    case is any PromptMethod, is AdaptionPromptConfig: "merged"
+    default: nil
+    }
+  }
+
   /// The parts that change, each with what it becomes.
   private func mergedParts(
     _ names: [String]?, safely: Bool, requantizing: Bool
@@ -72,12 +82,8 @@ extension PeftModel {
     let names = names ?? context.active
     for name in names {
       let configuration = try adapter(named: name).configuration
-      if let method = configuration as? any ModelMethod {
-        let kind = type(of: method)
-        throw .impossible(method: kind.type, what: "merged, as \(kind.mergeObstacle)")
-      }
-      guard isMergeable(configuration) else {
-        throw .impossible(method: type(of: configuration).type, what: "merged")
+      if let obstacle = mergeObstacle(configuration) {
+        throw .impossible(method: type(of: configuration).type, what: obstacle)
       }
     }
     var result: [MergedPart] = []

@@ -37,19 +37,6 @@ extension PlacedAdapter {
 let companionName = "adapter_encoder.safetensors"
 
 extension PeftModel {
-  /// Writes what makes virtual tokens beside PEFT's file, or removes an earlier one.
-  func saveCompanion(of adapter: PlacedAdapter, in directory: String) throws {
-    let path = directory + "/" + companionName
-    guard let prompt = adapter.prompt, prompt.hasCompanion else {
-      if adapter.prompt != nil, FileManager.default.fileExists(atPath: path) {
-        try FileManager.default.removeItem(atPath: path)
-      }
-      return
-    }
-    try SafetensorsWriter.save(
-      path, tensors: prompt.encoder.parameters.map { ($0.name, $0.parameter.value) })
-  }
-
   /// Reads what makes virtual tokens, where the directory of a weights file has it.
   func loadCompanion(of adapter: PlacedAdapter, beside weights: String) throws {
     let path =

@@ -19,15 +19,6 @@ extension PeftModel {
     }
   }
 
-  /// Whether a method's adapters can be merged into weights.
-  func isMergeable(_ configuration: any AdapterConfiguration) -> Bool {
-    switch configuration {
-    case let method as any LayerMethod: type(of: method).isMergeable
-    case is any PromptMethod, is AdaptionPromptConfig: false
-    default: true
-    }
-  }
-
   /// Checks that virtual tokens and trained rows of some adapters can act together.
   func checkTogether(_ chosen: [PlacedAdapter], trainable: Bool) throws(AdapterError) {
     let prompts = chosen.filter { $0.prompt != nil }.map(\.name)

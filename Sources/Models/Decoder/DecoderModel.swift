@@ -153,7 +153,7 @@ public struct DecoderInput {
   public var positions: Tensor?
   /// int64 `[batch, length]`, documents of packed rows; nil when rows are not packed.
   public var sequenceIDs: Tensor?
-  /// int64 `[batch]`, tasks of the rows, for prompts of several tasks; nil for none.
+  /// int64 `[batch]`, tasks of the rows, for adapters of several tasks; nil for none.
   public var taskIDs: Tensor?
 
   /// Makes a batch.

@@ -64,8 +64,8 @@ final class DoRAAdapter: LowRankLayerAdapter {
     let product = withoutBias(base(dropped))
     let change =
       updated(product.cloned(), dropped) * rowFactors()
-      - factors.lacking(factors.start, in: product, dropped)
-    return (factors.lacking(factors.start, in: y.to(wide), x) + change).to(y.dtype)
+      - factors.lackingStart(in: product, dropped)
+    return (factors.lackingStart(in: y.to(wide), x) + change).to(y.dtype)
   }
 
   func merge(into layer: inout MergedLayer) {

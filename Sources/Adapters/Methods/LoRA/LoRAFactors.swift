@@ -75,21 +75,21 @@ struct LoRAFactors {
   func adding(to y: Tensor, _ x: Tensor, _ context: AdapterContext) -> Tensor {
     let share = context.isTraining ? dropout : 0
     // What the base lacks is no update: it sees all of x.
-    guard share > 0, let start else {
+    guard share > 0, start != nil else {
       let (a, b) = whole()
       return addingLowRankProduct(
         to: y, x, a: a, b: b, scale: scale, dropout: share, generator: context.generator)
     }
     let (a, b) = trained()
     return addingLowRankProduct(
-      to: lacking(start, in: y, x), x, a: a, b: b, scale: scale, dropout: share,
+      to: lackingStart(in: y, x), x, a: a, b: b, scale: scale, dropout: share,
       generator: context.generator)
   }
 
   /// y without the start's part: what a base that lacks it gives.
   ///
   /// - Precondition: y is fresh.
-  func lacking(_ start: (a: Parameter, b: Parameter)?, in y: Tensor, _ x: Tensor) -> Tensor {
+  func lackingStart(in y: Tensor, _ x: Tensor) -> Tensor {
     guard let start else { return y }
     return addingLowRankProduct(
       to: y, x, a: start.a.value, b: start.b.value, scale: -scale, dropout: 0, generator: nil)

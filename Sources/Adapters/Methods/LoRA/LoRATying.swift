@@ -5,7 +5,7 @@ import Models
 import Tensors
 
 /// The embeddings and the output head of a model, where both are one table.
-struct TiedTable: Equatable {
+struct TiedTable {
   /// Path of the embeddings.
   let embeddings: String
   /// Path of the output head.
@@ -16,25 +16,17 @@ struct TiedTable: Equatable {
     let modules = model.modules()
     guard let head = (model as? any AdaptableModel)?.outputHeadPath,
       let layer = modules.first(where: { $0.path == head })?.module as? Linear,
-      let weight = (Self.original(layer) as? DenseProjection)?.weight,
+      let weight = (layer.unadapted as? DenseProjection)?.weight,
       let found = modules.first(where: { entry in
-        ((entry.module as? Embedding).map(Self.original) as? DenseTable)?.weight === weight
+        ((entry.module as? Embedding)?.unadapted as? DenseTable)?.weight === weight
       })
     else { return nil }
     (self.embeddings, self.head) = (found.path, head)
   }
-
-  private static func original(_ layer: Linear) -> any LinearProjection {
-    (layer.projection as? AdaptedProjection)?.original ?? layer.projection
-  }
-
-  private static func original(_ layer: Embedding) -> any EmbeddingTable {
-    (layer.table as? AdaptedTable)?.original ?? layer.table
-  }
 }
 
 /// What `ensure_weight_tying` keeps together in a model.
-enum LoRATie: Equatable {
+enum LoRATie {
   /// One copy of the table is trained whole.
   case saved(TiedTable)
   /// The head's update is the embeddings'.

@@ -149,8 +149,6 @@ private final class KaSAPenalty: AdapterTraining {
     }
     return all.dropFirst().reduce(all.first) { sum, next in sum.map { $0 + next } }
   }
-
-  func didStep(_ step: Int, of total: Int) {}
   var state: [(name: String, tensor: Tensor)] { [] }
   func restore(_ state: [String: Tensor]) {}
 }

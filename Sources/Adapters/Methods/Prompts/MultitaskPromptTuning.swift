@@ -7,7 +7,8 @@ import Tensors
 /// Configuration of multitask prompt tuning: the embeddings of n virtual tokens, times a low-rank matrix
 /// of each task: P * (U_t V_t) with P `[n, hidden]`, U_t `[n, ranks]`, V_t `[ranks, hidden]`.
 ///
-/// Which task a row has is said by `PeftModel.context.taskIDs`; without it all have the first one.
+/// Which task a row has is said by its batch or `PeftModel.context.taskIDs`; without them all have the
+/// first one.
 ///
 /// Source: Wang et al. 2023, arXiv 2303.02861. Defaults are those of PEFT 0.21.2.
 public struct MultitaskPromptTuningConfig: TextPromptConfiguration {

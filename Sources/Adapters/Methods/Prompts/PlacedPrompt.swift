@@ -1,3 +1,5 @@
+import Checkpoints
+import Foundation
 import Layers
 import Models
 import Tensors
@@ -92,4 +94,17 @@ final class PromptStorage: AdapterStorage {
   func restored(
     _ tensors: [String: Tensor], _ configuration: any AdapterConfiguration
   ) throws(AdapterError) -> [String: Tensor] { tensors }
+
+  /// Writes what makes virtual tokens beside PEFT's file, or removes an earlier one.
+  func save(in directory: String) throws {
+    let path = directory + "/" + companionName
+    guard prompt.hasCompanion else {
+      if FileManager.default.fileExists(atPath: path) {
+        try FileManager.default.removeItem(atPath: path)
+      }
+      return
+    }
+    try SafetensorsWriter.save(
+      path, tensors: prompt.encoder.parameters.map { ($0.name, $0.parameter.value) })
+  }
 }

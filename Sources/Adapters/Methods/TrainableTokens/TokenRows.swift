@@ -3,7 +3,6 @@ import Tensors
 
 /// Rows that stand for some rows of a table.
 final class TokenRows {
-  let indices: [Int]
   let rows: Parameter  // [k, size]
   /// The indices as int64 `[k]`.
   let places: Tensor
@@ -15,7 +14,6 @@ final class TokenRows {
   ///   - rows: The new ones, `[k, size]`.
   ///   - count: Rows of the table.
   init(_ indices: [Int], rows: Parameter, of count: Int) {
-    self.indices = indices
     self.rows = rows
     var slots = [Int](repeating: -1, count: count)
     for (slot, index) in indices.enumerated() { slots[index] = slot }

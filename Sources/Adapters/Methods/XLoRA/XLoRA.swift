@@ -36,11 +36,7 @@ extension XLoRAConfig: ModelMethod {
     placed.parameters = classifier.parameters
     for (index, (path, layer, own)) in layers.enumerated() {
       let adapter = XLoRALayer(own, index: index, router, self)
-      let projection =
-        layer.projection as? AdaptedProjection
-        ?? AdaptedProjection(base: layer.projection, context: site.context)
-      projection.add(placed.name, adapter)
-      layer.projection = projection
+      layer.adapted(in: site.context).add(placed.name, adapter)
       placed.targets.append(path)
       placed.layers.append((path, adapter))
       if trainsExperts {

@@ -58,9 +58,8 @@ struct XLoRAExpert {
     let sites = targets.compactMap { target -> LayerSite? in
       guard let layer = modules[target] as? Linear else { return nil }
       return LayerSite(
-        path: target,
-        base: (layer.projection as? AdaptedProjection)?.original ?? layer.projection,
-        generator: site.generator, isLoading: true, wantedType: site.wantedType)
+        path: target, base: layer.unadapted, generator: site.generator, isLoading: true,
+        wantedType: site.wantedType)
     }
     let made = try configuration.adapters(for: sites).layers
     guard made.allSatisfy({ ($0 as? LoRAAdapter)?.isProduct == true }) else {

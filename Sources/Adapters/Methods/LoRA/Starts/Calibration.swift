@@ -87,10 +87,8 @@ extension PeftModel {
   /// Replaces a layer's start, where the base is to lack it.
   func setStart(_ factors: LoRAFactors, a: Tensor, b: Tensor) {
     func put(_ value: Tensor, _ parameter: Parameter) {
-      let isTrainable = parameter.isTrainable
       let old = parameter.value
-      parameter.value = value.to(old.dtype).to(device: old.device).contiguous().cloned()
-      parameter.isTrainable = isTrainable
+      parameter.replaceValue(value.to(old.dtype).to(device: old.device).contiguous().cloned())
     }
     put(a, factors.a)
     put(b, factors.b)

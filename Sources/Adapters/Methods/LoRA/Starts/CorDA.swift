@@ -34,10 +34,9 @@ extension PeftModel {
       let (u, s, vt) = w.matrixProduct(covariance).singularValueDecomposition()
       let rank = factors.a.value.size(0)
       let range = mode == .instructionPreviewed ? 0..<rank : s.count - rank..<s.count
-      let root = (s.narrowed(0, range) / factors.scale).squareRoot()
-      setStart(
-        factors, a: root.unsqueezed(1) * vt.narrowed(0, range).matrixProduct(inverse),
-        b: u.narrowed(1, range) * root)
+      let (a, b) = balancedFactors(
+        u.narrowed(1, range), s.narrowed(0, range), vt.narrowed(0, range), scale: factors.scale)
+      setStart(factors, a: a.matrixProduct(inverse), b: b)
     }
   }
 

@@ -84,6 +84,14 @@ extension LoRAConfig {
   }
 }
 
+/// A and B with s B A = U diag(S) V^T, which share the singular values.
+func balancedFactors(
+  _ u: Tensor, _ s: Tensor, _ vt: Tensor, scale: Double
+) -> (a: Tensor, b: Tensor) {
+  let root = (s / scale).squareRoot()
+  return (root.unsqueezed(1) * vt, u * root)
+}
+
 extension LoRAConfig.Initialization {
   /// Factors with s B A a part of W.
   ///
@@ -98,8 +106,7 @@ extension LoRAConfig.Initialization {
     ofWeight weight: Tensor, rank: Int, scale: Double
   ) -> (a: Tensor, b: Tensor) {
     func balanced(_ u: Tensor, _ s: Tensor, _ vt: Tensor) -> (a: Tensor, b: Tensor) {
-      let root = (s / scale).squareRoot()
-      return (root.unsqueezed(1) * vt, u * root)
+      balancedFactors(u, s, vt, scale: scale)
     }
     switch self {
     case .olora:

@@ -52,9 +52,9 @@ extension PeftModel {
           let lost = w - projection.base.denseWeight().to(device: .cpu).to(w.dtype)
           let (u, s, vt) = lost.singularValueDecomposition()
           let range = 0..<factors.a.value.size(0)
-          let root = (s.narrowed(0, range) / factors.scale).squareRoot()
-          setStart(
-            factors, a: root.unsqueezed(1) * vt.narrowed(0, range), b: u.narrowed(1, range) * root)
+          let (a, b) = balancedFactors(
+            u.narrowed(1, range), s.narrowed(0, range), vt.narrowed(0, range), scale: factors.scale)
+          setStart(factors, a: a, b: b)
         }
       }
     }
