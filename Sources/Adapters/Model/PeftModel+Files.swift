@@ -154,7 +154,7 @@ extension PeftModel {
     _ lora: LoRAConfig, _ file: AdapterFile, _ name: String
   ) throws(AdapterError) {
     if lora.initialization == .loftq,
-      let dense = adaptedLayers(name).first(where: { $0.projection.original.storedCount == 0 })
+      let dense = lowRankLayers(name).first(where: { $0.projection.original.storedCount == 0 })
     {
       throw .file(
         path: file.path,

@@ -41,7 +41,7 @@ extension PeftModel {
   ) throws(AdapterError) -> Base {
     let chosen = names ?? context.active
     let merged = try mergedParts(chosen, safely: safely, requantizing: requantizing)
-    for adapter in placed { adapter.act(chosen.contains(adapter.name)) }
+    try setAdapter(chosen)
     for part in merged { part.hold() }
     for place in adaptedPlaces { place.putBack() }
     tieAgain()

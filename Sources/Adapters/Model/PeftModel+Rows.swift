@@ -14,8 +14,8 @@ extension PeftModel {
   ///   ``AdapterError/impossible(method:what:)`` for one that is no product of two factors
   ///   on linear layers,
   ///   ``AdapterError/conflict(_:)`` while adapters are merged, the model trains or virtual tokens act,
-  ///   or when an adapter has modules or tokens of its own or one that acts takes part in whole passes;
-  ///   and what `body` throws.
+  ///   when an adapter has modules or tokens of its own, or when one that acts has modules of its own
+  ///   or takes part in whole passes; and what `body` throws.
   public func withAdapters<Result>(
     perRow names: [String?], _ body: () throws -> Result
   ) throws -> Result {
@@ -39,17 +39,12 @@ extension PeftModel {
     guard adaptedPlaces.allSatisfy({ $0.part.mergedNames.isEmpty }) else {
       throw AdapterError.conflict("adapters are merged; unmerge them to give rows their own")
     }
-    if let other = placed.first(where: {
-      $0.companion != nil && context.active.contains($0.name)
-    }) {
-      throw AdapterError.conflict(
-        "\(other.name) acts on all rows; rows have adapters of their own only while it does not")
-    }
     guard !context.isTraining else {
       throw AdapterError.conflict("rows have adapters of their own in evaluation only")
     }
     if let other = placed.first(where: {
-      context.active.contains($0.name) && $0.onActivation != nil
+      context.active.contains($0.name)
+        && ($0.onActivation != nil || !$0.replacements.isEmpty)
     }) {
       throw AdapterError.conflict(
         "\(other.name) acts on all rows; deactivate it to give rows adapters of their own")

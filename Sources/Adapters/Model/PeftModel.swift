@@ -91,11 +91,25 @@ public final class PeftModel<Base: Module> {
       .flatMap(\.replacements)
     for entry in copies { entry.put(replaced: false) }
     defer { for entry in copies { entry.put(replaced: true) } }
-    placed.append(
-      try AdapterPlacement(
-        model: base, context: context, dtype: dtype, isLoading: isLoading
-      ).place(
-        name, configuration, generator: Generator(seed: seed), isStrict: isStrict))
+    do {
+      placed.append(
+        try AdapterPlacement(
+          model: base, context: context, dtype: dtype, isLoading: isLoading
+        ).place(
+          name, configuration, generator: Generator(seed: seed), isStrict: isStrict))
+    } catch {
+      // What was put on layers before something did not fit.
+      takeOff(name)
+      throw error
+    }
+  }
+
+  /// Takes an adapter off the model's parts.
+  private func takeOff(_ name: String) {
+    for place in adaptedPlaces {
+      place.part.remove(name)
+      if place.part.isEmpty { place.putBack() }
+    }
   }
 
   /// Lets other adapters act; several add up.
@@ -159,10 +173,7 @@ public final class PeftModel<Base: Module> {
       adapter.act(false)
       context.active.removeAll { $0 == name }
     }
-    for place in adaptedPlaces {
-      place.part.remove(name)
-      if place.part.isEmpty { place.putBack() }
-    }
+    takeOff(name)
     placed.removeAll { $0 === adapter }
     loadReports[name] = nil
   }

@@ -58,12 +58,13 @@ final class ArrowRouter: LayerAdapter {
   /// A and B of each adapter, less the mean.
   private func updates() -> [(a: Tensor, b: Tensor, scale: Double)] {
     let count = Double(general.count)
-    func mean(_ factor: (LoRAFactors) -> Tensor) -> Tensor? {
-      general.dropFirst().reduce(general.first.map(factor)) { sum, next in
+    let others = general.map { $0.trained() }
+    func mean(_ factor: ((a: Tensor, b: Tensor)) -> Tensor) -> Tensor? {
+      others.dropFirst().reduce(others.first.map(factor)) { sum, next in
         sum.map { $0 + factor(next) }
       }.map { $0.detached() / count }
     }
-    let (a, b) = (mean { $0.a.value }, mean { $0.b.value })
+    let (a, b) = (mean { $0.a }, mean { $0.b })
     return experts.map { expert in
       let (own, other) = expert.trained()
       return (a.map { own - $0 } ?? own, b.map { other - $0 } ?? other, expert.scale)

@@ -100,7 +100,7 @@ extension LoRAConfig: EmbeddingMethod {
       try require(
         "rank (r) for \(site.path)", rank <= smaller,
         "at most \(smaller), the smaller side of the table, for init_lora_weights \"mica\"", rank)
-      let vt = site.base.denseWeight().detached().to(site.dtype).to(device: .cpu)
+      let vt = site.base.denseWeight().detached().to(.computing(site.dtype)).to(device: .cpu)
         .singularValueDecomposition().vt
       (a, b) = (
         site.zeros(aShape), site.parameter(vt.narrowed(0, smaller - rank..<smaller).transposed())

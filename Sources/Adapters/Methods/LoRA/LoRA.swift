@@ -6,6 +6,34 @@ protocol LowRankLayerAdapter: LayerAdapter {
   var factors: LoRAFactors { get }
 }
 
+extension LayerAdapter {
+  /// The low-rank update among what the adapter does to its layer; nil where there is none.
+  var lowRankUpdate: (any LowRankLayerAdapter)? {
+    (self as? StackedAdapter)?.parts.lazy.compactMap(\.lowRankUpdate).first
+      ?? self as? any LowRankLayerAdapter
+  }
+
+  /// What the adapter does with another low-rank update, or with none; nil where nothing is left.
+  func replacingLowRankUpdate(by update: (any LayerAdapter)?) -> (any LayerAdapter)? {
+    guard let stacked = self as? StackedAdapter else {
+      return self is any LowRankLayerAdapter ? update : self
+    }
+    let parts = stacked.parts.compactMap { $0.replacingLowRankUpdate(by: update) }
+    return parts.count > 1 ? StackedAdapter(parts) : parts.first
+  }
+}
+
+extension PeftModel {
+  /// Linear layers that have a low-rank update of an adapter's name.
+  func lowRankLayers(
+    _ name: String
+  ) -> [(path: String, projection: AdaptedProjection, factors: LoRAFactors)] {
+    adaptedLayers(name).compactMap { path, projection, adapter in
+      adapter.lowRankUpdate.map { (path, projection, $0.factors) }
+    }
+  }
+}
+
 /// One low-rank update of one layer.
 final class LoRAAdapter: LowRankLayerAdapter {
   let factors: LoRAFactors
@@ -45,7 +73,7 @@ final class LoRAAdapter: LowRankLayerAdapter {
 extension LoRAConfig: LayerMethod, TokenTraining {
   func adapter(for site: LayerSite) throws(AdapterError) -> any LayerAdapter {
     let rank = try rankPattern.value(for: site.path, default: rank)
-    if invocationTokens != nil, TargetMatching.matches(site.path, "lm_head") {
+    if invocationTokens != nil, site.isOutputHead {
       throw misfit(
         site, field: "alora_invocation_tokens", expected: "layers inside the decoder",
         actual: "its output head, which sees single positions")
@@ -60,16 +88,14 @@ extension LoRAConfig: LayerMethod, TokenTraining {
         ? site.uniform([site.outputSize], bound: 1 / Double(rank).squareRoot())
         : site.zeros([site.outputSize])
     }
-    if let veLoRA { return VeLoRAAdapter(factors, veLoRA, site) }
-    return adapter(factors, base: site.base, isLoading: site.isLoading)
+    return adapter(factors, site)
   }
 
   /// The adapter over some factors.
-  func adapter(
-    _ factors: LoRAFactors, base: any LinearProjection, isLoading: Bool = false
-  ) -> any LayerAdapter {
+  func adapter(_ factors: LoRAFactors, _ site: LayerSite) -> any LayerAdapter {
+    if let veLoRA { return VeLoRAAdapter(factors, veLoRA, site) }
     if let tokens = invocationTokens { return ActivatedLoRAAdapter(factors, tokens: tokens) }
     return usesDoRA
-      ? DoRAAdapter(factors, base: base, isLoading: isLoading) : LoRAAdapter(factors)
+      ? DoRAAdapter(factors, base: site.base, isLoading: site.isLoading) : LoRAAdapter(factors)
   }
 }

@@ -75,13 +75,12 @@ extension PeftModel {
     var dropped: Set<String> = []
     for place in adaptedPlaces {
       let path = keyPrefix + place.path
-      switch place.part.part(adapter.name) {
-      case let part as any LowRankLayerAdapter:
-        for (name, tensor) in part.factors.plain { changed[joined(path, name)] = tensor }
+      let part = place.part.part(adapter.name)
+      if let update = (part as? any LayerAdapter)?.lowRankUpdate {
+        for (name, tensor) in update.factors.plain { changed[joined(path, name)] = tensor }
         for name in LoRAFactors.startNames { dropped.insert(joined(path, name)) }
-      case let part as EmbeddingLoRA:
+      } else if let part = part as? EmbeddingLoRA {
         for (name, tensor) in part.plain { changed[joined(path, name)] = tensor }
-      default: break
       }
     }
     return (

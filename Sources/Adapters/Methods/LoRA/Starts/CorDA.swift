@@ -20,10 +20,8 @@ extension PeftModel {
       }
     }
     let mode = (config.corda ?? CorDAConfig()).mode
-    for (path, projection, adapter) in adaptedLayers(placed.name) {
-      guard let factors = (adapter as? any LowRankLayerAdapter)?.factors,
-        let sum = sums[ObjectIdentifier(projection)]?.to(device: .cpu)
-      else { continue }
+    for (path, projection, factors) in lowRankLayers(placed.name) {
+      guard let sum = sums[ObjectIdentifier(projection)]?.to(device: .cpu) else { continue }
       guard sum.isAllFinite, sum.diagonal().sum().item() > 0 else {
         throw .configuration(
           field: "calibration batches", expected: "inputs of \(path) that are finite and not zero",

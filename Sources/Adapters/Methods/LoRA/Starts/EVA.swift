@@ -11,10 +11,8 @@ extension PeftModel {
     _ placed: PlacedAdapter, _ config: LoRAConfig, _ batches: [CalibrationBatch]
   ) throws(AdapterError) {
     let eva = config.eva ?? EVAConfig()
-    let layers = adaptedLayers(placed.name)
-    let ranks = layers.map {
-      ($0.adapter as? any LowRankLayerAdapter)?.factors.a.value.size(0) ?? 0
-    }
+    let layers = lowRankLayers(placed.name)
+    let ranks = layers.map { $0.factors.a.value.size(0) }
     var components = zip(layers, ranks).map { layer, rank in
       PrincipalComponents(
         min(Int((Double(rank) * eva.rho).rounded(.toNearestOrEven)), layer.projection.inputSize))
@@ -75,21 +73,23 @@ extension PeftModel {
       if rank != config.rank { result.rankPattern.append(PathPattern(pattern, rank)) }
       if alpha != config.alpha { result.alphaPattern.append(PathPattern(pattern, alpha)) }
     }
-    let layers = adaptedLayers(placed.name)
+    let layers = lowRankLayers(placed.name)
     for path in placed.targets where !layers.contains(where: { $0.path == path }) {
       remember(
         path, rank: try config.rankPattern.value(for: path, default: config.rank),
         alpha: try config.alphaPattern.value(for: path, default: config.alpha))
     }
-    for ((path, projection, adapter), (own, rank)) in zip(layers, zip(components, chosen)) {
-      guard let old = (adapter as? any LowRankLayerAdapter)?.factors, let vectors = own.vectors
-      else {
+    for ((path, projection, old), (own, rank)) in zip(layers, zip(components, chosen)) {
+      guard let vectors = own.vectors, let adapter = projection.adapter(placed.name) else {
         continue
       }
-      placed.parameters.removeAll { $0.key.hasPrefix(keyPrefix + path + ".") }
+      let keys = Set(
+        (adapter.lowRankUpdate?.parameters ?? []).map { keyPrefix + joined(path, $0.name) })
+      placed.parameters.removeAll { keys.contains($0.key) }
       placed.layers.removeAll { $0.path == path }
       guard rank > 0 else {
         projection.remove(placed.name)
+        if let rest = adapter.replacingLowRankUpdate(by: nil) { projection.add(placed.name, rest) }
         removed.insert(path)
         continue
       }
@@ -104,20 +104,42 @@ extension PeftModel {
       let factors = LoRAFactors(
         a: site.parameter(a), b: site.zeros([site.outputSize, rank]),
         scale: config.scale(rank: rank, alpha: alpha), dropout: config.dropout)
-      let made = config.adapter(factors, base: site.base)
-      projection.replace(placed.name, with: made)
+      let made = config.adapter(factors, site)
+      if let whole = adapter.replacingLowRankUpdate(by: made) {
+        projection.replace(placed.name, with: whole)
+      }
       placed.layers.append((path, made))
       placed.parameters += made.parameters.map { (keyPrefix + joined(path, $0.name), $0) }
       remember(path, rank: rank, alpha: alpha)
     }
     for place in adaptedPlaces where place.part.isEmpty { place.putBack() }
     if !removed.isEmpty {
+      placeBiasesAnew(placed, without: removed)
       placed.targets.removeAll { removed.contains($0) }
       result.targetModules = .names(
         TargetMatching(base, for: config).shortestNames(for: placed.targets, among: basePaths))
     }
     placed.configuration = result
     setTrainable(placed, true)
+  }
+}
+
+extension PeftModel {
+  /// Keeps the biases that are trained with an adapter, of layers that do not have it any more only
+  /// where all are.
+  private func placeBiasesAnew(_ placed: PlacedAdapter, without removed: Set<String>) {
+    let keepsAll = (placed.configuration as? any LayerConfiguration)?.selection.bias == .all
+    for path in removed {
+      let (wrapped, plain) = (
+        keyPrefix + joined(path, "base_layer.bias"), keyPrefix + joined(path, "bias")
+      )
+      guard let index = placed.parameters.firstIndex(where: { $0.key == wrapped }) else { continue }
+      if keepsAll {
+        placed.parameters[index].key = plain
+      } else {
+        placed.parameters.remove(at: index).own.parameter.isTrainable = false
+      }
+    }
   }
 }
 

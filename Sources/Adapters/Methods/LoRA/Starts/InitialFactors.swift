@@ -131,8 +131,11 @@ extension LoRAConfig.Initialization {
 }
 
 extension LayerSite {
-  /// W as numbers of the adapter's type in the processor's memory.
-  func weightOnCPU() -> Tensor { weight().to(device: .cpu) }
+  /// W as numbers of the adapter's type, or wider ones that decompositions know, in the processor's
+  /// memory.
+  func weightOnCPU() -> Tensor {
+    base.denseWeight().detached().to(.computing(dtype)).to(device: .cpu)
+  }
 
   /// A and B with B A = 0 and neither of them zero.
   ///
@@ -140,7 +143,7 @@ extension LayerSite {
   /// have a tenth of a normal distribution's deviation.
   fileprivate func orthogonalFactors(rank: Int) -> (a: Parameter, b: Parameter) {
     func normal(_ shape: [Int]) -> Tensor {
-      .randomNormal(shape, dtype: dtype, generator: generator)
+      .randomNormal(shape, dtype: .computing(dtype), generator: generator)
     }
     let rotation = normal([rank, rank]).qrDecomposition().q
     let a = normal([inputSize, rank / 2])

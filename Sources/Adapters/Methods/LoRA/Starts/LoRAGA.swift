@@ -8,11 +8,9 @@ extension PeftModel {
   func startLoRAGA(
     _ placed: PlacedAdapter, _ config: LoRAConfig, _ batches: [CalibrationBatch]
   ) throws(AdapterError) {
-    let layers = adaptedLayers(placed.name)
-    for (path, projection, adapter) in layers {
-      guard let rank = (adapter as? any LowRankLayerAdapter)?.factors.a.value.size(0) else {
-        continue
-      }
+    let layers = lowRankLayers(placed.name)
+    for (path, projection, factors) in layers {
+      let rank = factors.a.value.size(0)
       let smaller = min(projection.inputSize, projection.outputSize)
       try config.require(
         "rank (r) for \(path)", 2 * rank <= smaller,
@@ -20,8 +18,7 @@ extension PeftModel {
           + "\"lora_ga\"", rank)
     }
     let gradients = weightGradients(batches)
-    for (path, projection, adapter) in layers {
-      guard let factors = (adapter as? any LowRankLayerAdapter)?.factors else { continue }
+    for (path, projection, factors) in layers {
       guard let sum = gradients[ObjectIdentifier(projection)], sum.isAllFinite else {
         throw .configuration(
           field: "calibration batches", expected: "a finite gradient at \(path)", actual: "none")

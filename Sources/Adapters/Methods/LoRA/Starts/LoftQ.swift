@@ -28,8 +28,7 @@ extension PeftModel {
       )
     }
     let iterations = (config.loftQ ?? LoftQConfig()).iterations
-    for (path, projection, adapter) in adaptedLayers(placed.name) {
-      guard let factors = (adapter as? any LowRankLayerAdapter)?.factors else { continue }
+    for (path, projection, factors) in lowRankLayers(placed.name) {
       guard projection.base.storedCount > 0 else {
         throw AdapterError.configuration(
           field: "init_lora_weights \"loftq\" for \(path)", expected: "a quantised layer",
