@@ -84,9 +84,15 @@ public final class FullFineTuning: TrainableModel {
     try directoryWriter(directory)
   }
 
+  /// Writes the model's directory.
+  ///
+  /// - Parameter directory: Where.
+  /// - Throws: What the writer throws.
+  public func writeCheckpoint(to directory: String) throws { try directoryWriter(directory) }
+
   /// Reads the weights again.
   ///
-  /// - Parameter directory: Where ``write(to:asPlainLoRA:)`` wrote them.
+  /// - Parameter directory: Where ``writeCheckpoint(to:)`` wrote them.
   /// - Throws: `CheckpointError` when a weight is missing or has another shape.
   public func reload(_ directory: String) throws {
     let file = try SafetensorsFile(path: directory + "/model.safetensors")

@@ -60,6 +60,20 @@ protocol AdapterStorage: AnyObject {
   /// - Returns: Tensors by the keys of the file.
   func stored(_ tensors: [(key: String, tensor: Tensor)]) -> [(key: String, tensor: Tensor)]
 
+  /// The configuration that checkpoints of a run have, if not that of files.
+  ///
+  /// - Parameter configuration: What the adapter was made from.
+  /// - Returns: What an adapter is made from that takes in ``checkpointed(_:)``.
+  func checkpointed(_ configuration: any AdapterConfiguration) -> any AdapterConfiguration
+
+  /// What checkpoints of a run hold, if not what files hold.
+  ///
+  /// - Parameter tensors: The adapter's tensors by the keys they have without this.
+  /// - Returns: Tensors by the keys of the file, from which training goes on.
+  func checkpointed(
+    _ tensors: [(key: String, tensor: Tensor)]
+  ) -> [(key: String, tensor: Tensor)]
+
   /// The inverse of ``stored(_:)``.
   ///
   /// - Parameters:
@@ -84,6 +98,14 @@ extension AdapterStorage {
   func configuration(_ configuration: any AdapterConfiguration) -> any AdapterConfiguration {
     configuration
   }
+
+  func checkpointed(_ configuration: any AdapterConfiguration) -> any AdapterConfiguration {
+    self.configuration(configuration)
+  }
+
+  func checkpointed(
+    _ tensors: [(key: String, tensor: Tensor)]
+  ) -> [(key: String, tensor: Tensor)] { stored(tensors) }
 }
 
 /// What a method does in training beside its gradients.

@@ -36,9 +36,13 @@ final class PlacedAdapter {
   }
 
   /// What its file holds.
-  var storedTensors: [(name: String, tensor: Tensor)] {
+  var storedTensors: [(name: String, tensor: Tensor)] { tensors() }
+
+  /// What its file or a run's checkpoint holds.
+  func tensors(ofCheckpoint isCheckpoint: Bool = false) -> [(name: String, tensor: Tensor)] {
     let own = parameters.map { (key: $0.key, tensor: $0.own.parameter.value) }
-    return (storage?.stored(own) ?? own).map { ($0.key, $0.tensor) }
+    let held = isCheckpoint ? storage?.checkpointed(own) : storage?.stored(own)
+    return (held ?? own).map { ($0.key, $0.tensor) }
   }
 
   /// Puts its replacements in place, or the original parameters.
