@@ -65,7 +65,7 @@ public struct OFTConfig: LayerConfiguration {
       .flag("use_cayley_neumann", \.usesSeries),
       .integer("num_cayley_neumann_terms", \.seriesTerms),
       .flag("init_weights", \.hasStandardInitialization), .targetModules, .excludeModules,
-      .layersToTransform, .layersPattern, .bias, .modulesToSave, .off("fan_in_fan_out", false),
+      .layersToTransform, .layersPattern, .bias, .modulesToSave, .fanInFanOut,
     ]
   }
 

@@ -69,6 +69,7 @@ struct AdapterPlacement {
     let chosen = placed.targets.compactMap { path in
       (modules[path] as? Linear).map { (path, $0) }
     }
+    try checkParameters((method as? LoRAConfig)?.targetParameters ?? [], chosen)
     let sites = chosen.map { path, layer in
       LayerSite(
         path: path, base: layer.unadapted,
@@ -104,6 +105,24 @@ struct AdapterPlacement {
     placed.training = made.training
     if let tokens = (method as? any TokenTraining)?.trainableTokens {
       try placeTokens(tokens, placed, generator)
+    }
+  }
+
+  /// Refuses single weights that files hold as [inputs, outputs]: PEFT takes what it finds there for
+  /// [outputs, inputs], so that A and B would change places.
+  private func checkParameters(
+    _ names: [String], _ chosen: [(path: String, layer: Linear)]
+  ) throws(AdapterError) {
+    let found = chosen.first { path, layer in
+      layer.isTransposedInFiles
+        && names.contains { TargetMatching.matches(joined(path, "weight"), $0) }
+    }
+    if let found {
+      throw .configuration(
+        field: "target_parameters",
+        expected:
+          "weights that files hold as [outputs, inputs]; target_modules may name the others",
+        actual: joined(found.path, "weight"))
     }
   }
 

@@ -233,6 +233,12 @@ extension PeftModel {
     let named = try? TargetMatching(base, for: layers).named(
       layers, targets: adapter.targets, among: basePaths)
     layers.targetModules = named ?? layers.targetModules
+    // PEFT sets it anew at each layer, so that the last one decides.
+    let targets = Set(adapter.targets)
+    let linear = base.modules().last { targets.contains($0.path) && $0.module is Linear }
+    if let last = linear?.module as? Linear {
+      layers.selection.isFanInFanOut = last.isTransposedInFiles
+    }
     return try layers.unambiguous(for: adapter.targets)
   }
 }

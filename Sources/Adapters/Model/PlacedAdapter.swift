@@ -40,7 +40,7 @@ final class PlacedAdapter {
 
   /// What its file or a run's checkpoint holds.
   func tensors(ofCheckpoint isCheckpoint: Bool = false) -> [(name: String, tensor: Tensor)] {
-    let own = parameters.map { (key: $0.key, tensor: $0.own.parameter.value) }
+    let own = parameters.map { (key: $0.key, tensor: $0.own.stored) }
     let held = isCheckpoint ? storage?.checkpointed(own) : storage?.stored(own)
     return (held ?? own).map { ($0.key, $0.tensor) }
   }
@@ -85,6 +85,8 @@ struct ModuleReplacement {
   let module: any Module
   let original: [(name: String, parameter: Parameter)]
   let copy: [(name: String, parameter: Parameter)]
+  /// Names of those that files hold transposed.
+  private let transposed: Set<String>
   /// What stands between the module's path and a parameter's name in files; empty for nothing.
   let infix: String
   /// What files put before the module's path.
@@ -97,6 +99,7 @@ struct ModuleReplacement {
   ) {
     (self.path, self.module, self.infix) = (path, module, infix)
     self.prefix = prefix
+    transposed = module.pathsTransposedInFiles
     var original: [(name: String, parameter: Parameter)] = []
     for (inner, owner) in module.modules() {
       owner.mapParameters { own, parameter in
@@ -117,7 +120,11 @@ struct ModuleReplacement {
   var parameters: [(key: String, own: AdapterParameter)] {
     copy.map {
       let name = joined(infix, $0.name)
-      return (prefix + joined(path, name), AdapterParameter(name, $0.parameter))
+      return (
+        prefix + joined(path, name),
+        AdapterParameter(
+          name, $0.parameter, isTransposedInFiles: transposed.contains($0.name))
+      )
     }
   }
 

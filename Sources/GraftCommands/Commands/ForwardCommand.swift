@@ -39,9 +39,11 @@ enum ForwardCommand: Verb {
     }
     if arguments[gradients] {
       guard let peft else { throw UsageError("--gradients needs --adapter") }
+      let transposed = peft.keysTransposedInFiles
       for (key, parameter) in peft.trainableParameters {
         let gradient = parameter.value.gradient ?? parameter.value.zerosLike()
-        results.append(("grad." + key, gradient.to(.float32)))
+        let filed = transposed.contains(key) ? gradient.transposed().contiguous() : gradient
+        results.append(("grad." + key, filed.to(.float32)))
       }
     }
     results.append(("logits", withoutGradients { model.logits(batch.input).to(.float32) }))
