@@ -47,6 +47,27 @@ import Testing
     }
   }
 
+  /// As PEFT, which warns of it too.
+  @Test func settingsThatAreChangedAreSaid() throws {
+    try CommandFixture.with { fixture in
+      func said(_ size: Int) throws -> String {
+        let result = try fixture.graft(
+          "train", "--model", "model", "--data", "rows.jsonl", "--output", "run-\(size)",
+          "--max-steps", "1", "--method", "oft", "--adapter-fields",
+          #"{"oft_block_size": \#(size)}"#)
+        #expect(result.code == 0, "\(result.errors)")
+        return result.errors
+      }
+      let changed = try said(5)
+      #expect(
+        changed.contains(
+          "warning: oft_block_size 5 does not divide the 16 inputs of "
+            + "model.layers.0.self_attn.q_proj and 3 more; it is 4 there"), "\(changed)")
+      let fitting = try said(4)
+      #expect(!fitting.contains("warning"), "\(fitting)")
+    }
+  }
+
   @Test func tasksOfRows() throws {
     try CommandFixture.with { fixture in
       try fixture.write("poly.json", #"{"peft_type": "POLY", "n_tasks": 2, "r": 4}"#)

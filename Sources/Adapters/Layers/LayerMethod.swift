@@ -44,6 +44,8 @@ struct LayerAdapters {
   var repeated: [String] = []
   /// How files differ from what is in memory; nil when they do not.
   var storage: (any AdapterStorage)?
+  /// What settings were changed to, to fit some layers, each in a sentence.
+  var warnings: [String] = []
 }
 
 /// How the files of an adapter differ from its tensors in memory.

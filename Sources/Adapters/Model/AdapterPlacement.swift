@@ -99,6 +99,7 @@ struct AdapterPlacement {
       placed.parameters += adapter.parameters.map { (keyPrefix + joined(path, $0.name), $0) }
     }
     placed.storage = made.storage
+    placed.warnings += made.warnings
     if case .targeted(let table)? = tie { tieHead(table, placed, method, modules) }
     placed.parameters += made.shared.map { ("base_model." + $0.name, $0) }
     placed.parameters += biases(method, placed.targets)
@@ -176,8 +177,7 @@ struct AdapterPlacement {
     let base = layer.unadapted
     let adapter = try method.adapter(
       for: EmbeddingSite(
-        path: path, base: base, baseDType: base.denseWeight().dtype, generator: generator,
-        isLoading: isLoading, wantedType: dtype))
+        path: path, base: base, generator: generator, isLoading: isLoading, wantedType: dtype))
     return {
       layer.adapted(in: context).add(name, adapter)
       return adapter

@@ -19,6 +19,8 @@ final class PlacedAdapter {
   var tokens: [String: Set<Int>] = [:]
   /// What it does between steps of training.
   var training: (any AdapterTraining)?
+  /// What its settings were changed to, to fit the model.
+  var warnings: [String] = []
   /// How its files differ from what is in memory.
   var storage: (any AdapterStorage)?
   /// Keys under which files may repeat what layers share.

@@ -48,6 +48,7 @@ enum TrainCommand: Verb {
       : try adapted(source, tokenizer, recipe, given, options, examples)
     try PromptChecks.check(examples + (evaluation ?? []), model.base, options)
     if let adapted = model as? PeftModel<DecoderForCausalLM> {
+      for warning in adapted.warnings { console.log("warning: \(warning)") }
       try PromptChecks.checkTasks(examples + (evaluation ?? []), adapted, isPacked: options.packs)
     }
     if !recipe.isResumed, let adapted = model as? PeftModel<DecoderForCausalLM> {
