@@ -203,6 +203,9 @@ def from_graft(report, options, label, base, rate, changes, peft_type="LORA", me
         model = load_adapter(base, adapter, repeated=repeated)
     odd = unknown_keys(model, adapter, repeated)
     report.line(not odd, f"{label} no missing or unexpected keys", str(odd[:4]))
+    # PEFT sets it anew when it puts an adapter on, if the base is of another kind.
+    wanted = getattr(model.active_peft_config, "fan_in_fan_out", None)
+    report.line(config.get("fan_in_fan_out") == wanted, f"{label} fan_in_fan_out", str(wanted))
     # Without labels: AdaLoRA has a loss in training only.
     inputs = {**peer.inputs(model.config.vocab_size), **more}
     inputs.pop("labels")

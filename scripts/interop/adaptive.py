@@ -2,7 +2,6 @@
 """Methods that act between steps, step by step beside PEFT's own loop: AdaLoRA's budget and penalty, and
 AdaMSS's allocation of subspaces."""
 
-import json
 from functools import partial
 from types import SimpleNamespace
 
@@ -97,9 +96,11 @@ def compare(report, options, base, name, steps, config, allocate, ours, theirs):
     report.within(f"{name} opened by PEFT", (float((actual["logits"] - logits).abs().max()), ""), 1e-4)
 
 
-def masks(directory):
-    """Which ranks a saved AdaLoRA has, by layer."""
-    return json.loads((directory / "adapter_config.json").read_text())["rank_pattern"]
+def masks(checkpoint):
+    """Which ranks are left of an AdaLoRA in training, by layer; its checkpoints have the others too."""
+    state = load_file(checkpoint / "optimizer.safetensors")
+    return {key.removeprefix("adapter.").removesuffix("kept") + "lora_E": value.tolist()
+            for key, value in state.items() if key.endswith(".kept")} or None
 
 
 def adalora(report, options, base, name, steps, **fields):
