@@ -77,7 +77,6 @@ extension PeftModel {
         report.missing.append(key)
         return
       }
-      // A view: the copy below then lies in memory as a weight that was opened so.
       let tensor = isTransposed && found.rank == 2 ? found.transposed() : found
       var shape = tensor.shape
       if let free = freeDimension, shape.count == parameter.value.rank {
@@ -117,7 +116,9 @@ extension PeftModel {
       // A copy: the file may be replaced while the model lives. What was only a shape gets the type
       // and place of the base.
       let device = current.device == .meta ? self.device : current.device
-      parameter.value = tensor.to(current.dtype).to(device: device).cloned()
+      let found = tensor.to(current.dtype).to(device: device)
+      // It lies in memory as before, so that products round alike.
+      parameter.value = (current.isContiguous ? found.contiguous() : found).cloned()
       parameter.isTrainable = trainable
     }
     do {
