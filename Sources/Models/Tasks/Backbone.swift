@@ -10,6 +10,7 @@ protocol Backbone: Module {
   /// Segments; 0 where there are none.
   var tokenTypeCount: Int { get }
   var maximumLength: Int { get }
+  var positionCount: Int { get }
   var paddingID: Int? { get }
   var device: Device { get }
   var checkpointsActivations: Bool { get set }
@@ -29,6 +30,7 @@ extension EncoderModel: Backbone {
   var vocabularySize: Int { configuration.vocabularySize }
   var tokenTypeCount: Int { configuration.tokenTypeCount }
   var maximumLength: Int { configuration.maximumLength }
+  var positionCount: Int { configuration.positionCount }
   var paddingID: Int? { configuration.paddingID }
 
   func states(of input: TaskInput) -> Tensor { self(input) }
@@ -49,6 +51,7 @@ extension DecoderModel: Backbone {
   var vocabularySize: Int { configuration.vocabularySize }
   var tokenTypeCount: Int { 0 }
   var maximumLength: Int { configuration.maximumLength }
+  var positionCount: Int { configuration.maximumLength }
   var paddingID: Int? { configuration.paddingID }
   var device: Device { embedding.device }
 

@@ -44,6 +44,9 @@ public final class TaskModel: Module {
   public var tokenTypeCount: Int { backbone.tokenTypeCount }
   /// Tokens that a row may have.
   public var maximumLength: Int { backbone.maximumLength }
+  /// Positions that the model tells apart: more than a row's tokens where they are counted from behind
+  /// the padding's id.
+  public var positionCount: Int { backbone.positionCount }
   /// Token that fills rows up, or nil.
   public var paddingID: Int? { backbone.paddingID }
   /// Where the weights live.
@@ -52,6 +55,15 @@ public final class TaskModel: Module {
   public var checkpointsActivations: Bool {
     get { backbone.checkpointsActivations }
     set { backbone.checkpointsActivations = newValue }
+  }
+
+  /// What the pooler makes of a row's first position, as transformers' `pooler_output`.
+  ///
+  /// - Parameter input: Ids, masks and segments.
+  /// - Returns: `[batch, hiddenSize]`; nil for a model without a pooler.
+  public func poolerOutput(_ input: TaskInput) -> Tensor? {
+    guard let encoder = backbone as? EncoderModel, let pooler = encoder.pooler else { return nil }
+    return pooler(states(input).selected(1, 0)).tanh()
   }
 
   /// Hidden states behind the last block and norm.
@@ -72,6 +84,20 @@ public final class TaskModel: Module {
     return head(task == .sequenceClassification ? backbone.pooled(states, input) : states)
   }
 
+  /// Checks that a row fits the model.
+  ///
+  /// - Parameter ids: The row's tokens.
+  /// - Throws: ``ModelError/input(_:)`` for an empty or too long row and an id outside the vocabulary.
+  public func check(_ ids: [Int]) throws(ModelError) {
+    guard !ids.isEmpty else { throw .input("a row has no tokens") }
+    if let bad = ids.first(where: { $0 < 0 || $0 >= vocabularySize }) {
+      throw .input("token id \(bad) is outside the vocabulary of \(vocabularySize)")
+    }
+    guard ids.count <= maximumLength else {
+      throw .input("\(ids.count) tokens are more than the model's limit of \(maximumLength)")
+    }
+  }
+
   /// One vector for each row, as models of sentences have it.
   ///
   /// - Parameters:
@@ -88,8 +114,11 @@ public final class TaskModel: Module {
 }
 
 extension TaskModel: AdaptableModel {
-  /// The head's last layer.
-  public var outputHeadPath: String? { headPath }
+  /// The last layer of a head over the vocabulary or on rows; PEFT takes those of other tasks for
+  /// layers as any.
+  public var outputHeadPath: String? {
+    task == .maskedLM || task == .sequenceClassification ? headPath : nil
+  }
 
   /// The generator that dropout inside blocks draws from.
   public var dropoutGenerator: Generator? {
