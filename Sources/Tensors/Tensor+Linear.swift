@@ -48,9 +48,12 @@ extension Tensor {
     guard let product = Operators.oneDNNLinear else {
       return Operators.linear(.tensor(self), .tensor(weight), .optional(bias))
     }
+    // Of a weight with gaps between its rows, such as columns cut from a wider one, oneDNN makes a
+    // plain loop of about a thousand times the time; a copy costs next to nothing.
+    let isDense = weight.isContiguous || weight.transposed().isContiguous
     return product(
-      .tensor(self), .tensor(weight), .optional(bias), .string("none"), .optionalNumbers([]),
-      .string(""))
+      .tensor(self), .tensor(isDense ? weight : weight.contiguous()), .optional(bias),
+      .string("none"), .optionalNumbers([]), .string(""))
   }
 
   /// Whether the product is one that oneDNN is faster at.

@@ -49,6 +49,24 @@ import Testing
     expectClose(foundWeight ?? loss, weight.gradient ?? loss)
   }
 
+  @Test func `a product takes weights that are cut from wider ones`() {
+    // Large enough for the library of fast products, which takes float32.
+    let x = Self.input([64, 96], seed: 7).to(.float32)
+    let wide = Self.input([128, 256], seed: 8).to(.float32)
+    let cut = wide.narrowed(1, 0..<96)
+    let whole = cut.contiguous()
+    x.requiresGradient = true
+    for weight in [cut, whole, whole.transposed().contiguous().transposed()] {
+      x.gradient = nil
+      let product = x.linear(weight)
+      (product * product).sum().backward()
+      let expected = x.detached().to(.float64).matrixProduct(whole.transposed().to(.float64))
+      expectClose(product.detached().to(.float64), expected, absolute: 1e-4)
+      let gradient = (expected * 2).matrixProduct(whole.to(.float64))
+      expectClose((x.gradient ?? x).to(.float64), gradient, absolute: 1e-3)
+    }
+  }
+
   @Test func `a checkpointed part has the same values and gradients`() {
     let weight = Parameter(Self.input([4, 4], seed: 5))
     weight.isTrainable = true
