@@ -27,8 +27,9 @@ import Testing
   }
 
   @Test func anUnknownTypeIsNamedBesideThoseThatAreKnown() throws {
-    try changed(bert, { $0.replacing("\"model_type\": \"bert\"", with: "\"model_type\": \"elmo\"") })
-    { directory in
+    try changed(
+      bert, { $0.replacing("\"model_type\": \"bert\"", with: "\"model_type\": \"elmo\"") }
+    ) { directory in
       let error = #expect(throws: ModelError.self) {
         try AutoModelForMaskedLM.fromPretrained(directory)
       }
@@ -73,8 +74,8 @@ import Testing
       #expect(labels == ModelLabels(names: ["bad", "good"], problem: .regression))
     }
     try changed(
-      bert, { $0.replacing("\"model_type\"", with: "\"id2label\": {\"2\": \"x\"}, \"model_type\"") })
-    { directory in
+      bert, { $0.replacing("\"model_type\"", with: "\"id2label\": {\"2\": \"x\"}, \"model_type\"") }
+    ) { directory in
       #expect(throws: ModelError.self) { try AutoModel.labels(of: directory) }
     }
   }

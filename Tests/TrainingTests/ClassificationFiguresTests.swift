@@ -37,7 +37,8 @@ import Training
     #expect(abs((figures.squaredError ?? 0) - 2.0 / 3) < 1e-12)
     #expect(abs((figures.correlation ?? 0) - 0.98198) < 1e-5)
     #expect(figures.accuracy == nil)
-    let constant = ClassificationFigures(scores: [[1], [1]], targets: [[1], [2]], problem: .regression)
+    let constant = ClassificationFigures(
+      scores: [[1], [1]], targets: [[1], [2]], problem: .regression)
     #expect(constant.correlation == nil)
   }
 }

@@ -134,7 +134,7 @@ def checkpoint(name, folder):
                 expected[f"{way}.{task}.loss"] = output.loss
             if getattr(output, "pooler_output", None) is not None:
                 expected[f"{way}.pooler"] = output.pooler_output
-    save_file({key: value.contiguous() for key, value in expected.items()}, folder / "expected.safetensors")
+    save_file({key: value.clone().contiguous() for key, value in expected.items()}, folder / "expected.safetensors")
 
 
 def adapter(name, root, models):
