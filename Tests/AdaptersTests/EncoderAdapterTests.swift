@@ -34,14 +34,13 @@ import Testing
       tokenTypes: golden["token_type_ids"])
     expectClose(
       withoutGradients { peft.base(input) }, try #require(golden["outputs"]), absolute: 1e-5)
-    let labels: TaskLabels =
-      if let classes = golden["labels"] {
-        .classes(classes)
-      } else {
-        .answers(
-          start: try #require(golden["start_positions"]),
-          end: try #require(golden["end_positions"]))
-      }
+    let labels: TaskLabels
+    if let classes = golden["labels"] {
+      labels = .classes(classes)
+    } else {
+      let (start, end) = (golden["start_positions"], golden["end_positions"])
+      labels = .answers(start: try #require(start), end: try #require(end))
+    }
     let loss = peft.base.loss(input, labels: labels)
     expectClose(loss, try #require(golden["loss"]), absolute: 1e-5)
     loss.backward()
@@ -112,8 +111,8 @@ import Testing
       let json = try JSON.read(path: directory + "/adapter_config.json")
       let names = json["target_modules"]?.arrayValue?.compactMap(\.stringValue) ?? []
       #expect(Set(names) == ["output.dense", "intermediate.dense"])
-      #expect(
-        json["modules_to_save"] == ["pooler", "classifier", "score"])
+      let whole = json["modules_to_save"]?.arrayValue?.compactMap(\.stringValue)
+      #expect(whole == ["pooler", "classifier", "score"])
     }
   }
 }

@@ -48,7 +48,8 @@ import Testing
     let error = #expect(throws: DatasetError.self) {
       try encode("{\"text\": \"x\", \"label\": 1}\n{\"text\": \"x\", \"label\": \"maybe\"}", labels)
     }
-    let text = "\(try #require(error))"
+    let found = try #require(error)
+    let text = "\(found)"
     #expect(text.contains("data:2") && text.contains("maybe") && text.contains("\"yes\""))
     #expect(throws: DatasetError.self) {
       try encode("{\"text\": \"x\", \"label\": \"a\"}", .numbers(1))

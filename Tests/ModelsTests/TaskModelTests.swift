@@ -33,7 +33,8 @@ import Testing
       let error = #expect(throws: ModelError.self) {
         try AutoModelForMaskedLM.fromPretrained(directory)
       }
-      let text = "\(try #require(error))"
+      let found = try #require(error)
+      let text = "\(found)"
       #expect(text.contains("\"elmo\""))
       for type in ["bert", "distilbert", "modernbert", "roberta", "xlm-roberta"] {
         #expect(text.contains(type))
@@ -80,12 +81,16 @@ import Testing
     }
   }
 
-  @Test(arguments: [
-    ("BertForMaskedLM", ModelTask.maskedLM), ("BertModel", .featureExtraction),
-    ("RobertaForSequenceClassification", .sequenceClassification),
-    ("DistilBertForTokenClassification", .tokenClassification),
-    ("ModernBertForQuestionAnswering", .questionAnswering),
-  ]) func theTaskIsThatOfTheArchitecture(_ name: String, _ task: ModelTask) throws {
+  @Test(
+    arguments: [
+      ("BertForMaskedLM", ModelTask.maskedLM), ("BertModel", .featureExtraction),
+      ("RobertaForSequenceClassification", .sequenceClassification),
+      ("DistilBertForTokenClassification", .tokenClassification),
+      ("ModernBertForQuestionAnswering", .questionAnswering),
+    ] as [(String, ModelTask)]) func theTaskIsThatOfTheArchitecture(
+      _ name: String, _ task: ModelTask
+    ) throws
+  {
     try changed(bert, { $0.replacing("BertForMaskedLM", with: name) }) {
       #expect(try AutoModel.task(of: $0) == task)
     }
@@ -94,13 +99,13 @@ import Testing
   /// The vector of a decoder's row is that of its last token, wherever the padding is.
   @Test func aDecoderIsAskedAtItsLastToken() throws {
     let model = try AutoModelForSequenceClassification.fromPretrained(llama)
-    let row = [7, 9, 30, 12].map(Int64.init)
-    let padding = try #require(model.paddingID.map(Int64.init))
+    let row: [Int64] = [7, 9, 30, 12]
+    let padding = try #require(model.paddingID.map { Int64($0) })
     let alone = model(TaskInput(ids: Tensor(row, shape: [1, 4])))
     let right = model(
       TaskInput(
         ids: Tensor(row + [padding, padding], shape: [1, 6]),
-        mask: Tensor([1, 1, 1, 1, 0, 0].map(Int64.init), shape: [1, 6])))
+        mask: Tensor([Int64(1), 1, 1, 1, 0, 0], shape: [1, 6])))
     expectClose(right, alone, absolute: 1e-6)
   }
 
@@ -118,11 +123,14 @@ import Testing
     let yes = Tensor([Float(1), 0, 0, 1, 1, 1], shape: [2, 3])
     let many = try loss(ModelLabels(count: 3), .values(yes))
     let p = many.scores.sigmoid()
-    let expected = -(yes * p.logarithm() + (yes * -1.0 + 1.0) * (p * -1.0 + 1.0).logarithm()).mean()
-    expectClose(many.loss, expected, absolute: 1e-6)
+    let right = yes * p.logarithm()
+    let no = yes * -1.0 + 1.0
+    let wrong = no * (p * -1.0 + 1.0).logarithm()
+    expectClose(many.loss, (right + wrong).mean() * -1.0, absolute: 1e-6)
 
     let classes = try loss(ModelLabels(count: 3), .classes(Tensor([Int64(2), -100])))
+    let logarithms = classes.scores.logSoftmax()
     expectClose(
-      classes.loss, -classes.scores.logSoftmax().selected(0, 0).selected(0, 2), absolute: 1e-6)
+      classes.loss, logarithms.selected(0, 0).selected(0, 2) * -1.0, absolute: 1e-6)
   }
 }

@@ -4,9 +4,10 @@
 Tiny random checkpoints of every family x task by the peer: as they are, padded on the right and on the left.
 """
 
+import json
+
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model, get_peft_model_state_dict
-
 from transformers import (AutoConfig, AutoModel, AutoModelForMaskedLM, AutoModelForQuestionAnswering,
                           AutoModelForSequenceClassification, AutoModelForTokenClassification)
 
@@ -29,6 +30,10 @@ FAMILIES = {
     "modernbert": ("modernbert", MODERN),
     "modernbert-mean": ("modernbert", {**MODERN, "classifier_pooling": "mean", "norm_bias": True, "mlp_bias": True,
                                        "attention_bias": True, "classifier_bias": True}),
+    # As the files of the hub spell it.
+    "modernbert-v4": ("modernbert", {**MODERN, "rope_parameters": {
+        "full_attention": {"rope_type": "default", "rope_theta": 5000.0},
+        "sliding_attention": {"rope_type": "default", "rope_theta": 700.0}}}),
 }
 DECODERS = ["llama", "qwen3", "gemma2", "gpt2"]
 # The class, PEFT's task_type, settings of the configuration, layers that get an adapter (PEFT refuses "all-linear"
@@ -54,7 +59,20 @@ def save(directory, auto, model_type, settings):
             parameter.normal_(1.0 if "norm" in key.lower() and "bias" not in key else 0.0,
                               0.3 if parameter.ndim == 1 else 0.2)
     model.save_pretrained(directory)
+    if "-v4" in directory.name:
+        rewrite_as_v4(directory / "config.json")
     return directory
+
+
+def rewrite_as_v4(path):
+    config = json.loads(path.read_text())
+    rope = config.pop("rope_parameters")
+    config["global_rope_theta"] = rope["full_attention"]["rope_theta"]
+    config["local_rope_theta"] = rope["sliding_attention"]["rope_theta"]
+    config.pop("layer_types")
+    config["global_attn_every_n_layers"] = 3
+    config["torch_dtype"] = config.pop("dtype")
+    path.write_text(json.dumps(config))
 
 
 def labels(task, ids, pad):
