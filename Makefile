@@ -51,7 +51,7 @@ perplexity: build ## SmolLM2's perplexity in each format, beside bitsandbytes' o
 formats: build   ## The demo's fine-tune on a base of each format
 	@scripts/compare-formats
 
-method-comparison: build ## The demo's fine-tune by each adapter method; writes Documentation/Methods.md
+method-comparison: build ## The demo's fine-tune by the adapter methods of Recipes/methods.tsv; writes Documentation/Methods.md
 	@scripts/method-comparison
 
 clean:

@@ -36,6 +36,7 @@ enum ClassificationTraining {
     try source.check(examples + (evaluation ?? []), vocabularySize: base.vocabularySize)
 
     let model = try adapted(base, checkpoint, tokenizer, recipe, given, options.seed)
+    for warning in model.warnings { console.log("warning: \(warning)") }
     if checkpoint == nil, arguments[ModelOptions.adapter] == nil,
       let config = model.configurations.first?.configuration as? LoRAConfig
     {

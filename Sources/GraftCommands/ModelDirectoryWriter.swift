@@ -51,9 +51,7 @@ struct ModelDirectoryWriter {
     let untied = isTied && !headIsEmbedding
     var tensors: [(name: String, tensor: Tensor)] = []
     var count = 0
-    let transposed = Set(
-      model.modules().filter { ($0.module as? Linear)?.isTransposedInFiles ?? false }
-        .map { $0.path + ".weight" })
+    let transposed = model.pathsTransposedInFiles
     for (path, parameter) in model.parameters() {
       // A tied head is written once, as the embeddings.
       if path == "lm_head.weight", isTied, !untied { continue }

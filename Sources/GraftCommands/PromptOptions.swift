@@ -109,12 +109,17 @@ extension PeftModel {
   /// Tasks that the acting adapters tell apart; one for most.
   var taskCount: Int {
     configurations.lazy.filter { self.context.active.contains($0.name) }
-      .compactMap { entry in
-        switch entry.configuration {
-        case let config as MultitaskPromptTuningConfig: config.taskCount
-        case let config as PolyConfig: config.taskCount
-        default: nil
-        }
-      }.first ?? 1
+      .compactMap(\.configuration.tasks).first ?? 1
+  }
+}
+
+extension AdapterConfiguration {
+  /// Tasks that its adapters tell apart; nil for methods that know none.
+  var tasks: Int? {
+    switch self as any AdapterConfiguration {
+    case let config as MultitaskPromptTuningConfig: config.taskCount
+    case let config as PolyConfig: config.taskCount
+    default: nil
+    }
   }
 }

@@ -32,10 +32,7 @@ struct TaskForward {
     }
     if gradients {
       guard let peft else { throw UsageError("--gradients needs --adapter") }
-      for (key, parameter) in peft.trainableParameters {
-        let gradient = parameter.value.gradient ?? parameter.value.zerosLike()
-        results.append(("grad." + key, gradient.to(.float32)))
-      }
+      results += ForwardCommand.gradients(of: peft)
     }
     return results + withoutGradients { outputs(batch) }
   }

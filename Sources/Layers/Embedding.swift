@@ -8,6 +8,8 @@ public protocol EmbeddingTable: Module {
   var size: Int { get }
   /// Where the table lives.
   var device: Device { get }
+  /// Type of the rows that are looked up.
+  var dtype: DType { get }
 
   /// Looks rows up.
   ///
@@ -37,6 +39,8 @@ public final class DenseTable: EmbeddingTable {
   public var size: Int { weight.value.size(1) }
   /// Where the table lives.
   public var device: Device { weight.value.device }
+  /// Type of the table.
+  public var dtype: DType { weight.value.dtype }
 
   /// Looks rows up.
   ///

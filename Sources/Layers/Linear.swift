@@ -55,3 +55,12 @@ public final class Linear: Module {
     projection.mapParameters(transform)
   }
 }
+
+extension Module {
+  /// Paths of the weights below this module that files hold as `[inputSize, outputSize]`.
+  public var pathsTransposedInFiles: Set<String> {
+    Set(
+      modules().filter { ($0.module as? Linear)?.isTransposedInFiles ?? false }
+        .flatMap { [joined($0.path, "weight"), joined($0.path, "base_layer.weight")] })
+  }
+}

@@ -65,8 +65,9 @@ extension DecoderForCausalLM: AccompaniedModel {
   /// The model without its head.
   public var decoder: DecoderModel { model }
 
-  /// "model.layers.N".
+  /// As the family calls them, for example "model.layers.0".
   public var blockPaths: [String] {
-    (0..<configuration.layerCount).map { "model.layers.\($0)" }
+    let names = configuration.names
+    return (0..<configuration.layerCount).map { "\(names.decoder).\(names.layers).\($0)" }
   }
 }

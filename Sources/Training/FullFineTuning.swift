@@ -84,24 +84,35 @@ public final class FullFineTuning<Base: LossModel>: TrainableModel {
     try directoryWriter(directory)
   }
 
+  /// Writes the model's directory.
+  ///
+  /// - Parameter directory: Where.
+  /// - Throws: What the writer throws.
+  public func writeCheckpoint(to directory: String) throws { try directoryWriter(directory) }
+
   /// Reads the weights again.
   ///
-  /// - Parameter directory: Where ``write(to:asPlainLoRA:)`` wrote them.
+  /// - Parameter directory: Where ``writeCheckpoint(to:)`` wrote them.
   /// - Throws: `CheckpointError` when a weight is missing or has another shape.
   public func reload(_ directory: String) throws {
     let file = try SafetensorsFile(path: directory + "/model.safetensors")
+    let transposed = base.pathsTransposedInFiles
     for (key, parameter) in trainableParameters {
       guard let entry = file[key] else {
         throw CheckpointError.lacks(path: file.path, what: "tensor \(quoted(key))")
       }
-      guard entry.shape == parameter.value.shape else {
+      let isTransposed = transposed.contains(key)
+      let current = parameter.value
+      let shape = isTransposed ? current.shape.reversed() : current.shape
+      guard entry.shape == shape else {
         throw CheckpointError.mismatch(
-          path: file.path, what: key, expected: "shape \(parameter.value.shape)",
-          actual: "\(entry.shape)")
+          path: file.path, what: key, expected: "shape \(shape)", actual: "\(entry.shape)")
       }
       // A copy: the file may be replaced while the model lives.
-      let current = parameter.value
-      parameter.value = try file.tensor(entry).to(current.dtype).to(device: current.device).cloned()
+      // Transposed it lies in memory as when it was opened, so that products round alike.
+      let found = try file.tensor(entry)
+      parameter.value = (isTransposed ? found.transposed() : found).to(current.dtype)
+        .to(device: current.device).cloned()
       parameter.isTrainable = true
     }
   }

@@ -49,7 +49,13 @@ public protocol TrainableModel: AnyObject {
   /// - Throws: `CheckpointError` and others of writing.
   func write(to directory: String, asPlainLoRA: Bool?) throws
 
-  /// Reads again what ``write(to:asPlainLoRA:)`` wrote.
+  /// Writes what is trained so that training can go on from it.
+  ///
+  /// - Parameter directory: Where; files of other names stay.
+  /// - Throws: `CheckpointError` and others of writing.
+  func writeCheckpoint(to directory: String) throws
+
+  /// Reads again what ``writeCheckpoint(to:)`` wrote.
   ///
   /// - Parameter directory: Where.
   /// - Throws: `CheckpointError` and others of reading.
@@ -80,4 +86,10 @@ extension PeftModel: TrainableModel where Base: LossModel {
   public func write(to directory: String, asPlainLoRA: Bool?) throws {
     try savePretrained(directory, asPlainLoRA: asPlainLoRA)
   }
+
+  /// Writes the active adapter as it is trained.
+  ///
+  /// - Parameter directory: Where.
+  /// - Throws: `CheckpointError` when it cannot be written.
+  public func writeCheckpoint(to directory: String) throws { try saveCheckpoint(directory) }
 }

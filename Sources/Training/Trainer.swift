@@ -23,8 +23,7 @@ public final class Trainer {
   private let sampler: BatchSampler
   private let beginning: BatchStream
   private let evaluation: [TokenizedExample]
-  private let optimizer: any Optimizer
-  private let parameters: [Parameter]
+  private let trained: [(key: String, parameter: Parameter)]
   private let directory: String
   private let recipe: JSON
 
@@ -47,7 +46,7 @@ public final class Trainer {
   /// Asked after each update: whether to save a checkpoint and stop.
   public var shouldStop: () -> Bool = { false }
 
-  /// Prepares a run.
+  /// Checks a run and prepares it; nothing is written before ``run(resuming:)``.
   ///
   /// - Parameters:
   ///   - model: The model with the adapter to train, or a model to train as a whole.
@@ -57,8 +56,7 @@ public final class Trainer {
   ///   - directory: The run's directory.
   ///   - recipe: Saved with every checkpoint.
   /// - Throws: ``TrainingError`` for an option that cannot be, `AdapterError` when a schedule of the
-  ///   adapter does not fit the number of updates, `CheckpointError` when a paged optimiser finds no room
-  ///   in `directory`.
+  ///   adapter does not fit the number of updates.
   public init(
     model: any TrainableModel, examples: [TokenizedExample],
     evaluation: [TokenizedExample] = [],
@@ -77,11 +75,7 @@ public final class Trainer {
         groupsByLength: options.groupsByLength,
         packingLength: options.packs ? options.maximumLength : nil, seed: options.seed),
       paddingID: model.base.fillingID)
-    let trainable = model.trainableParameters
-    parameters = trainable.map(\.parameter)
-    optimizer = try options.optimizer.make(
-      trainable.map { ($0.key, $0.parameter) }, options.optimizerSettings,
-      stateDirectory: directory)
+    trained = model.trainableParameters
     beginning = BatchStream(sampler, accumulating: options.gradientAccumulation)
     totalSteps =
       options.maximumSteps
@@ -100,8 +94,11 @@ public final class Trainer {
   ///
   /// - Parameter resuming: Whether to go on from the run's newest checkpoint.
   /// - Returns: How it ended.
-  /// - Throws: ``TrainingError``, `CheckpointError` and others of reading and writing.
+  /// - Throws: ``TrainingError``, `CheckpointError` and others of reading and writing, also when a
+  ///   paged optimiser finds no room in the run's directory.
   public func run(resuming: Bool) throws -> TrainingOutcome {
+    let optimizer = try options.optimizer.make(
+      trained.map { ($0.key, $0.parameter) }, options.optimizerSettings, stateDirectory: directory)
     var position = TrainingCheckpoint.Position()
     var stream = beginning
     if resuming, let checkpoint = TrainingCheckpoint.latest(run: directory) {
@@ -124,7 +121,8 @@ public final class Trainer {
 
     while position.step < totalSteps, let group = stream.next() {
       let rate = learningRate(step: position.step)
-      let (loss, norm) = try update(group, learningRate: rate, step: position.step + 1)
+      let (loss, norm) = try update(
+        group, optimizer, learningRate: rate, step: position.step + 1)
       position.step += 1
       meter.add(loss: loss, tokens: group.tokenCount)
       let isLast = position.step == totalSteps
@@ -178,18 +176,21 @@ public final class Trainer {
   ///
   /// Each target counts the same, in whichever micro-batch it stands.
   private func update(
-    _ group: BatchGroup, learningRate: Double, step: Int
+    _ group: BatchGroup, _ optimizer: any Optimizer, learningRate: Double, step: Int
   ) throws(TrainingError) -> (loss: Double, gradientNorm: Double) {
     let targets = Double(max(1, group.targetCount))
     var total = 0.0
     for batch in group.batches {
       var loss = model.base.summedLoss(batch) / targets
       total += loss.item()
+      // As in PEFT, a penalty is part of each micro-batch's loss, which is divided by their number (but
+      // transformers' trainer, where it divides by the targets of all, counts it once for each).
       if let penalty = model.penalty() { loss = loss + penalty / Double(group.batches.count) }
       if loss.requiresGradient { loss.backward() }
     }
     guard total.isFinite else { throw TrainingError.diverged(step: step, loss: total) }
-    let norm = clipGradients(parameters, maximumNorm: options.maximumGradientNorm)
+    let norm = clipGradients(
+      trained.map(\.parameter), maximumNorm: options.maximumGradientNorm)
     guard norm.isFinite else { throw TrainingError.diverged(step: step, gradientNorm: norm) }
     optimizer.step(learningRate: learningRate)
     model.didStep(step, of: totalSteps)

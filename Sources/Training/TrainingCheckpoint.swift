@@ -44,8 +44,7 @@ struct TrainingCheckpoint {
       "step-" + String(repeating: "0", count: max(0, 8 - "\(position.step)".count))
       + "\(position.step)"
     let output = try AtomicDirectory(path: "\(directory)/\(name)", existing: .replace)
-    // As it is trained, not as it will be written.
-    try model.write(to: output.temporaryPath, asPlainLoRA: false)
+    try model.writeCheckpoint(to: output.temporaryPath)
     try SafetensorsWriter.save(
       output.path(of: "optimizer.safetensors"),
       tensors: optimizer.state + model.trainingState

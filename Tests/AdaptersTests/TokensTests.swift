@@ -67,6 +67,10 @@ import Testing
       #expect { try peft.setAdapter(["default", "other"]) } throws: {
         "\($0)".contains("default and other both train token 200")
       }
+      // Whoever came between does not have it.
+      #expect { try peft.setAdapter(["default", "apart", "other"]) } throws: {
+        "\($0)".contains("default and other both train token 200")
+      }
       try peft.setAdapter(["default", "apart"])
       var lora = LoRAConfig()
       lora.trainableTokens = .inputEmbeddings([5])

@@ -1,4 +1,5 @@
 import Checkpoints
+import Foundation
 import JSONValues
 import Tensors
 import TestSupport
@@ -24,6 +25,46 @@ import Testing
         ["--adapter-config", "late.json"], output: "late", expecting: 64)
       #expect(refused.errors.contains("tinit + tfinal is 3 + 3"), "\(refused.errors)")
       #expect(refused.errors.contains("6 updates"), "\(refused.errors)")
+      // A run that is to be replaced is still there then.
+      let before = try fixture.snapshot("run")
+      try fixture.train(["--adapter-config", "late.json", "--overwrite"], expecting: 64)
+      #expect(try fixture.snapshot("run") == before)
+    }
+  }
+
+  /// Answers are asked for without a task: that is said before the model is opened.
+  @Test func exactMatchIsForOneTask() throws {
+    try CommandFixture.with { fixture in
+      try FileManager.default.createDirectory(
+        atPath: fixture.path("tasks"), withIntermediateDirectories: true)
+      try fixture.write("tasks/adapter_config.json", #"{"peft_type": "POLY", "n_tasks": 3}"#)
+      try fixture.expectFailure(
+        64, naming: ["exact-match", "3 tasks"],
+        [
+          "evaluate", "--model", "absent", "--adapter", "tasks", "--data", "rows.jsonl",
+          "--metrics", "exact-match",
+        ])
+    }
+  }
+
+  /// As PEFT, which warns of it too.
+  @Test func settingsThatAreChangedAreSaid() throws {
+    try CommandFixture.with { fixture in
+      func said(_ size: Int) throws -> String {
+        let result = try fixture.graft(
+          "train", "--model", "model", "--data", "rows.jsonl", "--output", "run-\(size)",
+          "--max-steps", "1", "--method", "oft", "--adapter-fields",
+          #"{"oft_block_size": \#(size)}"#)
+        #expect(result.code == 0, "\(result.errors)")
+        return result.errors
+      }
+      let changed = try said(5)
+      #expect(
+        changed.contains(
+          "warning: oft_block_size 5 does not divide the 16 inputs of "
+            + "model.layers.0.self_attn.q_proj and 3 more; it is 4 there"), "\(changed)")
+      let fitting = try said(4)
+      #expect(!fitting.contains("warning"), "\(fitting)")
     }
   }
 

@@ -127,6 +127,8 @@ import Testing
       try SafetensorsWriter.save(fixture.path("model/model.safetensors"), tensors: weights)
       for verb in [
         fixture.training(output: "new"), ["evaluate", "--model", "model", "--data", "rows.jsonl"],
+        // Before the rows are run to find a start.
+        fixture.training(["--init-lora-weights", "eva"], output: "new"),
       ] {
         try fixture.expectFailure(65, naming: ["vocabulary", "100"], verb)
       }

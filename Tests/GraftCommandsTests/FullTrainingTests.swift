@@ -122,6 +122,27 @@ import Testing
     }
   }
 
+  /// GPT-2's matrices stand in files as [inputs, outputs].
+  @Test func transposedWeightsGoOn() throws {
+    var tiny = TinyModel()
+    tiny.isGPT2 = true
+    try CommandFixture.with(tiny) { fixture in
+      let recipe = ["--max-steps", "6", "--save-every", "3", "--keep", "2"]
+      try train(fixture, recipe, output: "whole")
+      try train(fixture, recipe)
+      // As if it had been killed after its first checkpoint.
+      try FileManager.default.removeItem(atPath: fixture.path("run/checkpoints/step-00000006"))
+      let result = try fixture.graft("train", "--resume", "run")
+      #expect(result.code == 0, "\(result.errors)")
+      #expect(try fixture.losses() == fixture.losses("whole"))
+      #expect(
+        try fixture.bytes("run/model.safetensors") == fixture.bytes("whole/model.safetensors"))
+      let before = try SafetensorsFile(path: fixture.path("model/model.safetensors"))
+      let after = try SafetensorsFile(path: fixture.path("run/model.safetensors"))
+      for entry in before.entries { #expect(after[entry.name]?.shape == entry.shape) }
+    }
+  }
+
   @Test func anotherRunIsReplacedOnlyWhenAsked() throws {
     try CommandFixture.with { fixture in
       try train(fixture, ["--max-steps", "2"])

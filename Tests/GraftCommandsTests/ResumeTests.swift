@@ -1,3 +1,4 @@
+import Checkpoints
 import Foundation
 import JSONValues
 import TestSupport
@@ -73,6 +74,32 @@ import Testing
       let result = try fixture.graft("train", "--resume", "run")
       #expect(result.code == 0, "\(result.errors)")
       try expectSame(fixture)
+    }
+  }
+
+  /// A checkpoint has every triplet of AdaLoRA, as masked ones may come back; the adapter has those left.
+  @Test func whenRanksAreMasked() throws {
+    try CommandFixture.with { fixture in
+      let recipe = Self.recipe + ["--method", "adalora"]
+      func ranks(_ directory: String) throws -> Int {
+        try SafetensorsFile(path: fixture.path(directory + "/adapter_model.safetensors")).entries
+          .filter { $0.name.hasSuffix("lora_E") }.reduce(0) { $0 + $1.shape[0] }
+      }
+      try fixture.train(recipe, output: "whole")
+      // 2 blocks of 2 default layers, whose 12 ranks each fall to 4 in the mean.
+      #expect(try ranks("whole") == 16)
+      let process = try start(fixture, fixture.training(recipe), until: Int.random(in: 60..<200))
+      process.send(SIGTERM)
+      #expect(try process.wait().code == 75)
+      let names = try FileManager.default.contentsOfDirectory(
+        atPath: fixture.path("run/checkpoints"))
+      let newest = try #require(names.filter { $0.hasPrefix("step-") }.max())
+      #expect(try ranks("run/checkpoints/" + newest) == 48)
+      let result = try fixture.graft("train", "--resume", "run")
+      #expect(result.code == 0, "\(result.errors)")
+      try expectSame(fixture)
+      #expect(
+        try fixture.bytes("run/adapter_config.json") == fixture.bytes("whole/adapter_config.json"))
     }
   }
 

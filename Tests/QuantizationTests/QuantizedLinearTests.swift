@@ -180,6 +180,7 @@ import Testing
     ]
     for kind in kinds {
       #expect(kind.count == 50 && kind.size == size)
+      #expect(kind.dtype == kind(ids).dtype)
       #expect(kind(ids).isEqual(to: kind.denseWeight().embedding(ids)))
       // Signs survive in every format.
       let signs = table.sign()

@@ -18,6 +18,8 @@ public struct TinyModel {
   public var maximumLength = 128
   /// Whether the head is the embedding table.
   public var tiesEmbeddings = true
+  /// Whether it is a GPT-2, whose matrices are stored as [inputs, outputs], instead of a Llama.
+  public var isGPT2 = false
   /// Start of the random weights.
   public var seed: UInt64 = 1
   /// Tokens of the vocabulary.
@@ -48,7 +50,16 @@ public struct TinyModel {
 
   /// The content of `config.json`.
   public var configuration: JSON {
-    [
+    guard !isGPT2 else {
+      return [
+        "model_type": "gpt2", "architectures": ["GPT2LMHeadModel"],
+        "vocab_size": .integer(vocabularySize), "n_embd": .integer(hiddenSize),
+        "n_inner": .integer(intermediateSize), "n_layer": .integer(layerCount), "n_head": 4,
+        "n_positions": .integer(maximumLength), "tie_word_embeddings": .bool(tiesEmbeddings),
+        "eos_token_id": 256, "dtype": "float32",
+      ]
+    }
+    return [
       "model_type": "llama", "architectures": ["LlamaForCausalLM"], "hidden_act": "silu",
       "vocab_size": .integer(vocabularySize), "hidden_size": .integer(hiddenSize),
       "intermediate_size": .integer(intermediateSize), "num_hidden_layers": .integer(layerCount),
@@ -61,6 +72,37 @@ public struct TinyModel {
 
   /// Names, shapes and numbers of the weights.
   public var weights: [(name: String, tensor: Tensor)] {
+    let generator = Generator(seed: seed)
+    return (isGPT2 ? gpt2Shapes : llamaShapes).map { name, shape in
+      let noise = Tensor.randomNormal(shape, generator: generator)
+      return (name, shape.count == 1 ? noise * 0.2 + 1.0 : noise * 0.2)
+    }
+  }
+
+  private var gpt2Shapes: [(String, [Int])] {
+    let (hidden, inner) = (hiddenSize, intermediateSize)
+    var shapes = [
+      ("transformer.wte.weight", [vocabularySize, hidden]),
+      ("transformer.wpe.weight", [maximumLength, hidden]),
+      ("transformer.ln_f.weight", [hidden]), ("transformer.ln_f.bias", [hidden]),
+    ]
+    if !tiesEmbeddings { shapes.append(("lm_head.weight", [vocabularySize, hidden])) }
+    for layer in 0..<layerCount {
+      for (name, inputs, outputs) in [
+        ("attn.c_attn", hidden, 3 * hidden), ("attn.c_proj", hidden, hidden),
+        ("mlp.c_fc", hidden, inner), ("mlp.c_proj", inner, hidden),
+      ] {
+        shapes.append(("transformer.h.\(layer).\(name).weight", [inputs, outputs]))
+        shapes.append(("transformer.h.\(layer).\(name).bias", [outputs]))
+      }
+      for name in ["ln_1.weight", "ln_1.bias", "ln_2.weight", "ln_2.bias"] {
+        shapes.append(("transformer.h.\(layer).\(name)", [hidden]))
+      }
+    }
+    return shapes
+  }
+
+  private var llamaShapes: [(String, [Int])] {
     let (hidden, inner, half) = (hiddenSize, intermediateSize, hiddenSize / 2)
     var shapes = [
       ("model.embed_tokens.weight", [vocabularySize, hidden]), ("model.norm.weight", [hidden]),
@@ -80,11 +122,7 @@ public struct TinyModel {
         (path + "mlp.down_proj.weight", [hidden, inner]),
       ]
     }
-    let generator = Generator(seed: seed)
-    return shapes.map { name, shape in
-      let noise = Tensor.randomNormal(shape, generator: generator)
-      return (name, shape.count == 1 ? noise * 0.2 + 1.0 : noise * 0.2)
-    }
+    return shapes
   }
 
   private static let chatTemplate =

@@ -2,7 +2,6 @@
 """Methods that act between steps, step by step beside PEFT's own loop: AdaLoRA's budget and penalty, and
 AdaMSS's allocation of subspaces."""
 
-import json
 from functools import partial
 from types import SimpleNamespace
 
@@ -11,9 +10,9 @@ from peft import AdaLoraConfig, AdamssConfig, PeftModel, get_peft_model
 from peft.tuners.adamss.asa_callback import AdamssAsaCallback
 from safetensors.torch import load_file
 
-from adapter_checks import disturb
-from peers import Report, arguments, completion_rows, load_model, read_metrics, tiny_with_tokenizer, worst, write_rows
-from training import ACCUMULATION, BATCH, CLIP, DECAY, collate, encode
+from peers import (Report, arguments, completion_rows, disturb, folder, load_model, read_metrics,
+                   tiny_with_tokenizer, worst, write_rows)
+from training import ACCUMULATION, BATCH, CLIP, DECAY, encode, groups, summed_loss
 
 RATE, WEIGHTS, LOSSES = 1e-2, 2e-3, 1e-4
 TARGETS = ["q_proj", "v_proj", "down_proj"]
@@ -24,20 +23,14 @@ def run(model, rows, steps, work, allocate, has_penalty):
     """PEFT's loop, `allocate` after each update; the adapter is saved then, and the mean loss returned."""
     parameters = [p for p in model.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(parameters, lr=RATE, weight_decay=DECAY)
-    losses, position = [], 0
-    for step in range(1, steps + 1):
-        batches = []
-        for _ in range(ACCUMULATION):
-            batches.append(collate(rows[position:position + BATCH]))
-            position = (position + BATCH) % len(rows)
-        tokens = sum(int((batch["labels"][:, 1:] != -100).sum()) for batch in batches)
+    losses = []
+    for step, batches, tokens in groups(rows, steps):
         total = 0.0
         for batch in batches:
             output = model(**batch)
-            wanted = batch["labels"][:, 1:].flatten()
-            loss = torch.nn.functional.cross_entropy(output.logits[:, :-1].flatten(0, 1), wanted, reduction="sum")
+            loss, count = summed_loss(output.logits, batch["labels"])
             # What PEFT added to the model's own mean loss is the penalty.
-            penalty = output.loss - loss / (wanted != -100).sum() if has_penalty else 0
+            penalty = output.loss - loss / count if has_penalty else 0
             (loss / tokens + penalty / ACCUMULATION).backward()
             total += float(loss.detach()) / tokens
         torch.nn.utils.clip_grad_norm_(parameters, CLIP)
@@ -54,7 +47,7 @@ def compare(report, options, base, name, steps, config, allocate, ours, theirs):
 
     allocate(model, step) is PEFT's part of a step; ours(checkpoint) and theirs(saved, model, step) tell what is
     left, which the peer is asked for after each step."""
-    work = options.work / name.replace(" ", "-")
+    work = folder(options, name)
     torch.manual_seed(11)
     start = get_peft_model(load_model(base), config)
     disturb(start, 0.05)
@@ -97,9 +90,11 @@ def compare(report, options, base, name, steps, config, allocate, ours, theirs):
     report.within(f"{name} opened by PEFT", (float((actual["logits"] - logits).abs().max()), ""), 1e-4)
 
 
-def masks(directory):
-    """Which ranks a saved AdaLoRA has, by layer."""
-    return json.loads((directory / "adapter_config.json").read_text())["rank_pattern"]
+def masks(checkpoint):
+    """Which ranks are left of an AdaLoRA in training, by layer; its checkpoints have the others too."""
+    state = load_file(checkpoint / "optimizer.safetensors")
+    return {key.removeprefix("adapter.").removesuffix("kept") + "lora_E": value.tolist()
+            for key, value in state.items() if key.endswith(".kept")} or None
 
 
 def adalora(report, options, base, name, steps, **fields):

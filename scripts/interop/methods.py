@@ -13,7 +13,7 @@ import pkgutil
 
 import method_cases
 from adapter_checks import Peer, from_graft, from_peft
-from peers import Report, arguments, save_tiny, tiny_with_tokenizer
+from peers import Report, arguments, folder, save_tiny, tiny_with_tokenizer
 
 
 def cases():
@@ -25,6 +25,7 @@ def main():
     options = arguments(__doc__, lambda parser: parser.add_argument("--only", default=""))
     report = Report("methods")
     text = tiny_with_tokenizer(options.work / "bases" / "text", options.smollm2)
+    transposed = tiny_with_tokenizer(options.work / "bases" / "transposed", options.smollm2, name="gpt2")
     for name, case in cases():
         if options.only not in name:
             continue
@@ -39,11 +40,12 @@ def main():
                         case.get("inputs", {}))
         if not case.get("trains", True):
             continue
-        directory = options.work / "configurations" / name.replace(" ", "-")
+        directory = folder(options, f"{name} configuration")
         config = make()
         config.save_pretrained(directory)
         label = f"{name}, trained by graft"
-        report.case(label, from_graft, report, options, label, text, case.get("rate", 1e-2),
+        base = transposed if case.get("bases") == ["gpt2"] else text
+        report.case(label, from_graft, report, options, label, base, case.get("rate", 1e-2),
                     ["--adapter-config", directory / "adapter_config.json"], config.peft_type.value,
                     case.get("trained_merges", merges), case.get("repeated", ()), peer, case.get("inputs", {}))
     report.finish()

@@ -115,6 +115,11 @@ def arguments(description: str, add=lambda parser: None) -> argparse.Namespace:
     return options
 
 
+def folder(options, label: str) -> Path:
+    """The folder of one case below the script's own; it is not made."""
+    return options.work / label.replace(" ", "-").replace(",", "")
+
+
 # Measuring
 
 
@@ -200,8 +205,9 @@ TINY = {
     "smollm3": ("smollm3", dict(num_hidden_layers=4)),
     "smollm3-window": ("smollm3", dict(num_hidden_layers=4, use_sliding_window=True, sliding_window=5,
                                        no_rope_layers=[1, 0, 1, 1])),
-    "gpt2": ("gpt2", dict()),
-    "gpt2-scaled": ("gpt2", dict(scale_attn_by_inverse_layer_idx=True, n_inner=40, activation_function="relu")),
+    # PEFT asks for key/value heads, of which a GPT-2 has as many as of the others.
+    "gpt2": ("gpt2", dict(num_key_value_heads=4)),
+    "gpt2-scaled": ("gpt2", dict(num_key_value_heads=4, scale_attn_by_inverse_layer_idx=True, n_inner=40, activation_function="relu")),
     "llama-rope-linear": ("llama", dict(rope_parameters=dict(rope_type="linear", rope_theta=10000.0, factor=4.0))),
     "llama-rope-dynamic": ("llama", dict(max_position_embeddings=24, rope_parameters=dict(
         rope_type="dynamic", rope_theta=10000.0, factor=2.0))),
@@ -248,10 +254,10 @@ def rewrite_as_v4(path: Path):
     path.write_text(json.dumps(config, indent=2))
 
 
-def tiny_with_tokenizer(directory: Path, smollm2: Path, **sizes):
-    """A small llama with SmolLM2's vocabulary and tokenizer, for runs that need text."""
+def tiny_with_tokenizer(directory: Path, smollm2: Path, name: str = "llama-tied", **sizes):
+    """A small model, a llama if nothing is said, with SmolLM2's vocabulary and tokenizer, for runs that need text."""
     vocabulary = json.loads((smollm2 / "config.json").read_text())["vocab_size"]
-    save_tiny("llama-tied", directory, vocab_size=vocabulary, max_position_embeddings=256, **sizes)
+    save_tiny(name, directory, vocab_size=vocabulary, max_position_embeddings=256, **sizes)
     for name in TOKENIZER_FILES:
         if (smollm2 / name).exists():
             shutil.copy(smollm2 / name, directory / name)
@@ -263,6 +269,15 @@ def load_model(directory: Path):
     model = AutoModelForCausalLM.from_pretrained(directory, dtype=torch.float32).eval()
     model.config.use_cache = False  # X-LoRA refuses models that keep keys and values.
     return model
+
+
+def disturb(model, scale: float):
+    """Moves every trainable tensor, so that an adapter that is not applied shows."""
+    generator = torch.Generator().manual_seed(5)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.requires_grad:
+                parameter += scale * torch.randn(parameter.shape, generator=generator)
 
 
 def sample_inputs(vocabulary: int, batch: int = 2, length: int = 12, seed: int = 1) -> dict:

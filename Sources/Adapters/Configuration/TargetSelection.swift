@@ -12,6 +12,9 @@ public struct TargetSelection: Equatable, Sendable {
   public var layersPattern: [String] = []
   /// Biases that are trained too.
   public var bias = BiasTraining.none
+  /// Whether the base's files hold the layers' weights as [inputs, outputs]; found from the model when
+  /// the adapter is written, in whose files PEFT repeats it for methods that it asks.
+  public var isFanInFanOut = false
 
   /// Makes a selection.
   ///
@@ -108,6 +111,7 @@ extension ConfigurationField where Configuration: LayerConfiguration {
   static var layersToTransform: Self {
     .integers("layers_to_transform", \.selection.layersToTransform)
   }
+  static var fanInFanOut: Self { .flag("fan_in_fan_out", \.selection.isFanInFanOut) }
   static var layersPattern: Self { .strings("layers_pattern", \.selection.layersPattern) }
 
   static var bias: Self {

@@ -34,13 +34,12 @@ struct EmbeddingSite: InitialNumbers {
   let path: String
   /// What the adapter is added to.
   let base: any EmbeddingTable
-  /// Type of the table as numbers.
-  let baseDType: DType
   let generator: Generator
   var isLoading = false
   var wantedType: DType?
 
   var device: Device { base.device }
+  var baseDType: DType { base.dtype }
 }
 
 /// An embedding table with adapters, over any base.
@@ -50,6 +49,7 @@ final class AdaptedTable: Adapted<any EmbeddingTable, any EmbeddingAdapter>, Emb
   var count: Int { base.count }
   var size: Int { base.size }
   var device: Device { base.device }
+  var dtype: DType { base.dtype }
   var children: [(name: String, module: any Module)] { [("base_layer", base)] }
 
   func mapParameters(_ transform: (String, Parameter) -> Parameter) {

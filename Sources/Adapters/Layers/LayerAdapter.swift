@@ -58,15 +58,22 @@ struct AdapterParameter {
   let isTrained: Bool
   /// A dimension whose size a file decides; nil for none.
   let freeDimension: Int?
+  /// Whether files hold the matrix transposed, as a copy of such a weight of the base.
+  let isTransposedInFiles: Bool
 
   init(
-    _ name: String, _ parameter: Parameter, isTrained: Bool = true, freeDimension: Int? = nil
+    _ name: String, _ parameter: Parameter, isTrained: Bool = true, freeDimension: Int? = nil,
+    isTransposedInFiles: Bool = false
   ) {
     self.name = name
     self.parameter = parameter
     self.isTrained = isTrained
     self.freeDimension = freeDimension
+    self.isTransposedInFiles = isTransposedInFiles
   }
+
+  /// The tensor as files hold it; it shares the parameter's memory.
+  var stored: Tensor { isTransposedInFiles ? parameter.value.transposed() : parameter.value }
 }
 
 /// A layer while adapters are merged into it.

@@ -44,6 +44,8 @@ struct LayerAdapters {
   var repeated: [String] = []
   /// How files differ from what is in memory; nil when they do not.
   var storage: (any AdapterStorage)?
+  /// What settings were changed to, to fit some layers, each in a sentence.
+  var warnings: [String] = []
 }
 
 /// How the files of an adapter differ from its tensors in memory.
@@ -59,6 +61,20 @@ protocol AdapterStorage: AnyObject {
   /// - Parameter tensors: The adapter's tensors by the keys they have without this.
   /// - Returns: Tensors by the keys of the file.
   func stored(_ tensors: [(key: String, tensor: Tensor)]) -> [(key: String, tensor: Tensor)]
+
+  /// The configuration that checkpoints of a run have, if not that of files.
+  ///
+  /// - Parameter configuration: What the adapter was made from.
+  /// - Returns: What an adapter is made from that takes in ``checkpointed(_:)``.
+  func checkpointed(_ configuration: any AdapterConfiguration) -> any AdapterConfiguration
+
+  /// What checkpoints of a run hold, if not what files hold.
+  ///
+  /// - Parameter tensors: The adapter's tensors by the keys they have without this.
+  /// - Returns: Tensors by the keys of the file, from which training goes on.
+  func checkpointed(
+    _ tensors: [(key: String, tensor: Tensor)]
+  ) -> [(key: String, tensor: Tensor)]
 
   /// The inverse of ``stored(_:)``.
   ///
@@ -84,6 +100,14 @@ extension AdapterStorage {
   func configuration(_ configuration: any AdapterConfiguration) -> any AdapterConfiguration {
     configuration
   }
+
+  func checkpointed(_ configuration: any AdapterConfiguration) -> any AdapterConfiguration {
+    self.configuration(configuration)
+  }
+
+  func checkpointed(
+    _ tensors: [(key: String, tensor: Tensor)]
+  ) -> [(key: String, tensor: Tensor)] { stored(tensors) }
 }
 
 /// What a method does in training beside its gradients.

@@ -56,7 +56,7 @@ public struct BOFTConfig: LayerConfiguration {
       .integer("boft_block_size", \.blockSize), .integer("boft_block_num", \.blockCount),
       .integer("boft_n_butterfly_factor", \.factorCount), .number("boft_dropout", \.blockDropout),
       .flag("init_weights", \.hasStandardInitialization), .targetModules, .excludeModules,
-      .layersToTransform, .layersPattern, .bias, .modulesToSave, .off("fan_in_fan_out", false),
+      .layersToTransform, .layersPattern, .bias, .modulesToSave, .fanInFanOut,
     ]
   }
 

@@ -67,7 +67,7 @@ public struct DEFTConfig: LayerConfiguration {
       .choice("decomposition_method", \.decomposition), .flag("para", \.onlyRemoves),
       .number("init_scale", \.initialScale), .flag("init_weights", \.hasStandardInitialization),
       .targetModules, .excludeModules, .layersToTransform, .layersPattern, .bias, .modulesToSave,
-      .off("fan_in_fan_out", false),
+      .fanInFanOut,
     ]
   }
 

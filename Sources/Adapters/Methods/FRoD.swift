@@ -55,7 +55,7 @@ public struct FRoDConfig: LayerConfiguration {
       .number("regularization_alpha", \.regularization),
       .flag("save_projection", \.savesProjection), .number("frod_dropout", \.dropout),
       .flag("init_weights", \.startsAtIdentity), .targetModules, .layersToTransform,
-      .layersPattern, .bias, .modulesToSave, .off("fan_in_fan_out", false),
+      .layersPattern, .bias, .modulesToSave, .fanInFanOut,
       .off("progressbar", true, ignoring: true),
       .off("runtime_offload_base_weight", false, ignoring: true),
     ]

@@ -39,7 +39,7 @@ public struct FourierFTConfig: LayerConfiguration {
       .integer("n_frequency", \.frequencyCount),
       .pattern("n_frequency_pattern", \.frequencyCountPattern), .number("scaling", \.scaling),
       .integer("random_loc_seed", \.locationSeed), .flag("init_weights", \.startsAtIdentity),
-      .off("fan_in_fan_out", false), .targetModules, .excludeModules, .layersToTransform,
+      .fanInFanOut, .targetModules, .excludeModules, .layersToTransform,
       .layersPattern, .bias, .modulesToSave,
     ]
   }

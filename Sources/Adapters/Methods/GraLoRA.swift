@@ -38,7 +38,7 @@ public struct GraloraConfig: LayerConfiguration {
     [
       .integer("r", \.rank), .integer("hybrid_r", \.hybridRank), .wholeNumber("alpha", \.alpha),
       .integer("gralora_k", \.blockCount), .number("gralora_dropout", \.dropout),
-      .flag("init_weights", \.startsAtIdentity), .off("fan_in_fan_out", false), .targetModules,
+      .flag("init_weights", \.startsAtIdentity), .fanInFanOut, .targetModules,
       .layersToTransform, .layersPattern, .bias, .modulesToSave,
     ]
   }

@@ -49,7 +49,8 @@ public struct HiraConfig: LayerConfiguration {
       .spelled(
         "init_weights", \.initialization,
         [(.standard, true), (.random, false), (.gaussian, "gaussian")]),
-      .off("fan_in_fan_out", false), .targetModules, .excludeModules, .layersToTransform,
+      .off("fan_in_fan_out", false, ignoring: true), .targetModules, .excludeModules,
+      .layersToTransform,
       .layersPattern, .modulesToSave,
     ]
   }

@@ -41,7 +41,7 @@ public struct IA3Config: LayerConfiguration {
     [
       .targetModules, .excludeModules, .targets("feedforward_modules", \.feedforwardModules),
       .flag("init_ia3_weights", \.hasStandardInitialization), .modulesToSave,
-      .off("fan_in_fan_out", false),
+      .fanInFanOut,
     ]
   }
 

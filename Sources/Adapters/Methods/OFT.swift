@@ -10,7 +10,8 @@ import Tensors
 /// (I - Q) (I + Q)^-1: the same numbers turn the other way.
 ///
 /// A block size or number of blocks that does not divide a layer's inputs is replaced by the divisor
-/// next to it, the smaller one of two equally near; one that is at least their number, by it. Unlike
+/// next to it, the smaller one of two equally near; one that is at least their number, by it;
+/// ``PeftModel/warnings`` say so. Unlike
 /// in PEFT 0.21.2, where it has no effect on linear layers, `blockDropout` works.
 ///
 /// Source: Qiu et al. 2023, arXiv 2306.07280; the series: Qiu et al. 2025, arXiv 2506.19847.
@@ -65,7 +66,7 @@ public struct OFTConfig: LayerConfiguration {
       .flag("use_cayley_neumann", \.usesSeries),
       .integer("num_cayley_neumann_terms", \.seriesTerms),
       .flag("init_weights", \.hasStandardInitialization), .targetModules, .excludeModules,
-      .layersToTransform, .layersPattern, .bias, .modulesToSave, .off("fan_in_fan_out", false),
+      .layersToTransform, .layersPattern, .bias, .modulesToSave, .fanInFanOut,
     ]
   }
 
@@ -88,16 +89,38 @@ public struct OFTConfig: LayerConfiguration {
 }
 
 extension OFTConfig: LayerMethod {
+  func adapters(for sites: [LayerSite]) throws(AdapterError) -> LayerAdapters {
+    var made: [any LayerAdapter] = []
+    for site in sites { made.append(try adapter(for: site)) }
+    return LayerAdapters(layers: made, warnings: warnings(sites))
+  }
+
+  /// The field that says how inputs are divided, what it says, and what it is taken for.
+  private func division(_ inputs: Int) -> (field: String, wanted: Int, taken: Int) {
+    let (field, wanted) = blockSize > 0 ? ("oft_block_size", blockSize) : ("r", blockCount)
+    return (field, wanted, Self.divisor(of: inputs, near: wanted))
+  }
+
+  /// One for each number of inputs that what is wanted does not divide.
+  private func warnings(_ sites: [LayerSite]) -> [String] {
+    let bySize = Dictionary(grouping: sites, by: \.inputSize).sorted { $0.key < $1.key }
+    return bySize.compactMap { inputs, sites in
+      let (field, wanted, taken) = division(inputs)
+      guard wanted != taken else { return nil }
+      let more = sites.count > 1 ? " and \(sites.count - 1) more" : ""
+      return "\(field) \(wanted) does not divide the \(inputs) inputs of \(sites[0].path)\(more); "
+        + "it is \(taken) there"
+    }
+  }
+
   func adapter(for site: LayerSite) throws(AdapterError) -> any LayerAdapter {
     let inputs = site.inputSize
-    let size =
-      blockSize > 0
-      ? Self.divisor(of: inputs, near: blockSize)
-      : inputs / Self.divisor(of: inputs, near: blockCount)
+    let (field, _, taken) = division(inputs)
+    let size = blockSize > 0 ? taken : inputs / taken
     guard size > 1 else {
       throw misfit(
-        site, field: blockSize > 0 ? "oft_block_size" : "r",
-        expected: "blocks of at least two of its \(inputs) inputs", actual: "blocks of one")
+        site, field: field, expected: "blocks of at least two of its \(inputs) inputs",
+        actual: "blocks of one")
     }
     let shape = [sharesBlocks ? 1 : inputs / size, UpperTriangles.count(size)]
     return OFTAdapter(

@@ -87,7 +87,7 @@ public struct PSOFTConfig: LayerConfiguration {
       .integer("num_cayley_neumann_terms", \.seriesTerms),
       .number("cayley_neumann_eps", \.seriesBound),
       .flag("init_weights", \.hasStandardInitialization), .targetModules, .excludeModules,
-      .layersToTransform, .layersPattern, .modulesToSave, .off("fan_in_fan_out", false),
+      .layersToTransform, .layersPattern, .modulesToSave, .fanInFanOut,
     ]
   }
 

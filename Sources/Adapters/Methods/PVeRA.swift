@@ -55,7 +55,7 @@ public struct PVeRAConfig: LayerConfiguration {
       .number("d_initial", \.initialScale), .flag("init_weights", \.startsAtIdentity),
       .flag("sample_at_inference", \.samplesAtInference),
       .integer("generator_seed", \.samplingSeed), .targetModules, .layersToTransform,
-      .layersPattern, .bias, .modulesToSave, .off("fan_in_fan_out", false),
+      .layersPattern, .bias, .modulesToSave, .fanInFanOut,
     ]
   }
 

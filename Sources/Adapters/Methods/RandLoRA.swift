@@ -61,7 +61,7 @@ public struct RandLoRAConfig: LayerConfiguration {
       .flag("save_projection", \.savesProjection), .number("randlora_dropout", \.dropout),
       .flag("sparse", \.isSparse), .flag("very_sparse", \.isVerySparse),
       .flag("init_weights", \.startsAtIdentity), .targetModules, .layersToTransform,
-      .layersPattern, .bias, .modulesToSave, .off("fan_in_fan_out", false),
+      .layersPattern, .bias, .modulesToSave, .fanInFanOut,
     ]
   }
 

@@ -32,7 +32,7 @@ public struct ShiraConfig: LayerConfiguration {
     [
       .integer("r", \.rank), .string("mask_type", \.maskType),
       .integer("random_seed", \.randomSeed), .flag("init_weights", \.startsAtIdentity),
-      .off("fan_in_fan_out", false), .targetModules, .modulesToSave,
+      .fanInFanOut, .targetModules, .modulesToSave,
     ]
   }
 

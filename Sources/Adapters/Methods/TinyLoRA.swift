@@ -64,7 +64,7 @@ public struct TinyLoRAConfig: LayerConfiguration {
       .integer("projection_seed", \.projectionSeed),
       .flag("save_projection", \.savesProjection), .number("tinylora_dropout", \.dropout),
       initializationField, .number("init_v_bound", \.initialBound), .targetModules,
-      .layersToTransform, .layersPattern, .bias, .modulesToSave, .off("fan_in_fan_out", false),
+      .layersToTransform, .layersPattern, .bias, .modulesToSave, .fanInFanOut,
     ]
   }
 

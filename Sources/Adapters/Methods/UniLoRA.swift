@@ -53,7 +53,7 @@ public struct UniLoRAConfig: LayerConfiguration {
       .integer("proj_seed", \.projectionSeed), .flag("save_indices", \.savesIndices),
       .number("unilora_dropout", \.dropout), .number("init_theta_d_bound", \.initialBound),
       .flag("init_weights", \.startsSmall), .targetModules, .layersToTransform, .layersPattern,
-      .bias, .modulesToSave, .off("fan_in_fan_out", false),
+      .bias, .modulesToSave, .fanInFanOut,
     ]
   }
 

@@ -63,7 +63,7 @@ public struct VBLoRAConfig: LayerConfiguration {
       .flag("save_only_topk_weights", \.savesOnlyMixed), .number("vblora_dropout", \.dropout),
       .number("init_vector_bank_bound", \.bankBound),
       .number("init_logits_std", \.logitDeviation), .targetModules, .excludeModules,
-      .layersToTransform, .layersPattern, .bias, .modulesToSave, .off("fan_in_fan_out", false),
+      .layersToTransform, .layersPattern, .bias, .modulesToSave, .fanInFanOut,
     ]
   }
 

@@ -50,7 +50,7 @@ public struct VeRAConfig: LayerConfiguration {
       .flag("save_projection", \.savesProjection), .number("vera_dropout", \.dropout),
       .number("d_initial", \.initialScale), .flag("init_weights", \.startsAtIdentity),
       .targetModules, .layersToTransform, .layersPattern, .bias, .modulesToSave,
-      .off("fan_in_fan_out", false),
+      .fanInFanOut,
     ]
   }
 

@@ -69,6 +69,7 @@ struct AdapterPlacement {
     let chosen = placed.targets.compactMap { path in
       (modules[path] as? Linear).map { (path, $0) }
     }
+    try checkParameters((method as? LoRAConfig)?.targetParameters ?? [], chosen)
     let sites = chosen.map { path, layer in
       LayerSite(
         path: path, base: layer.unadapted,
@@ -98,12 +99,31 @@ struct AdapterPlacement {
       placed.parameters += adapter.parameters.map { (keyPrefix + joined(path, $0.name), $0) }
     }
     placed.storage = made.storage
+    placed.warnings += made.warnings
     if case .targeted(let table)? = tie { tieHead(table, placed, method, modules) }
     placed.parameters += made.shared.map { ("base_model." + $0.name, $0) }
     placed.parameters += biases(method, placed.targets)
     placed.training = made.training
     if let tokens = (method as? any TokenTraining)?.trainableTokens {
       try placeTokens(tokens, placed, generator)
+    }
+  }
+
+  /// Refuses single weights that files hold as [inputs, outputs]: PEFT takes what it finds there for
+  /// [outputs, inputs], so that A and B would change places.
+  private func checkParameters(
+    _ names: [String], _ chosen: [(path: String, layer: Linear)]
+  ) throws(AdapterError) {
+    let found = chosen.first { path, layer in
+      layer.isTransposedInFiles
+        && names.contains { TargetMatching.matches(joined(path, "weight"), $0) }
+    }
+    if let found {
+      throw .configuration(
+        field: "target_parameters",
+        expected:
+          "weights that files hold as [outputs, inputs]; target_modules may name the others",
+        actual: joined(found.path, "weight"))
     }
   }
 
@@ -157,8 +177,7 @@ struct AdapterPlacement {
     let base = layer.unadapted
     let adapter = try method.adapter(
       for: EmbeddingSite(
-        path: path, base: base, baseDType: base.denseWeight().dtype, generator: generator,
-        isLoading: isLoading, wantedType: dtype))
+        path: path, base: base, generator: generator, isLoading: isLoading, wantedType: dtype))
     return {
       layer.adapted(in: context).add(name, adapter)
       return adapter

@@ -32,14 +32,15 @@ extension PeftModel {
       }
       for entry in placed.replacements {
         for (own, original) in zip(entry.parameters, entry.original) {
-          originals[own.key] = original.parameter.value.detached()
+          let value = original.parameter.value.detached()
+          originals[own.key] = own.own.isTransposedInFiles ? value.transposed() : value
         }
       }
     }
     let (made, report) = try LowRankAdapter.combined(sources, combination, originals: originals)
     try add(name, made.configuration, seed: 0, isStrict: false)
     let tensors = Dictionary(made.tensors.map { ($0.key, $0.tensor) }, uniquingKeysWith: { $1 })
-    let own = adapterParameters(name)
+    let own = try adapter(named: name).parameters
     let missing = own.map(\.key).filter { tensors[$0] == nil }
     guard missing.isEmpty, own.count == tensors.count else {
       try deleteAdapter(name)
@@ -47,10 +48,11 @@ extension PeftModel {
         path: name, missing: missing,
         unexpected: Set(tensors.keys).subtracting(own.map(\.key)).sorted())
     }
-    for (key, parameter) in own {
-      guard let value = tensors[key] else { continue }
-      parameter.value = value.detached().cloned()
-      parameter.isTrainable = false
+    for (key, entry) in own {
+      guard let value = tensors[key]?.detached() else { continue }
+      entry.parameter.value =
+        (entry.isTransposedInFiles ? value.transposed() : value).cloned()
+      entry.parameter.isTrainable = false
     }
     return report
   }

@@ -23,7 +23,29 @@ extension PeftModel {
     _ directory: String, adapter: String? = nil, asPlainLoRA: Bool? = nil
   ) throws {
     let adapter = try self.adapter(named: adapter ?? context.active.first ?? "default")
-    let (tensors, configuration) = try written(adapter, asPlainLoRA: asPlainLoRA)
+    try save(adapter, directory, try written(adapter, asPlainLoRA: asPlainLoRA))
+  }
+
+  /// Writes the active adapter as it is trained, from which training goes on with
+  /// ``fromPretrained(_:_:adapterName:trainable:seed:dropout:)``.
+  ///
+  /// Where ``savePretrained(_:adapter:asPlainLoRA:)`` leaves out what came to nothing, as of AdaLoRA,
+  /// this does not.
+  ///
+  /// - Parameter directory: Where; made when it does not exist.
+  /// - Throws: As ``savePretrained(_:adapter:asPlainLoRA:)``.
+  public func saveCheckpoint(_ directory: String) throws {
+    let adapter = try self.adapter(named: context.active.first ?? "default")
+    try save(adapter, directory, try written(adapter, asPlainLoRA: false, isCheckpoint: true))
+  }
+
+  private func save(
+    _ adapter: PlacedAdapter, _ directory: String,
+    _ written: (
+      tensors: [(key: String, tensor: Tensor)], configuration: any AdapterConfiguration
+    )
+  ) throws {
+    let (tensors, configuration) = written
     try makeDirectory(directory)
     try SafetensorsWriter.save(
       directory + "/adapter_model.safetensors", tensors: tensors.map { ($0.key, $0.tensor) })
@@ -201,14 +223,22 @@ extension PeftModel {
   /// The configuration as it is written: "all-linear" means other layers in another model, so that the
   /// file names those that were meant, as does PEFT's default.
   func savedConfiguration(
-    of adapter: PlacedAdapter
+    of adapter: PlacedAdapter, isCheckpoint: Bool = false
   ) throws(AdapterError) -> any AdapterConfiguration {
+    let own = adapter.configuration
     let configuration =
-      adapter.storage?.configuration(adapter.configuration) ?? adapter.configuration
+      (isCheckpoint ? adapter.storage?.checkpointed(own) : adapter.storage?.configuration(own))
+      ?? own
     guard var layers = configuration as? any LayerConfiguration else { return configuration }
     let named = try? TargetMatching(base, for: layers).named(
       layers, targets: adapter.targets, among: basePaths)
     layers.targetModules = named ?? layers.targetModules
+    // PEFT sets it anew at each layer, so that the last one decides.
+    let targets = Set(adapter.targets)
+    let linear = base.modules().last { targets.contains($0.path) && $0.module is Linear }
+    if let last = linear?.module as? Linear {
+      layers.selection.isFanInFanOut = last.isTransposedInFiles
+    }
     return try layers.unambiguous(for: adapter.targets)
   }
 }

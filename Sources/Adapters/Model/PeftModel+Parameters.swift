@@ -21,6 +21,11 @@ extension PeftModel {
     }
   }
 
+  /// Keys whose matrices files hold transposed, as they hold the base's own weights that these replace.
+  public var keysTransposedInFiles: Set<String> {
+    Set(placed.flatMap(\.parameters).filter(\.own.isTransposedInFiles).map(\.key))
+  }
+
   /// How much of the model is trained, in PEFT's words.
   ///
   /// - Returns: For example "trainable params: 1,792 || all params: 21,408 || trainable%: 8.3707".

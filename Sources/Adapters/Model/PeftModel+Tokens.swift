@@ -34,13 +34,14 @@ extension PeftModel {
           "trained further without \(companionName) beside the file, as PEFT does not save what "
           + "makes the virtual tokens")
     }
-    var seen: [String: (name: String, rows: Set<Int>)] = [:]
+    var owners: [String: [Int: String]] = [:]
     for adapter in chosen {
-      for (path, rows) in adapter.tokens {
-        if let other = seen[path], let row = other.rows.intersection(rows).min() {
-          throw .conflict("\(other.name) and \(adapter.name) both train token \(row) of \(path)")
+      for (path, rows) in adapter.tokens.sorted(by: { $0.key < $1.key }) {
+        let known = owners[path] ?? [:]
+        if let row = rows.filter({ known[$0] != nil }).min(), let other = known[row] {
+          throw .conflict("\(other) and \(adapter.name) both train token \(row) of \(path)")
         }
-        seen[path] = (adapter.name, rows.union(seen[path]?.rows ?? []))
+        owners[path] = known.merging(rows.map { ($0, adapter.name) }) { $1 }
       }
     }
   }

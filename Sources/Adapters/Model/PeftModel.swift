@@ -25,6 +25,9 @@ public final class PeftModel<Base: Module> {
     placed.map { ($0.name, $0.configuration) }
   }
 
+  /// What settings of the adapters were changed to, to fit the model, as PEFT's warnings say it.
+  public var warnings: [String] { placed.flatMap(\.warnings) }
+
   /// Wraps a model and adds a first adapter.
   ///
   /// - Parameters:

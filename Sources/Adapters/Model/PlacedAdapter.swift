@@ -19,6 +19,8 @@ final class PlacedAdapter {
   var tokens: [String: Set<Int>] = [:]
   /// What it does between steps of training.
   var training: (any AdapterTraining)?
+  /// What its settings were changed to, to fit the model.
+  var warnings: [String] = []
   /// How its files differ from what is in memory.
   var storage: (any AdapterStorage)?
   /// Keys under which files may repeat what layers share.
@@ -36,9 +38,13 @@ final class PlacedAdapter {
   }
 
   /// What its file holds.
-  var storedTensors: [(name: String, tensor: Tensor)] {
-    let own = parameters.map { (key: $0.key, tensor: $0.own.parameter.value) }
-    return (storage?.stored(own) ?? own).map { ($0.key, $0.tensor) }
+  var storedTensors: [(name: String, tensor: Tensor)] { tensors() }
+
+  /// What its file or a run's checkpoint holds.
+  func tensors(ofCheckpoint isCheckpoint: Bool = false) -> [(name: String, tensor: Tensor)] {
+    let own = parameters.map { (key: $0.key, tensor: $0.own.stored) }
+    let held = isCheckpoint ? storage?.checkpointed(own) : storage?.stored(own)
+    return (held ?? own).map { ($0.key, $0.tensor) }
   }
 
   /// Puts its replacements in place, or the original parameters.
@@ -81,6 +87,8 @@ struct ModuleReplacement {
   let module: any Module
   let original: [(name: String, parameter: Parameter)]
   let copy: [(name: String, parameter: Parameter)]
+  /// Names of those that files hold transposed.
+  private let transposed: Set<String>
   /// What stands between the module's path and a parameter's name in files; empty for nothing.
   let infix: String
   /// What files put before the module's path.
@@ -93,6 +101,7 @@ struct ModuleReplacement {
   ) {
     (self.path, self.module, self.infix) = (path, module, infix)
     self.prefix = prefix
+    transposed = module.pathsTransposedInFiles
     var original: [(name: String, parameter: Parameter)] = []
     for (inner, owner) in module.modules() {
       owner.mapParameters { own, parameter in
@@ -113,7 +122,11 @@ struct ModuleReplacement {
   var parameters: [(key: String, own: AdapterParameter)] {
     copy.map {
       let name = joined(infix, $0.name)
-      return (prefix + joined(path, name), AdapterParameter(name, $0.parameter))
+      return (
+        prefix + joined(path, name),
+        AdapterParameter(
+          name, $0.parameter, isTransposedInFiles: transposed.contains($0.name))
+      )
     }
   }
 

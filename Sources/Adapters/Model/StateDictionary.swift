@@ -71,36 +71,44 @@ extension PeftModel {
     var chosen: [(parameter: Parameter, tensor: Tensor)] = []
     func take(
       _ key: String, _ parameter: Parameter, _ matched: WritableKeyPath<LoadReport, [String]>,
-      freeDimension: Int? = nil
+      freeDimension: Int? = nil, isTransposed: Bool = false
     ) {
-      guard let tensor = tensors[key] else {
+      guard let found = tensors[key] else {
         report.missing.append(key)
         return
       }
+      // A view: the copy below then lies in memory as a weight that was opened so.
+      let tensor = isTransposed && found.rank == 2 ? found.transposed() : found
       var shape = tensor.shape
       if let free = freeDimension, shape.count == parameter.value.rank {
         shape[free] = parameter.value.size(free)
       }
       guard shape == parameter.value.shape else {
         report.misshapen.append(
-          LoadReport.Misshapen(key: key, expected: parameter.value.shape, actual: tensor.shape))
+          LoadReport.Misshapen(
+            key: key,
+            expected: isTransposed ? parameter.value.shape.reversed() : parameter.value.shape,
+            actual: found.shape))
         return
       }
       report[keyPath: matched].append(key)
       chosen.append((parameter, tensor))
     }
     for (key, entry) in own {
-      take(key, entry.parameter, \.matched, freeDimension: entry.freeDimension)
+      take(
+        key, entry.parameter, \.matched, freeDimension: entry.freeDimension,
+        isTransposed: entry.isTransposedInFiles)
     }
     let extra = Set(tensors.keys).subtracting(own.map(\.key)).subtracting(adapter.repeatedKeys)
       .sorted()
     let ofBase = extra.isEmpty ? [:] : baseParameters()
+    let transposed = extra.isEmpty ? [] : Set(base.pathsTransposedInFiles.map { keyPrefix + $0 })
     for key in extra {
       guard let parameter = ofBase[key] else {
         report.unexpected.append(key)
         continue
       }
-      take(key, parameter, \.replacedBase)
+      take(key, parameter, \.replacedBase, isTransposed: transposed.contains(key))
     }
     guard report.isComplete || !isStrict else { throw .keys(path: path, report: report) }
     let before = chosen.map(\.parameter.value)

@@ -1,3 +1,4 @@
+import Adapters
 import CommandLineParsing
 import Datasets
 import Foundation
@@ -47,7 +48,9 @@ enum EvaluateCommand: Verb {
       let near = nearestName(name, among: known).map { "; did you mean '\($0)'?" } ?? ""
       throw UsageError("unknown metric '\(name)'\(near) (\(known.joined(separator: ", ")))")
     }
+    guard !wanted.isEmpty else { throw UsageError("--metrics names no metric") }
     let path = try arguments.value(data)
+    if wanted.contains("exact-match") { try checkTasks(arguments) }
     let source = try ModelSource(arguments)
     let tokenizer = try source.tokenizer()
     var reader = try RecordReader(path: path)
@@ -57,7 +60,6 @@ enum EvaluateCommand: Verb {
     let size = try SamplingOptions.count(arguments, batchSize, 1...1 << 24) ?? 8
     let limit = model.configuration.maximumLength - (model.prompt?.length ?? 0)
     let length = try SamplingOptions.count(arguments, maximumLength, 2...limit) ?? limit
-    guard !wanted.isEmpty else { throw UsageError("--metrics names no metric") }
     var result = JSONObject([("rows", .integer(records.count))])
     if wanted.contains("loss") || wanted.contains("perplexity") {
       let encoder = try ExampleEncoder(
@@ -73,9 +75,6 @@ enum EvaluateCommand: Verb {
       if wanted.contains("perplexity") { result["perplexity"] = .number(exp(loss)) }
     }
     if wanted.contains("exact-match") {
-      if let count = peft?.taskCount, count > 1 {
-        throw UsageError("exact-match: the adapter has \(count) tasks; use loss or perplexity")
-      }
       let answers = try answers(
         model, records, tokenizer, style, size, arguments, source.endOfTextIDs(model.configuration))
       let right = answers.count { $0.expected == $0.answer }
@@ -96,6 +95,18 @@ enum EvaluateCommand: Verb {
       for (name, value) in result { console.write("\(name): \(value.serialized())\n") }
     }
     return .done
+  }
+
+  /// Refuses answers of an adapter that has to be told which of its tasks a row is, before anything
+  /// is opened that takes time.
+  private static func checkTasks(_ arguments: ParsedArguments) throws {
+    guard let adapter = arguments[ModelOptions.adapter] else { return }
+    let path = adapter + "/adapter_config.json"
+    let configuration = try AdapterMethods.configuration(
+      json: try JSON.read(path: path), path: path)
+    if let count = configuration.tasks, count > 1 {
+      throw UsageError("exact-match: the adapter has \(count) tasks; use loss or perplexity")
+    }
   }
 
   private struct Answer {

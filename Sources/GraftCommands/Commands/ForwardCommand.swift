@@ -31,8 +31,7 @@ enum ForwardCommand: Verb {
       return try write(try forward.results(file), to: target, arguments, console)
     }
     let (model, peft) = try source.model(adapter: adapter, trainable: arguments[gradients])
-    let batch = try ForwardInput(file, model)
-    peft?.context.taskIDs = try batch.taskIDs(for: peft)
+    let batch = try ForwardInput(file, model, taskCount: peft?.taskCount ?? 1)
     var results: [(name: String, tensor: Tensor)] = []
     if let labels = batch.labels {
       let count = Double(max(1, DecoderForCausalLM.targetCount(of: labels)))
@@ -44,13 +43,20 @@ enum ForwardCommand: Verb {
     }
     if arguments[gradients] {
       guard let peft else { throw UsageError("--gradients needs --adapter") }
-      for (key, parameter) in peft.trainableParameters {
-        let gradient = parameter.value.gradient ?? parameter.value.zerosLike()
-        results.append(("grad." + key, gradient.to(.float32)))
-      }
+      results += Self.gradients(of: peft)
     }
     results.append(("logits", withoutGradients { model.logits(batch.input).to(.float32) }))
     return try write(results, to: target, arguments, console)
+  }
+
+  /// Gradients of what is trained, as an adapter's file has what they belong to.
+  static func gradients<Base>(of peft: PeftModel<Base>) -> [(name: String, tensor: Tensor)] {
+    let transposed = peft.keysTransposedInFiles
+    return peft.trainableParameters.map { key, parameter in
+      let gradient = parameter.value.gradient ?? parameter.value.zerosLike()
+      let filed = transposed.contains(key) ? gradient.transposed().contiguous() : gradient
+      return ("grad." + key, filed.to(.float32))
+    }
   }
 
   private static func write(
@@ -73,11 +79,8 @@ enum ForwardCommand: Verb {
 private struct ForwardInput {
   let input: DecoderInput
   let labels: Tensor?
-  private let path: String
-  private let tasks: Tensor?
 
-  init(_ file: SafetensorsFile, _ model: DecoderForCausalLM) throws {
-    path = file.path
+  init(_ file: SafetensorsFile, _ model: DecoderForCausalLM, taskCount: Int) throws {
     func tensor(_ name: String) throws -> Tensor? {
       guard let entry = file[name] else { return nil }
       let found = try file.tensor(entry)
@@ -112,7 +115,8 @@ private struct ForwardInput {
       throw ModelError.input("\(file.path): input_ids: \(error)")
     }
     labels = try sameShape("labels")
-    tasks = try tensor("task_ids")
+    let tasks = try tensor("task_ids")
+    if let tasks { try Self.check(tasks, rows: ids.size(0), below: taskCount, file.path) }
     let vocabulary = model.configuration.vocabularySize
     if let bad = labels?.array(of: Int.self).first(where: {
       $0 != ignoredLabel && ($0 < 0 || $0 >= vocabulary)
@@ -124,21 +128,20 @@ private struct ForwardInput {
     let mask = try sameShape("attention_mask")
     let hasPadding = mask.map { ($0 .== 0).sum().item() > 0 } ?? false
     input = DecoderInput(
-      ids: ids, mask: hasPadding ? mask : nil, positions: try sameShape("position_ids"))
+      ids: ids, mask: hasPadding ? mask : nil, positions: try sameShape("position_ids"),
+      taskIDs: tasks)
   }
 
-  /// The tasks of the rows, for adapters that have several.
-  func taskIDs(for peft: PeftModel<DecoderForCausalLM>?) throws -> Tensor? {
-    guard let tasks else { return nil }
-    let rows = input.ids.size(0)
+  /// Checks the tasks of the rows, for adapters that have several.
+  private static func check(
+    _ tasks: Tensor, rows: Int, below count: Int, _ path: String
+  ) throws {
     guard tasks.shape == [rows] else {
       throw CheckpointError.mismatch(
         path: path, what: "shape of task_ids", expected: "[\(rows)]", actual: "\(tasks.shape)")
     }
-    let count = peft?.taskCount ?? 1
     if let bad = tasks.array(of: Int.self).first(where: { $0 < 0 || $0 >= count }) {
       throw ModelError.input("\(path): task_ids: \(bad) is not one of the adapter's \(count) tasks")
     }
-    return tasks
   }
 }

@@ -37,24 +37,28 @@ enum TrainCommand: Verb {
       return try ClassificationTraining.run(recipe, given, options, source, console)
     default: throw UsageError("--task \(task.rawValue): expected \(TaskOptions.trained)")
     }
-    options.maximumLength = try maximumLength(recipe.arguments, source)
+    let shape = try AutoModelForCausalLM.configuration(of: source.directory)
+    options.maximumLength = try maximumLength(recipe.arguments, shape)
     try recipe.settle("max-length", "\(options.maximumLength)")
+    let tokenizer = try source.tokenizer()
     let encoder = try ExampleEncoder(
-      tokenizer: try source.tokenizer(), maximumLength: options.maximumLength,
+      tokenizer: tokenizer, maximumLength: options.maximumLength,
       trainsOnPrompt: recipe.arguments[TrainOptions.trainOnPrompt],
       promptStyle: try recipe.arguments.value(TrainOptions.promptStyle))
     let (examples, report) = try encoder.encode(path: recipe.arguments.value(TrainOptions.data))
     let evaluation =
       try recipe.arguments[TrainOptions.evalData].map { try encoder.encode(path: $0).examples }
+    // Before anything is computed with them.
+    try source.check(examples + (evaluation ?? []), shape)
     let model: any TrainableModel =
       isFull(recipe.arguments)
       ? try wholeModel(source, options.seed)
-      : try adapted(source, recipe, given, options, examples)
+      : try adapted(source, tokenizer, recipe, given, options, examples)
     if let base = model.base as? DecoderForCausalLM {
-      try source.check(examples + (evaluation ?? []), base.configuration)
       try PromptChecks.check(examples + (evaluation ?? []), base, options)
     }
     if let adapted = model as? PeftModel<DecoderForCausalLM> {
+      for warning in adapted.warnings { console.log("warning: \(warning)") }
       try PromptChecks.checkTasks(examples + (evaluation ?? []), adapted, isPacked: options.packs)
     }
     if !recipe.isResumed,
@@ -93,10 +97,11 @@ enum TrainCommand: Verb {
     onStart: @escaping (_ directory: String) throws -> Void = { _ in }
   ) throws -> ExitCode {
     let (model, recipe, isQuiet) = (run.model, run.recipe, given[TrainOptions.quiet])
-    try recipe.prepareDirectory()
+    // It refuses what cannot be, and only then the directory may be emptied.
     let trainer = try Trainer(
       model: model, examples: run.examples, evaluation: run.evaluation, options: run.options,
       directory: recipe.directory, recipe: recipe.json)
+    try recipe.prepareDirectory()
     let progress = TrainingProgress(totalSteps: trainer.totalSteps, isQuiet: isQuiet)
     progress.begin(run.report, model, trainer)
     if recipe.arguments[TrainOptions.reportTo] == .tensorboard {
@@ -187,9 +192,9 @@ enum TrainCommand: Verb {
 
   /// What was asked for, else 1024, and never more than the model can take.
   private static func maximumLength(
-    _ arguments: ParsedArguments, _ source: ModelSource
+    _ arguments: ParsedArguments, _ shape: DecoderConfiguration
   ) throws -> Int {
-    let limit = try AutoModelForCausalLM.configuration(of: source.directory).maximumLength
+    let limit = shape.maximumLength
     let wanted = arguments[TrainOptions.maximumLength] ?? min(1024, limit)
     guard wanted <= limit else {
       throw UsageError("--max-length \(wanted) is more than the model's limit of \(limit) tokens")
@@ -199,7 +204,7 @@ enum TrainCommand: Verb {
 
   /// The adapter of the newest checkpoint, the one to go on with, or a new one.
   private static func adapted(
-    _ source: ModelSource, _ recipe: TrainRecipe, _ given: ParsedArguments,
+    _ source: ModelSource, _ tokenizer: Tokenizer, _ recipe: TrainRecipe, _ given: ParsedArguments,
     _ options: TrainingOptions, _ examples: [TokenizedExample]
   ) throws -> PeftModel<DecoderForCausalLM> {
     let seed = options.seed
@@ -208,7 +213,6 @@ enum TrainCommand: Verb {
       return try PeftModel.fromPretrained(base, path, trainable: true, seed: seed)
     }
     guard let path = recipe.arguments[ModelOptions.adapter] else {
-      let tokenizer = try source.tokenizer()
       let configuration = try AdapterOptions.configuration(recipe.arguments, tokenizer)
       let model = try PeftModel(base, configuration, seed: seed)
       try AdapterOptions.begin(model, recipe.arguments, tokenizer)

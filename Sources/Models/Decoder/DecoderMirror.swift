@@ -141,7 +141,7 @@ extension DecoderModel {
 /// Another model's embeddings, in a type of its own; its parameters stay the other's.
 private final class BorrowedTable: EmbeddingTable {
   private let owner: Embedding
-  private let dtype: DType
+  let dtype: DType
 
   init(_ owner: Embedding, dtype: DType) {
     self.owner = owner

@@ -24,6 +24,8 @@ public final class Table8bit: EmbeddingTable {
   public var size: Int { weight.codes.size(1) }
   /// Where the codes live.
   public var device: Device { weight.codes.device }
+  /// Type of decoded rows.
+  public var dtype: DType { weight.dtype }
 
   /// Looks rows up; only these are decoded.
   ///
@@ -92,6 +94,8 @@ public final class Table4bit: EmbeddingTable {
   public var size: Int { weight.shape[1] }
   /// Where the codes live.
   public var device: Device { weight.bytes.device }
+  /// Type of decoded rows.
+  public var dtype: DType { weight.dtype }
 
   /// Looks rows up.
   ///

@@ -134,14 +134,13 @@ final class AdaLoRAAllocator: AdapterTraining {
   }
 }
 
-/// A run that is resumed needs the triplets that files leave out, and the running means.
+/// A run that is resumed needs the running means, and which triplets were left.
 extension AdaLoRAAllocator {
   var state: [(name: String, tensor: Tensor)] {
     var result: [(name: String, tensor: Tensor)] = []
     if let total { result.append(("total", Tensor([total]))) }
     for layer in layers {
       let own = layer.adapter.parameters
-      for entry in own { result.append((joined(layer.path, entry.name), entry.parameter.value)) }
       for (entry, means) in zip(own, layer.means) {
         result.append((joined(layer.path, entry.name + ".importance"), means.importance))
         result.append((joined(layer.path, entry.name + ".uncertainty"), means.uncertainty))
@@ -159,7 +158,6 @@ extension AdaLoRAAllocator {
         for entry in layer.adapter.parameters {
           let name = joined(layer.path, entry.name)
           let value = entry.parameter.value
-          if let saved = state[name] { value.copyInPlace(from: saved) }
           if let importance = state[name + ".importance"],
             let uncertainty = state[name + ".uncertainty"]
           {
@@ -177,12 +175,11 @@ extension AdaLoRAAllocator {
   }
 }
 
-/// Files have the triplets that are left, and say in their configuration which these are.
+/// Files have the triplets that are left, and say in their configuration which these are. Checkpoints
+/// have all: while the budget falls, a masked triplet may come back.
 extension AdaLoRAAllocator: AdapterStorage {
   func configuration(_ configuration: any AdapterConfiguration) -> any AdapterConfiguration {
-    guard var own = configuration as? AdaLoRAConfig else { return configuration }
-    // PEFT opens no file without a number here that leaves room for a budget.
-    own.totalSteps = total ?? own.initialSteps + own.finalSteps + 1
+    guard var own = checkpointed(configuration) as? AdaLoRAConfig else { return configuration }
     guard own.rankMasks != nil || layers.contains(where: { $0.kept != nil }) else { return own }
     var masks: [String: [Bool]] = [:]
     for layer in layers {
@@ -193,6 +190,17 @@ extension AdaLoRAAllocator: AdapterStorage {
     own.rankMasks = masks
     return own
   }
+
+  func checkpointed(_ configuration: any AdapterConfiguration) -> any AdapterConfiguration {
+    guard var own = configuration as? AdaLoRAConfig else { return configuration }
+    // PEFT opens no file without a number here that leaves room for a budget.
+    own.totalSteps = total ?? own.initialSteps + own.finalSteps + 1
+    return own
+  }
+
+  func checkpointed(
+    _ tensors: [(key: String, tensor: Tensor)]
+  ) -> [(key: String, tensor: Tensor)] { tensors }
 
   /// Which of the initial ranks a file holds of a layer.
   private func filePlaces(_ layer: Layer) -> [Int] {

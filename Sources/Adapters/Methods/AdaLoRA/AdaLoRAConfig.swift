@@ -85,7 +85,7 @@ public struct AdaLoRAConfig: LayerConfiguration {
       .off("megatron_core", "megatron.core", ignoring: true),
       .off("qalora_group_size", 16, ignoring: true),
       .off("alora_invocation_tokens", nil), .off("arrow_config", nil), .off("corda_config", nil),
-      .off("ensure_weight_tying", false), .off("eva_config", nil), .off("fan_in_fan_out", false),
+      .off("ensure_weight_tying", false), .off("eva_config", nil), .fanInFanOut,
       .off("kasa_config", nil), .off("layer_replication", nil), .off("loftq_config", [:]),
       .off("lora_bias", false), .off("lora_ga_config", nil), .off("megatron_config", nil),
       .off("monteclora_config", nil), .off("target_parameters", nil),

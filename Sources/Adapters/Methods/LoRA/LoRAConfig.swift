@@ -113,7 +113,7 @@ public struct LoRAConfig: LayerConfiguration {
       .strings("target_parameters", \.targetParameters), layerReplication,
       .object("arrow_config", \.arrow, ArrowConfig.fields, ArrowConfig.init),
       .flag("ensure_weight_tying", \.ensuresWeightTying),
-      .off("fan_in_fan_out", false, ignoring: true),
+      .fanInFanOut,
       .off("megatron_config", nil),
       .off("megatron_core", "megatron.core", ignoring: true), .off("monteclora_config", nil),
       .off("qalora_group_size", 16, ignoring: true),

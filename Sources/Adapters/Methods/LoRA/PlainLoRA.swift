@@ -50,16 +50,17 @@ extension PeftModel {
   ///   - adapter: The adapter.
   ///   - plain: Whether one whose start changed the base is written as a plain LoRA; nil where PEFT
   ///     could not find that start again.
+  ///   - isCheckpoint: Whether they are a run's that will go on.
   /// - Returns: Tensors by key, and the configuration.
   /// - Throws: ``AdapterError`` for a pattern that is none, or another method that is to be a LoRA.
   func written(
-    _ adapter: PlacedAdapter, asPlainLoRA plain: Bool?
+    _ adapter: PlacedAdapter, asPlainLoRA plain: Bool?, isCheckpoint: Bool = false
   ) throws(AdapterError) -> (
     tensors: [(key: String, tensor: Tensor)], configuration: any AdapterConfiguration
   ) {
-    let configuration = try savedConfiguration(of: adapter)
+    let configuration = try savedConfiguration(of: adapter, isCheckpoint: isCheckpoint)
     let tensors =
-      adapter.storedTensors.map { (key: $0.name, tensor: $0.tensor) }
+      adapter.tensors(ofCheckpoint: isCheckpoint).map { (key: $0.name, tensor: $0.tensor) }
       + targetedEmbeddings(adapter, configuration)
     guard let lora = configuration as? LoRAConfig else {
       guard plain != true else {

@@ -43,6 +43,8 @@ final class VeLoRAAdapter: LowRankLayerAdapter {
   let factors: LoRAFactors
   private let settings: VeLoRAConfig
   private let direction: Parameter  // v, [ceil(in / groups)]
+  /// Whether the direction of the first batch was seen to be there; it stays.
+  private var isFound = false
 
   init(_ factors: LoRAFactors, _ settings: VeLoRAConfig, _ site: LayerSite) {
     (self.factors, self.settings) = (factors, settings)
@@ -88,10 +90,12 @@ final class VeLoRAAdapter: LowRankLayerAdapter {
           ], dimension: 1)
       }
       groups = groups.reshaped([-1, count, width])
-      let isFound =
-        settings.start == .random
-        || settings.start == .firstBatch && direction.value.norm().item() > 0
-      if !isFound { direction.value = normalized(groups.mean([0, 1])) }
+      if settings.start == .firstBatch, !isFound {
+        isFound = direction.value.norm().item() > 0
+      }
+      if settings.start != .random, !isFound {
+        direction.value = normalized(groups.mean([0, 1]))
+      }
       return groups.matrixProduct(direction.value.unsqueezed(1)).reshaped([-1, count])
     }
     let (v, scale) = (direction.value, settings.scale)

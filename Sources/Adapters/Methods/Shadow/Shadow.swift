@@ -36,13 +36,17 @@ extension ShadowConfig: ModelMethod {
         (keyPrefix + joined(paths[index], $0.name), $0)
       }
     }
+    let transposed = small.pathsTransposedInFiles
+    let embeddings = Set(small.embedding.parameters().map(\.parameter))
     placed.parameters += small.parameters().map { path, parameter in
-      let isTrained = backbone == "mirror" || !path.hasPrefix("embed_tokens.")
+      let isTrained = backbone == "mirror" || !embeddings.contains(parameter)
       return (
         "base_model.shadow_backbone.default." + path,
-        AdapterParameter(path, parameter, isTrained: isTrained)
+        AdapterParameter(
+          path, parameter, isTrained: isTrained, isTransposedInFiles: transposed.contains(path))
       )
     }
+    if embeddings.isEmpty { addUnusedTable(of: small, to: placed) }
     if let projection {
       let name = "shadow_projection.default.weight"
       placed.parameters.append(("base_model." + name, AdapterParameter(name, projection)))
@@ -50,6 +54,17 @@ extension ShadowConfig: ModelMethod {
     placed.companion = ShadowNetwork(
       backbone: small, projection: projection, blocks: shadows,
       auxiliaryWeight: taskType == "CAUSAL_LM" ? auxiliaryWeight : 0, decoder: site.decoder)
+  }
+
+  /// Lets files have a table of embeddings that the small decoder does not use, as it looks tokens up
+  /// in the model's: PEFT leaves out one that is called "embed_tokens", and no other.
+  private func addUnusedTable(of small: DecoderModel, to placed: PlacedAdapter) {
+    let own = small.children.first { $0.module === small.embedding }
+    guard let name = own?.name, name != "embed_tokens" else { return }
+    let shape = [small.configuration.vocabularySize, small.configuration.hiddenSize]
+    let table = UnusedTable(key: "base_model.shadow_backbone.default.\(name).weight", shape: shape)
+    placed.storage = table
+    placed.repeatedKeys.insert(table.key)
   }
 
   /// Paths of the blocks that get corrections.
@@ -123,4 +138,20 @@ extension ShadowConfig: ModelMethod {
     }
     return model.model
   }
+}
+
+/// Files have a tensor that stands for nothing; it is zero, and what they say of it is not looked at.
+private final class UnusedTable: AdapterStorage {
+  let key: String
+  private let shape: [Int]
+
+  init(key: String, shape: [Int]) { (self.key, self.shape) = (key, shape) }
+
+  func stored(_ tensors: [(key: String, tensor: Tensor)]) -> [(key: String, tensor: Tensor)] {
+    tensors + [(key, .zeros(shape, dtype: tensors.first?.tensor.dtype ?? .float32))]
+  }
+
+  func restored(
+    _ tensors: [String: Tensor], _ configuration: any AdapterConfiguration
+  ) throws(AdapterError) -> [String: Tensor] { tensors }
 }

@@ -20,6 +20,8 @@ import JSONValues
 ///   it does wherever `target_modules` has whole paths.
 /// - Blocks that do not follow one another are refused; PEFT fails when such a model runs.
 /// - The loss of an evaluation is the model's own; PEFT's has the small decoder's in it.
+/// - Where the model's embeddings are not called `embed_tokens`, PEFT's files have a table that nothing
+///   uses; here it is zero.
 /// - Relative paths of a file count from its directory if they lead somewhere there.
 ///
 /// Source: Li et al. 2026, arXiv 2604.19254.

@@ -48,7 +48,7 @@ public struct WaveFTConfig: LayerConfiguration {
       .flag("proportional_parameters", \.isProportional), .number("scaling", \.scaling),
       .string("wavelet_family", \.wavelet), .flag("use_idwt", \.usesTransform),
       .integer("random_loc_seed", \.locationSeed), .flag("init_weights", \.startsAtIdentity),
-      .off("fan_in_fan_out", false), .targetModules, .excludeModules, .layersToTransform,
+      .fanInFanOut, .targetModules, .excludeModules, .layersToTransform,
       .layersPattern, .bias, .modulesToSave,
     ]
   }
