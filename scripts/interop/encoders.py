@@ -130,7 +130,9 @@ def compare(report, options, name, task, directory, model, batch, adapter=None):
     label = f"{name} {task} {label}" + (" adapter" if adapter else "")
     given = {**inputs, **asked}
     model.zero_grad()
-    output = model(**given)
+    # PEFT 0.21.2 forgets segments and positions on the way to a model for answers: it is asked below that.
+    asked_model = model.base_model if adapter is not None and task == "question-answering" else model
+    output = asked_model(**given)
     gradients = adapter is not None and bool(asked)
     more = ["--task", task if task in TASKS and task not in ("regression", "multi-label") else "sequence-classification"]
     actual = options.graft.forward(directory, given, options.work / "forward", adapter=adapter,
@@ -148,6 +150,10 @@ def compare(report, options, name, task, directory, model, batch, adapter=None):
         trained = {id(grad) for grad in named.values()}
         found = {key: value for key, value in found.items() if id(value) in trained}
         ours = {key.removeprefix("grad."): value for key, value in actual.items() if key.startswith("grad.")}
+        # What is added to the scores of all positions alike changes nothing: there is only rounding.
+        for key in [key for key in found if key.endswith("qa_outputs.bias")]:
+            size = max(float(ours.pop(key).abs().max()), float(found.pop(key).abs().max()))
+            report.within(f"{label} gradient of a bias that changes nothing", (size, ""), 1e-6)
         report.within(f"{label} {len(found)} gradients", worst(ours, found), GRADIENTS)
 
 
