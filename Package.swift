@@ -130,11 +130,12 @@ let package = Package(
     tests(
       of: "Quantization",
       ["CKernels", "Checkpoints", "JSONValues", "Layers", "Models", "Tensors", "TestSupport"]),
-    tests(of: "Models", ["Layers", "Tensors", "TestSupport"], exclude: ["Fixtures"]),
+    tests(
+      of: "Models", ["Layers", "Tensors", "TestSupport"], exclude: ["EncoderFixtures", "Fixtures"]),
     tests(
       of: "Adapters",
       ["JSONValues", "Layers", "Models", "Quantization", "Tensors", "TestSupport"],
-      exclude: ["Fixtures"]),
+      exclude: ["EncoderFixtures", "Fixtures"]),
     tests(
       of: "Training",
       [

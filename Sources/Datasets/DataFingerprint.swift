@@ -1,7 +1,8 @@
 /// A hash of encoded data, by which a resumed run recognises that it is still the same.
 ///
-/// FNV-1a over 64 bits (Fowler, Noll and Vo), fed with the length, the ids, the labels and the task, if
-/// any, of every example as 32-bit numbers, lowest byte first. It finds accidents, not attacks.
+/// FNV-1a over 64 bits (Fowler, Noll and Vo), fed with the length, the ids, the labels and, if any, the
+/// task, the segments and what is right for the row, of every example as 32-bit numbers, lowest byte
+/// first. It finds accidents, not attacks.
 ///
 /// - Parameter examples: The data in the order of the file.
 /// - Returns: 16 hexadecimal digits.
@@ -47,6 +48,11 @@ struct FNV1a {
       for id in example.ids { feed(id) }
       for label in example.labels { feed(label) }
       if let task = example.task { feed(Int32(truncatingIfNeeded: task)) }
+      for type in example.tokenTypes ?? [] { feed(type) }
+      for number in example.target ?? [] {
+        feed(Int32(truncatingIfNeeded: number.bitPattern))
+        feed(Int32(truncatingIfNeeded: number.bitPattern >> 32))
+      }
     }
   }
 

@@ -61,13 +61,19 @@ private struct Fields {
 
   func label() throws(DatasetError) -> RecordLabel {
     let value = object["label"] ?? .null
+    guard let list = value.arrayValue else { return try label(value) }
+    return .several(try list.map { (value) throws(DatasetError) in try label(value) })
+  }
+
+  private func label(_ value: JSON) throws(DatasetError) -> RecordLabel {
     switch value {
     case .integer(let index): return .index(index)
     case .bool(let flag): return .index(flag ? 1 : 0)
     case .number(let number) where number.isFinite: return .value(number)
     case .string(let name) where !name.isEmpty: return .name(name)
     case .string: throw .emptyText(at: place, key: "label")
-    default: throw wrongType("label", "a class name, a class number or a number", value)
+    default:
+      throw wrongType("label", "a class name, a class number, a number or a list of them", value)
     }
   }
 

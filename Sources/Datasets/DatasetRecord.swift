@@ -8,6 +8,8 @@ public enum RecordLabel: Equatable, Hashable, Sendable, CustomStringConvertible 
   case name(String)
   /// A number to predict.
   case value(Double)
+  /// Several classes at once, or several numbers.
+  indirect case several([RecordLabel])
 
   /// The label as it stands in the file.
   public var description: String {
@@ -15,6 +17,7 @@ public enum RecordLabel: Equatable, Hashable, Sendable, CustomStringConvertible 
     case .index(let index): "\(index)"
     case .name(let name): "\"\(name)\""
     case .value(let value): "\(value)"
+    case .several(let labels): "[" + labels.map(\.description).joined(separator: ", ") + "]"
     }
   }
 }

@@ -19,6 +19,8 @@ public struct EncodingReport: Equatable, Sendable {
   public var firstTruncated: RecordLocation?
   /// The first record that was left out.
   public var firstDropped: RecordLocation?
+  /// Whether each row is asked one thing as a whole.
+  public var asksRows = false
   /// How many records have each key that no format uses.
   public var ignoredKeys: [String: Int] = [:]
 
@@ -34,8 +36,9 @@ extension EncodingReport: CustomStringConvertible {
   public var description: String {
     let share = tokenCount > 0 ? (1000 * targetCount + tokenCount / 2) / tokenCount : 0
     var lines = [
-      "\(exampleCount) examples, \(tokenCount) tokens, the longest \(longest);"
-        + " \(targetCount) count towards the loss (\(share / 10).\(share % 10) %)"
+      "\(exampleCount) examples, \(tokenCount) tokens, the longest \(longest)"
+        + (asksRows
+          ? "" : "; \(targetCount) count towards the loss (\(share / 10).\(share % 10) %)")
     ]
     func add(_ count: Int, _ text: String, _ place: RecordLocation? = nil) {
       guard count > 0 else { return }

@@ -1,3 +1,11 @@
+extension RecordLabel {
+  /// The label, or those of several.
+  public var singles: [RecordLabel] {
+    if case .several(let labels) = self { return labels }
+    return [self]
+  }
+}
+
 /// The classes of a classification task, in the order of the model's outputs.
 public struct LabelSet: Equatable, Sendable {
   /// The names; the position is the number of the class.
@@ -34,17 +42,19 @@ public struct LabelSet: Equatable, Sendable {
           at: located.location, expected: RecordFormat.textLabel.spelling,
           actual: located.record.format.spelling)
       }
-      switch label {
-      case .name(let name) where largest < 0:
-        found.insert(Array(name.utf8))
-      case .index(let index) where (0..<Self.limit).contains(index) && found.isEmpty:
-        largest = max(largest, index)
-      case .index, .name, .value:
-        let expected =
-          found.isEmpty
-          ? "a whole number in 0..<\(Self.limit), or names throughout" : "a name, as before"
-        throw .wrongType(
-          at: located.location, key: "label", expected: expected, actual: label.description)
+      for single in label.singles {
+        switch single {
+        case .name(let name) where largest < 0:
+          found.insert(Array(name.utf8))
+        case .index(let index) where (0..<Self.limit).contains(index) && found.isEmpty:
+          largest = max(largest, index)
+        case .index, .name, .value, .several:
+          let expected =
+            found.isEmpty
+            ? "a whole number in 0..<\(Self.limit), or names throughout" : "a name, as before"
+          throw .wrongType(
+            at: located.location, key: "label", expected: expected, actual: single.description)
+        }
       }
     }
     if largest >= 0 {
@@ -70,7 +80,7 @@ public struct LabelSet: Equatable, Sendable {
       if let index = indices[Array(name.utf8)] { return index }
     case .index(let index):
       if names.indices.contains(index) { return index }
-    case .value:
+    case .value, .several:
       break
     }
     throw .unknownLabel(at: place, label: label.description, known: names)

@@ -12,6 +12,10 @@ public struct TokenBatch: Equatable, Sendable {
   public let positions: [Int32]?
   /// Document of each token, 1 and up, 0 for padding; nil when rows are not packed.
   public let sequenceIDs: [Int32]?
+  /// Segment of each token; nil where no example has any.
+  public let tokenTypes: [Int32]?
+  /// What is right for each row; nil where labels of tokens are asked.
+  public let targets: [[Double]]?
   /// Task of each row, that of its first example; nil when a row has none.
   public let tasks: [Int]?
   /// Tokens of each row without padding.
@@ -48,6 +52,18 @@ public struct TokenBatch: Equatable, Sendable {
       positions += Array(repeating: 0, count: padding)
       documents += Array(repeating: 0, count: padding)
     }
+    let hasTypes = rows.joined().contains { $0.tokenTypes != nil }
+    tokenTypes =
+      hasTypes
+      ? rows.flatMap { row in
+        let own = row.flatMap { $0.tokenTypes ?? Array(repeating: 0, count: $0.ids.count) }
+        return own + Array(repeating: 0, count: longest - own.count)
+      } : nil
+    let targets = rows.compactMap { $0.first?.target }
+    precondition(
+      targets.isEmpty || targets.count == rows.count && !isPacked,
+      "TokenBatch: \(targets.count) of \(rows.count) rows are asked as a whole")
+    self.targets = targets.isEmpty ? nil : targets
     let tasks = rows.compactMap { $0.first?.task }
     self.tasks = tasks.count == rows.count ? tasks : nil
     rowCount = rows.count

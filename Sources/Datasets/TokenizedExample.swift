@@ -9,6 +9,11 @@ public struct TokenizedExample: Equatable, Sendable {
   public var labels: [Int32]
   /// Task of the example, for adapters that have several; nil for none.
   public var task: Int?
+  /// Segment of each token, for models that tell them apart; nil for the first one everywhere.
+  public var tokenTypes: [Int32]?
+  /// What is right for the whole row: the number of its class, numbers to predict, or for each class
+  /// whether it is right; nil where `labels` are asked.
+  public var target: [Double]?
 
   /// Makes an example.
   ///
@@ -23,6 +28,26 @@ public struct TokenizedExample: Equatable, Sendable {
     self.task = task
   }
 
-  /// Labels that count: not ignored and not the first position, which nothing predicts.
-  public var targetCount: Int { labels.dropFirst().count { $0 != ignoredLabelID } }
+  /// Makes an example of which the whole row is asked.
+  ///
+  /// - Parameters:
+  ///   - ids: The tokens.
+  ///   - tokenTypes: As many segments, or nil.
+  ///   - target: What is right for the row.
+  ///   - task: Task of the example.
+  public init(ids: [Int32], tokenTypes: [Int32]? = nil, target: [Double], task: Int? = nil) {
+    precondition(
+      tokenTypes.map { $0.count == ids.count } ?? true,
+      "TokenizedExample: \(tokenTypes?.count ?? 0) segments for \(ids.count) tokens")
+    self.init(
+      ids: ids, labels: Array(repeating: ignoredLabelID, count: ids.count), task: task)
+    self.tokenTypes = tokenTypes
+    self.target = target
+  }
+
+  /// Labels that count: not ignored and not the first position, which nothing predicts; one where the
+  /// whole row is asked.
+  public var targetCount: Int {
+    target == nil ? labels.dropFirst().count { $0 != ignoredLabelID } : 1
+  }
 }

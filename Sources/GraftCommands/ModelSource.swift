@@ -51,11 +51,16 @@ struct ModelSource {
 
   /// Checks that the model has an embedding for every token of some examples.
   func check(_ examples: [TokenizedExample], _ configuration: DecoderConfiguration) throws {
+    try check(examples, vocabularySize: configuration.vocabularySize)
+  }
+
+  /// Checks that the model has an embedding for every token of some examples.
+  func check(_ examples: [TokenizedExample], vocabularySize: Int) throws {
     let largest = examples.reduce(Int32(0)) { max($0, $1.ids.max() ?? 0) }
-    guard Int(largest) < configuration.vocabularySize else {
+    guard Int(largest) < vocabularySize else {
       throw ModelError.input(
         "\(directory): the tokenizer makes token id \(largest), but the model's vocabulary has "
-          + "\(configuration.vocabularySize): they do not belong together")
+          + "\(vocabularySize): they do not belong together")
     }
   }
 

@@ -2,6 +2,7 @@ public import Adapters
 public import Checkpoints
 public import CommandLineParsing
 public import Datasets
+public import Models
 public import Optimizers
 
 // Enumerations of other modules that options take by their names.
@@ -12,3 +13,5 @@ extension BiasTraining: OptionValue {}
 extension AdapterCombination.Kind: OptionValue {}
 extension AdapterCombination.MajoritySign: OptionValue {}
 extension ExtractionOptions.Algorithm: OptionValue {}
+extension ModelTask: OptionValue {}
+extension ProblemType: OptionValue {}

@@ -144,7 +144,8 @@ struct TrainRecipe {
     let names = (try? files.contentsOfDirectory(atPath: directory)) ?? []
     let ours: Set = [
       "metrics.jsonl", "checkpoints", "adapter_config.json", "adapter_model.safetensors",
-      "adapter_encoder.safetensors", Self.fileName, "config.json", "model.safetensors",
+      "adapter_encoder.safetensors", LabelFile.name, Self.fileName, "config.json",
+      "model.safetensors",
     ]
     let found = names.filter(ours.contains)
     if !isResumed && !found.isEmpty {

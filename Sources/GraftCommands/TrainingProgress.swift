@@ -32,8 +32,10 @@ final class TrainingProgress {
       seconds: report.seconds, startStep: report.startStep)
   }
 
-  func evaluation(_ step: Int, _ loss: Double) {
-    display.message("evaluation after step \(step): loss \(loss.fixed(4))")
+  func evaluation(_ step: Int, _ figures: [(name: String, value: Double)]) {
+    let text = figures.filter { $0.name != "perplexity" }
+      .map { "\($0.name) \($0.value.fixed(4))" }.joined(separator: ", ")
+    display.message("evaluation after step \(step): \(text)")
   }
 
   /// Draws the loss curve of this process's part of the run, where there is one to see.

@@ -75,12 +75,12 @@ public enum AutoModelForCausalLM {
     return try configuration(json, path)
   }
 
-  private static func json(of directory: String) throws(JSONError) -> (JSON, path: String) {
+  static func json(of directory: String) throws(JSONError) -> (JSON, path: String) {
     let path = directory + "/config.json"
     return (try JSON.read(path: path), path)
   }
 
-  private static func configuration(
+  static func configuration(
     _ json: JSON, _ path: String
   ) throws(ModelError) -> DecoderConfiguration {
     let reader = ConfigurationReader(json: json, path: path)

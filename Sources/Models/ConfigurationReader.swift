@@ -1,5 +1,6 @@
 import JSONValues
 import Layers
+import Tensors
 
 /// Reads typed values of a `config.json`, with errors that name the key.
 struct ConfigurationReader {
@@ -110,6 +111,31 @@ struct ConfigurationReader {
     if let one = found.intValue { return [one] }
     guard let many = found.arrayValue else { throw wrong(key, "a token id or a list of them") }
     return many.compactMap(\.intValue)
+  }
+
+  /// What each layer sees by `layer_types`, "full_attention" or "sliding_attention"; nil when absent.
+  func layerTypes(count: Int) throws(ModelError) -> [String]? {
+    guard let types = try strings("layer_types") else { return nil }
+    guard types.count >= count else {
+      throw wrong("layer_types", "one entry for each of \(count) layers")
+    }
+    let known = ["full_attention", "sliding_attention"]
+    if let other = types.first(where: { !known.contains($0) }) {
+      throw .unsupported(path: path, what: "layer type \"\(other)\"", supported: known)
+    }
+    return types
+  }
+
+  /// The floating-point type that the weights were saved in, or nil when the file does not say.
+  func storedDType() -> DType? {
+    // "torch_dtype" until transformers 4, "dtype" since.
+    (value("dtype") ?? value("torch_dtype"))?.stringValue.flatMap(DType.init(name:))
+      .flatMap { $0.isFloatingPoint ? $0 : nil }
+  }
+
+  /// The token that fills rows up, or nil; old files say -1 for none.
+  func paddingID(vocabularySize: Int) throws(ModelError) -> Int? {
+    try ids("pad_token_id").first.flatMap { (0..<vocabularySize).contains($0) ? $0 : nil }
   }
 
   /// What stands under a key, which is an object; empty when absent.

@@ -41,17 +41,27 @@ struct ModelWeights {
   ///   - shape: Outputs and inputs.
   ///   - hasBias: Whether it has a bias.
   ///   - isTransposed: Whether the checkpoint has [inputs, outputs].
+  ///   - staysDense: Whether it is not quantised where others are.
   /// - Returns: The layer, quantised where that is asked for.
   /// - Throws: ``ModelError`` or `QuantizationError` when the checkpoint has no such weight.
   func linear(
-    _ name: String, _ shape: [Int], hasBias: Bool = false, isTransposed: Bool = false
+    _ name: String, _ shape: [Int], hasBias: Bool = false, isTransposed: Bool = false,
+    staysDense: Bool = false
   ) throws -> Linear {
-    let bias = hasBias ? Parameter(try tensor(name + ".bias", [shape[0]])) : nil
+    try linear(
+      name, shape, bias: hasBias ? Parameter(try tensor(name + ".bias", [shape[0]])) : nil,
+      isTransposed: isTransposed, staysDense: staysDense)
+  }
+
+  private func linear(
+    _ name: String, _ shape: [Int], bias: Parameter?, isTransposed: Bool = false,
+    staysDense: Bool = false
+  ) throws -> Linear {
     if let found = try storedProjection(name, shape: shape, bias: bias) { return Linear(found) }
     var weight = try tensor(name + ".weight", isTransposed ? shape.reversed() : shape)
     if isTransposed { weight = weight.transposed() }
     // What a quantised checkpoint holds dense stays so.
-    if stored.configuration == nil, let quantization, !quantization.skips(name) {
+    if !staysDense, stored.configuration == nil, let quantization, !quantization.skips(name) {
       let made = Linear(
         quantization.format.projection(weight.contiguous(), bias: bias),
         isTransposedInFiles: isTransposed)
@@ -126,23 +136,22 @@ struct ModelWeights {
   ///   - headName: The head's path.
   ///   - shape: Tokens and width.
   ///   - isTied: What the configuration says.
-  ///   - headHasBias: Whether the head has a bias.
+  ///   - bias: The head's bias, or nil.
   /// - Returns: Both layers.
   /// - Throws: ``ModelError`` or `QuantizationError` when the checkpoint has neither.
   func embeddingAndHead(
     _ embeddingName: String, _ headName: String, shape: [Int], isTied: Bool,
-    headHasBias: Bool = false
+    bias: Parameter? = nil
   ) throws -> (Embedding, Linear) {
     guard isTied else {
       return (
         try embedding(Parameter(try tensor(embeddingName + ".weight", shape)), isTied: false),
-        try linear(headName, shape, hasBias: headHasBias)
+        try linear(headName, shape, bias: bias)
       )
     }
     let (table, matrix) = (embeddingName + ".weight", headName + ".weight")
     let hasEmbedding = checkpoint.entry(table) != nil
     let shared = Parameter(try tensor(hasEmbedding ? table : matrix, shape))
-    let bias = headHasBias ? Parameter(try tensor(headName + ".bias", [shape[0]])) : nil
     if let quantized = try storedProjection(headName, shape: shape, bias: bias) {
       return (try embedding(shared, isTied: true), Linear(quantized))
     }
@@ -155,6 +164,11 @@ struct ModelWeights {
     return (
       try embedding(shared, isTied: true), Linear(DenseProjection(weight: head, bias: bias))
     )
+  }
+
+  /// The embedding table of a model without an output head over the vocabulary.
+  func embedding(_ name: String, shape: [Int]) throws -> Embedding {
+    try embedding(Parameter(try tensor(name + ".weight", shape)), isTied: false)
   }
 
   private func embedding(_ weight: Parameter, isTied: Bool) throws -> Embedding {

@@ -1,6 +1,6 @@
 public import Adapters
 public import Datasets
-public import Models
+import Models
 import Tensors
 
 /// Finds an adapter's start from the first batches of a run's data.
@@ -11,14 +11,14 @@ import Tensors
 ///   - options: How the run goes; its batch size and seed count.
 ///   - batches: How many batches at most, positive.
 /// - Throws: `AdapterError` when the data or a layer's shape does not do.
-public func calibrate(
-  _ model: PeftModel<DecoderForCausalLM>, _ examples: [TokenizedExample],
+public func calibrate<Base: LossModel>(
+  _ model: PeftModel<Base>, _ examples: [TokenizedExample],
   options: TrainingOptions, batches: Int
 ) throws(AdapterError) {
   let base = model.base
   let sampler = BatchSampler(
     examples, options: BatchingOptions(batchSize: options.batchSize, seed: options.seed),
-    paddingID: base.paddingID)
+    paddingID: base.fillingID)
   try model.calibrate(
     sampler.plan(epoch: 0).prefix(batches).map { rows in
       let batch = sampler.batch(rows)

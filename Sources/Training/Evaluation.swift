@@ -1,5 +1,4 @@
 public import Datasets
-public import Models
 import Tensors
 
 /// Mean loss for each target of some examples; its exponential is the perplexity.
@@ -10,11 +9,11 @@ import Tensors
 ///   - batchSize: Rows of a batch.
 /// - Returns: The loss in nats; zero without a target.
 public func meanLoss(
-  _ model: DecoderForCausalLM, _ examples: [TokenizedExample], batchSize: Int
+  _ model: any LossModel, _ examples: [TokenizedExample], batchSize: Int
 ) -> Double {
   let sampler = BatchSampler(
     examples, options: BatchingOptions(batchSize: batchSize, shuffles: false),
-    paddingID: model.paddingID)
+    paddingID: model.fillingID)
   var (sum, count) = (0.0, 0)
   withoutGradients {
     for rows in sampler.plan(epoch: 0) {
@@ -24,16 +23,4 @@ public func meanLoss(
     }
   }
   return sum / Double(max(count, 1))
-}
-
-extension DecoderForCausalLM {
-  /// What rows are filled up with.
-  ///
-  /// Padding is never seen, so that any token does.
-  var paddingID: Int32 { Int32(configuration.paddingID ?? 0) }
-
-  /// Summed cross entropy of a batch, a scalar.
-  func summedLoss(_ batch: TokenBatch) -> Tensor {
-    summedLoss(batch.input(on: device), labels: batch.labelTensor(on: device))
-  }
 }

@@ -1,13 +1,13 @@
 import Adapters
 import Checkpoints
 public import Layers
-public import Models
+import Models
 public import Tensors
 
 /// A model all of whose weights are trained.
-public final class FullFineTuning: TrainableModel {
+public final class FullFineTuning<Base: LossModel>: TrainableModel {
   /// The model.
-  public let base: DecoderForCausalLM
+  public let base: Base
   /// Whether dropout is on; these models have none of their own.
   public var isTraining = false
   /// Source of dropout.
@@ -27,7 +27,7 @@ public final class FullFineTuning: TrainableModel {
   /// - Throws: ``TrainingError/quantized(layer:)`` for a model with a layer of 8 or 4 bits, whose codes
   ///   have no gradient.
   public init(
-    _ base: DecoderForCausalLM, seed: UInt64 = 0, write: @escaping (String) throws -> Void
+    _ base: Base, seed: UInt64 = 0, write: @escaping (String) throws -> Void
   ) throws(TrainingError) {
     if let quantized = base.modules().first(where: { $0.module.storedCount > 0 }) {
       throw .quantized(layer: quantized.path)

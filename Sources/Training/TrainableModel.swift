@@ -1,12 +1,13 @@
 public import Adapters
 public import Layers
-public import Models
 public import Tensors
 
 /// What a run trains: a model with an adapter, or a model as a whole.
 public protocol TrainableModel: AnyObject {
+  /// The type of the model that computes the loss.
+  associatedtype Base: LossModel
   /// The model that computes the loss.
-  var base: DecoderForCausalLM { get }
+  var base: Base { get }
   /// Parameters that training changes, each once, by the keys of their file.
   var trainableParameters: [(key: String, parameter: Parameter)] { get }
   /// Whether dropout is on.
@@ -66,7 +67,7 @@ public protocol TrainableModel: AnyObject {
   func trainableParametersDescription() -> String
 }
 
-extension PeftModel: TrainableModel where Base == DecoderForCausalLM {
+extension PeftModel: TrainableModel where Base: LossModel {
   /// Whether dropout is on.
   public var isTraining: Bool {
     get { context.isTraining }

@@ -37,8 +37,10 @@ public final class Trainer {
   public var onStart: (_ step: Int) throws -> Void = { _ in }
   /// Called after each logged row.
   public var onStep: (StepReport) -> Void = { _ in }
-  /// Called after each evaluation with step and mean loss.
-  public var onEvaluation: (_ step: Int, _ loss: Double) -> Void = { _, _ in }
+  /// Called after each evaluation with step and figures, the mean loss first.
+  public var onEvaluation: (_ step: Int, _ figures: [(name: String, value: Double)]) -> Void = {
+    _, _ in
+  }
   /// Where curves go besides `metrics.jsonl`.
   public var tensorBoard: TensorBoardLog?
   /// Asked after each update: whether to save a checkpoint and stop.
@@ -72,7 +74,7 @@ public final class Trainer {
         batchSize: options.batchSize, shuffles: options.shuffles,
         groupsByLength: options.groupsByLength,
         packingLength: options.packs ? options.maximumLength : nil, seed: options.seed),
-      paddingID: model.base.paddingID)
+      paddingID: model.base.fillingID)
     trained = model.trainableParameters
     beginning = BatchStream(sampler, accumulating: options.gradientAccumulation)
     totalSteps =
@@ -81,7 +83,8 @@ public final class Trainer {
     warmupSteps =
       options.warmupSteps
       ?? Int((options.warmupRatio * Double(min(totalSteps, 1 << 40))).rounded(.up))
-    model.base.model.checkpointsActivations = options.checkpointsActivations
+    let base: any LossModel = model.base
+    base.checkpointsActivations = options.checkpointsActivations
     try model.beginTraining(updates: totalSteps)
   }
 
@@ -198,11 +201,11 @@ public final class Trainer {
   private func evaluate(_ step: Int, _ log: MetricsLog) throws {
     model.isTraining = false
     defer { model.isTraining = true }
-    let loss = evaluationLoss()
-    try log.append([
-      "step": .integer(step), "eval_loss": .number(loss), "eval_perplexity": .number(exp(loss)),
-    ])
-    try tensorBoard?.append(step: step, [("eval/loss", loss)])
-    onEvaluation(step, loss)
+    let figures = model.base.figures(of: evaluation, batchSize: options.batchSize)
+    var row = JSONObject([("step", .integer(step))])
+    for (name, value) in figures { row["eval_" + name] = .number(value) }
+    try log.append(.object(row))
+    try tensorBoard?.append(step: step, figures.map { ("eval/" + $0.name, $0.value) })
+    onEvaluation(step, figures)
   }
 }

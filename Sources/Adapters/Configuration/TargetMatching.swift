@@ -110,6 +110,16 @@ struct TargetMatching {
     path == name || path.hasSuffix("." + name)
   }
 
+  /// Whether a path is that of a module, or of a part of one, whose own path ends with one of some
+  /// names, dot or not: PEFT's rule for `modules_to_save`.
+  static func isInside(_ path: String, modulesEndingWith names: [String]) -> Bool {
+    var whole = ""
+    return path.split(separator: ".").contains { part in
+      whole += (whole.isEmpty ? "" : ".") + part
+      return names.contains { !$0.isEmpty && whole.hasSuffix($0) }
+    }
+  }
+
   /// Whether an expression matches a whole path.
   static func matches(
     _ path: String, pattern: String, field: String
@@ -160,7 +170,18 @@ struct TargetMatching {
     _ configuration: any LayerConfiguration, targets: [String], among allPaths: [String]
   ) throws(AdapterError) -> TargetModules {
     let chosen = try chosenTargets(configuration)
-    guard chosen == .allLinear else { return chosen }
+    switch chosen {
+    case .allLinear: break
+    case .names(let names):
+      // PEFT puts an adapter on a layer that is trained whole, and fails: such names are told apart.
+      let saved = candidatePaths.filter {
+        Self.isInside($0, modulesEndingWith: configuration.modulesToSave)
+      }
+      guard saved.contains(where: { path in names.contains { Self.matches(path, $0) } }) else {
+        return chosen
+      }
+    case .pattern: return chosen
+    }
     let own = try parameterTargets(configuration)
     return .names(shortestNames(for: targets.filter { !own.contains($0) }, among: allPaths))
   }
@@ -216,10 +237,8 @@ struct TargetMatching {
       excluded.formUnion(candidatePaths.filter(expression.matches))
     case .allLinear, nil: break
     }
-    for name in configuration.modulesToSave {
-      excluded.formUnion(
-        candidatePaths.filter { Self.matches($0, name) || ".\($0)".contains(".\(name).") })
-    }
+    excluded.formUnion(
+      candidatePaths.filter { Self.isInside($0, modulesEndingWith: configuration.modulesToSave) })
     return excluded
   }
 

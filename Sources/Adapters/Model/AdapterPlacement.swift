@@ -26,7 +26,7 @@ struct AdapterPlacement {
     _ name: String, _ configuration: any AdapterConfiguration, generator: Generator, isStrict: Bool
   ) throws(AdapterError) -> PlacedAdapter {
     try configuration.validate()
-    var configuration = try filled(configuration)
+    var configuration = fitted(try filled(configuration))
     if let method = configuration as? any LayerMethod {
       configuration = try method.completed(modelType: TargetMatching(model).modelType)
     }
@@ -244,6 +244,7 @@ struct AdapterPlacement {
     for name in names {
       // PEFT's rule: the end of the path, dot or not. "norm" means every norm of a Llama.
       let found = own.filter { $0.path.hasSuffix(name) }
+      if found.isEmpty, mayBeMissing(name) { continue }
       guard !name.isEmpty, !found.isEmpty else {
         let known = Set(own.compactMap { $0.path.split(separator: ".").last.map(String.init) })
         throw .configuration(

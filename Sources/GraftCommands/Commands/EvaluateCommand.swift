@@ -11,7 +11,10 @@ import Training
 enum EvaluateCommand: Verb {
   static let data = Option<String>("data", default: nil, help: "JSONL file.")
   static let metrics = Option<String>(
-    "metrics", default: "loss,perplexity", help: "Of loss, perplexity, exact-match; with commas.")
+    "metrics", default: "loss,perplexity",
+    help:
+      "Of loss, perplexity, exact-match; for a model that classifies, where it is all that fit by "
+      + "default, of loss, accuracy, f1 (mean over classes), mse, pearson; with commas.")
   static let promptStyle = Option<ExampleEncoder.PromptStyle>(
     "prompt-style", default: .plain, help: "How prompts become text.")
   static let maximumLength = Option<Int>(
@@ -19,7 +22,7 @@ enum EvaluateCommand: Verb {
   static let batchSize = Option<Int>("batch-size", default: 8, help: "Rows of a batch.")
   static let trainOnPrompt = Flag("train-on-prompt", help: "Count prompts in the loss too.")
   static let samples = Option<Int>(
-    "show", default: 0, help: "Answers to print with exact-match.")
+    "show", default: 0, help: "Answers to print with exact-match, or of a classification.")
   static let json = Flag("json", help: "Print one JSON object.")
   static let known = ["loss", "perplexity", "exact-match"]
 
@@ -27,11 +30,19 @@ enum EvaluateCommand: Verb {
     name: "evaluate", summary: "Measure a model, with or without an adapter, on data",
     options: [
       data, metrics, promptStyle, maximumLength, batchSize, trainOnPrompt, samples, json,
-      SamplingOptions.maximumNewTokens,
+      SamplingOptions.maximumNewTokens, TaskOptions.task,
     ] + ModelOptions.all)
 
   static func run(_ arguments: ParsedArguments, _ console: Console) throws -> ExitCode {
     try arguments.require(ModelOptions.model, data)
+    let directory = try ModelSource.directory(of: try arguments.value(ModelOptions.model))
+    switch try TaskOptions.task(arguments, directory, adapter: arguments[ModelOptions.adapter]) {
+    case .causalLM: break
+    case .sequenceClassification:
+      return try ClassificationEvaluation.run(arguments, try ModelSource(arguments), console)
+    case let other:
+      throw UsageError("--task \(other.rawValue): expected \(TaskOptions.trained)")
+    }
     let wanted = (arguments[metrics] ?? "").split(separator: ",").map(String.init)
     for name in wanted where !known.contains(name) {
       let near = nearestName(name, among: known).map { "; did you mean '\($0)'?" } ?? ""

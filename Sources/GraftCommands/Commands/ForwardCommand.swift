@@ -17,7 +17,7 @@ enum ForwardCommand: Verb {
 
   static let specification = CommandSpecification(
     name: "forward", summary: "Compute logits, loss and gradients of given token ids",
-    options: [input, output, gradients, json] + ModelOptions.all)
+    options: [input, output, gradients, json, TaskOptions.task] + ModelOptions.all)
 
   static func run(_ arguments: ParsedArguments, _ console: Console) throws -> ExitCode {
     try arguments.require(ModelOptions.model, input, output)
@@ -25,6 +25,11 @@ enum ForwardCommand: Verb {
     let target = try arguments.value(output)
     let source = try ModelSource(arguments)
     let adapter = arguments[ModelOptions.adapter]
+    let task = try TaskOptions.task(arguments, source.directory, adapter: adapter)
+    guard task == .causalLM else {
+      let forward = try TaskForward(source, task, adapter: adapter, gradients: arguments[gradients])
+      return try write(try forward.results(file), to: target, arguments, console)
+    }
     let (model, peft) = try source.model(adapter: adapter, trainable: arguments[gradients])
     let batch = try ForwardInput(file, model, taskCount: peft?.taskCount ?? 1)
     var results: [(name: String, tensor: Tensor)] = []
@@ -38,14 +43,26 @@ enum ForwardCommand: Verb {
     }
     if arguments[gradients] {
       guard let peft else { throw UsageError("--gradients needs --adapter") }
-      let transposed = peft.keysTransposedInFiles
-      for (key, parameter) in peft.trainableParameters {
-        let gradient = parameter.value.gradient ?? parameter.value.zerosLike()
-        let filed = transposed.contains(key) ? gradient.transposed().contiguous() : gradient
-        results.append(("grad." + key, filed.to(.float32)))
-      }
+      results += Self.gradients(of: peft)
     }
     results.append(("logits", withoutGradients { model.logits(batch.input).to(.float32) }))
+    return try write(results, to: target, arguments, console)
+  }
+
+  /// Gradients of what is trained, as an adapter's file has what they belong to.
+  static func gradients<Base>(of peft: PeftModel<Base>) -> [(name: String, tensor: Tensor)] {
+    let transposed = peft.keysTransposedInFiles
+    return peft.trainableParameters.map { key, parameter in
+      let gradient = parameter.value.gradient ?? parameter.value.zerosLike()
+      let filed = transposed.contains(key) ? gradient.transposed().contiguous() : gradient
+      return ("grad." + key, filed.to(.float32))
+    }
+  }
+
+  private static func write(
+    _ results: [(name: String, tensor: Tensor)], to target: String, _ arguments: ParsedArguments,
+    _ console: Console
+  ) throws -> ExitCode {
     try makeParentDirectory(of: target)
     try SafetensorsWriter.save(target, tensors: results)
     if arguments[json] {

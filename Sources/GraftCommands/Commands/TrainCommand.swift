@@ -23,12 +23,20 @@ enum TrainCommand: Verb {
     }
     try checkChoices(recipe.arguments)
     var options = try TrainOptions.training(recipe.arguments)
-    let isQuiet = given[TrainOptions.quiet]
-    for change in recipe.changes where !isQuiet {
+    for change in recipe.changes where !given[TrainOptions.quiet] {
       console.log("changed since the start: \(change)")
     }
 
     let source = try ModelSource(recipe.arguments)
+    let task = try TaskOptions.task(
+      recipe.arguments, source.directory, adapter: recipe.arguments[ModelOptions.adapter])
+    try recipe.settle("task", task.rawValue)
+    switch task {
+    case .causalLM: break
+    case .sequenceClassification:
+      return try ClassificationTraining.run(recipe, given, options, source, console)
+    default: throw UsageError("--task \(task.rawValue): expected \(TaskOptions.trained)")
+    }
     let shape = try AutoModelForCausalLM.configuration(of: source.directory)
     options.maximumLength = try maximumLength(recipe.arguments, shape)
     try recipe.settle("max-length", "\(options.maximumLength)")
@@ -46,29 +54,63 @@ enum TrainCommand: Verb {
       isFull(recipe.arguments)
       ? try wholeModel(source, options.seed)
       : try adapted(source, tokenizer, recipe, given, options, examples)
-    try PromptChecks.check(examples + (evaluation ?? []), model.base, options)
+    if let base = model.base as? DecoderForCausalLM {
+      try PromptChecks.check(examples + (evaluation ?? []), base, options)
+    }
     if let adapted = model as? PeftModel<DecoderForCausalLM> {
       for warning in adapted.warnings { console.log("warning: \(warning)") }
       try PromptChecks.checkTasks(examples + (evaluation ?? []), adapted, isPacked: options.packs)
     }
-    if !recipe.isResumed, let adapted = model as? PeftModel<DecoderForCausalLM> {
-      try settle(&recipe, adapted)
+    if !recipe.isResumed,
+      let configuration = (model as? PeftModel<DecoderForCausalLM>)?.configurations.first?
+        .configuration
+    {
+      try settle(&recipe, configuration)
     }
+    return try carryOut(
+      Run(
+        model: model, examples: examples, evaluation: evaluation ?? [], report: report,
+        options: options, recipe: recipe), given, console)
+  }
 
+  /// Everything that a run needs.
+  struct Run {
+    let model: any TrainableModel
+    let examples: [TokenizedExample]
+    let evaluation: [TokenizedExample]
+    let report: EncodingReport
+    let options: TrainingOptions
+    let recipe: TrainRecipe
+  }
+
+  /// Trains to the end or until it is stopped.
+  ///
+  /// - Parameters:
+  ///   - run: Model, data and options.
+  ///   - given: The command line.
+  ///   - console: Where results go.
+  ///   - onStart: Writes more into the run's directory before the first step.
+  /// - Returns: How it ended.
+  /// - Throws: What training and writing throw.
+  static func carryOut(
+    _ run: Run, _ given: ParsedArguments, _ console: Console,
+    onStart: @escaping (_ directory: String) throws -> Void = { _ in }
+  ) throws -> ExitCode {
+    let (model, recipe, isQuiet) = (run.model, run.recipe, given[TrainOptions.quiet])
     // It refuses what cannot be, and only then the directory may be emptied.
     let trainer = try Trainer(
-      model: model, examples: examples, evaluation: evaluation ?? [], options: options,
+      model: model, examples: run.examples, evaluation: run.evaluation, options: run.options,
       directory: recipe.directory, recipe: recipe.json)
     try recipe.prepareDirectory()
     let progress = TrainingProgress(totalSteps: trainer.totalSteps, isQuiet: isQuiet)
-    progress.begin(report, model, trainer)
+    progress.begin(run.report, model, trainer)
     if recipe.arguments[TrainOptions.reportTo] == .tensorboard {
       trainer.tensorBoard = try TensorBoardLog(directory: recipe.directory)
     }
-    let ready = recipe
     trainer.onStart = { step in
-      try ready.save()
-      progress.start(step, isResumed: ready.isResumed)
+      try recipe.save()
+      try onStart(recipe.directory)
+      progress.start(step, isResumed: recipe.isResumed)
     }
     trainer.onStep = progress.step
     trainer.onEvaluation = progress.evaluation
@@ -139,7 +181,9 @@ enum TrainCommand: Verb {
   }
 
   /// The model with all weights trained, which the run's directory becomes.
-  private static func wholeModel(_ source: ModelSource, _ seed: UInt64) throws -> FullFineTuning {
+  private static func wholeModel(
+    _ source: ModelSource, _ seed: UInt64
+  ) throws -> FullFineTuning<DecoderForCausalLM> {
     let base = try source.model()
     let writer = ModelDirectoryWriter(
       model: base, source: source.directory, dtype: source.dtype, format: nil)
@@ -185,10 +229,9 @@ enum TrainCommand: Verb {
   }
 
   /// Writes what the adapter is into the recipe, where the command line said nothing.
-  private static func settle(
-    _ recipe: inout TrainRecipe, _ model: PeftModel<DecoderForCausalLM>
+  static func settle(
+    _ recipe: inout TrainRecipe, _ configuration: any AdapterConfiguration
   ) throws {
-    guard let configuration = model.configurations.first?.configuration else { return }
     let isGiven =
       recipe.arguments[TrainOptions.adapterConfig] ?? recipe.arguments[ModelOptions.adapter] != nil
     if isGiven || !(configuration is LoRAConfig) {

@@ -4,11 +4,6 @@ import Datasets
 import Optimizers
 import Training
 
-/// What a model is trained for.
-enum Task: String, CaseIterable, OptionValue {
-  case causalLM = "causal-lm"
-}
-
 /// Where a run's curves go.
 enum ReportTarget: String, CaseIterable, OptionValue {
   case none
@@ -17,8 +12,7 @@ enum ReportTarget: String, CaseIterable, OptionValue {
 
 /// Options of `graft train`.
 enum TrainOptions {
-  static let task = Option<Task>(
-    "task", default: .causalLM, group: "Data", help: "What the model learns to do.")
+  static let task = TaskOptions.task
   static let data = Option<String>("data", default: nil, group: "Data", help: "JSONL file.")
   static let evalData = Option<String>(
     "eval-data", default: nil, group: "Data", help: "JSONL file to evaluate on.")
@@ -139,7 +133,8 @@ enum TrainOptions {
 
   static let all: [any OptionDeclaration] =
     [
-      task, data, evalData, promptStyle, trainOnPrompt, maximumLength, packing, shuffle,
+      task, ClassificationData.problem, data, evalData, promptStyle, trainOnPrompt, maximumLength,
+      packing, shuffle,
       groupByLength,
       output, overwrite, resume, config, set, printRecipe, saveEvery, evalEvery, logEvery, keep,
       reportTo, quiet, json,

@@ -115,12 +115,8 @@ public struct DecoderConfiguration: Sendable {
     tiesEmbeddings = try reader.flag("tie_word_embeddings", default: false)
     maximumLength = try reader.positive("max_position_embeddings", default: 2048)
     endOfTextIDs = try reader.ids("eos_token_id")
-    // Old files say -1 for none.
-    let vocabulary = 0..<vocabularySize
-    paddingID = try reader.ids("pad_token_id").first.flatMap { vocabulary.contains($0) ? $0 : nil }
-    // "torch_dtype" until transformers 4, "dtype" since.
-    storedDType = (reader.value("dtype") ?? reader.value("torch_dtype"))?.stringValue
-      .flatMap(DType.init(name:)).flatMap { $0.isFloatingPoint ? $0 : nil }
+    paddingID = try reader.paddingID(vocabularySize: vocabularySize)
+    storedDType = reader.storedDType()
     normEpsilon = try reader.positiveNumber("rms_norm_eps", default: 1e-6)
     let bias = try reader.flag("attention_bias")
     (hasQueryKeyValueBias, hasOutputBias) = (bias, bias)
@@ -161,23 +157,10 @@ public struct DecoderConfiguration: Sendable {
   ) throws(ModelError) {
     guard reader.has("sliding_window") else { return }
     let window = try reader.positive("sliding_window")
-    let types = try layerTypes(reader)
+    let types = try reader.layerTypes(count: layerCount)
     slidingWindows = (0..<layerCount).map { layer in
       let slides = types.map { $0[layer] == "sliding_attention" } ?? isSliding(layer)
       return slides ? window : nil
     }
-  }
-
-  private func layerTypes(_ reader: ConfigurationReader) throws(ModelError) -> [String]? {
-    guard let types = try reader.strings("layer_types") else { return nil }
-    guard types.count >= layerCount else {
-      throw reader.wrong("layer_types", "one entry for each of \(layerCount) layers")
-    }
-    let known = ["full_attention", "sliding_attention"]
-    if let other = types.first(where: { !known.contains($0) }) {
-      throw .unsupported(
-        path: reader.path, what: "layer type \"\(other)\"", supported: known)
-    }
-    return types
   }
 }

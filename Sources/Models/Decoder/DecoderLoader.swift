@@ -20,11 +20,26 @@ struct DecoderLoader {
   }
 
   func causalLM() throws -> DecoderForCausalLM {
+    let c = configuration
+    let (embedding, head) = try weights.embeddingAndHead(
+      weights.prefix + c.names.embedding, "lm_head", shape: [c.vocabularySize, c.hiddenSize],
+      isTied: c.tiesEmbeddings,
+      bias: c.hasHeadBias
+        ? Parameter(try weights.tensor("lm_head.bias", [c.vocabularySize])) : nil)
+    return DecoderForCausalLM(model: try model(embedding), head: head)
+  }
+
+  /// The decoder without a head.
+  func model() throws -> DecoderModel {
+    try model(
+      try weights.embedding(
+        weights.prefix + configuration.names.embedding,
+        shape: [configuration.vocabularySize, configuration.hiddenSize]))
+  }
+
+  private func model(_ embedding: Embedding) throws -> DecoderModel {
     let (c, names) = (configuration, configuration.names)
     let prefix = weights.prefix
-    let (embedding, head) = try weights.embeddingAndHead(
-      prefix + names.embedding, "lm_head", shape: [c.vocabularySize, c.hiddenSize],
-      isTied: c.tiesEmbeddings, headHasBias: c.hasHeadBias)
     let positions = try names.positions.map {
       Embedding(
         weight: Parameter(
@@ -34,10 +49,9 @@ struct DecoderLoader {
     let layers = try (0..<c.layerCount).map {
       try assembly.layer("\(prefix)\(names.layers).\($0).")
     }
-    let model = DecoderModel(
+    return DecoderModel(
       configuration: c, embedding: embedding, positions: positions, layers: layers,
       norm: try norm(prefix + names.finalNorm, size: c.hiddenSize))
-    return DecoderForCausalLM(model: model, head: head)
   }
 
   private func linear(_ name: String, _ shape: [Int], _ hasBias: Bool) throws -> Linear {

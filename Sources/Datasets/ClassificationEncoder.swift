@@ -1,0 +1,125 @@
+public import Tokenizers
+
+/// Turns labelled texts into examples of which the whole row is asked.
+///
+/// Texts get the special tokens that the tokenizer adds of its own accord. What is too long loses its
+/// end, but for those.
+public struct ClassificationEncoder: Sendable {
+  /// What is right for a row.
+  public enum Targets: Equatable, Sendable {
+    /// One class of several.
+    case oneClass(LabelSet)
+    /// Any number of classes: 1 for each that is right, else 0.
+    case severalClasses(LabelSet)
+    /// As many numbers.
+    case numbers(Int)
+  }
+
+  let tokenizer: Tokenizer
+  let maximumLength: Int
+  let targets: Targets
+  private let frame: SpecialTokenFrame
+
+  /// Makes an encoder.
+  ///
+  /// - Parameters:
+  ///   - tokenizer: The model's.
+  ///   - maximumLength: Most tokens of an example.
+  ///   - targets: What labels mean.
+  /// - Throws: ``DatasetError/invalidOption(name:expected:actual:)`` when special tokens alone are
+  ///   longer.
+  public init(
+    tokenizer: Tokenizer, maximumLength: Int, targets: Targets
+  ) throws(DatasetError) {
+    self.tokenizer = tokenizer
+    self.maximumLength = maximumLength
+    self.targets = targets
+    frame = SpecialTokenFrame(of: tokenizer)
+    let least = frame.before.count + frame.after.count + 1
+    guard maximumLength >= least else {
+      throw .invalidOption(
+        name: "max-length", expected: "at least \(least)", actual: "\(maximumLength)")
+    }
+  }
+
+  /// Encodes records.
+  ///
+  /// - Parameters:
+  ///   - records: Texts with labels.
+  ///   - file: For messages.
+  /// - Returns: The examples, in order, and what was done to them.
+  /// - Throws: ``DatasetError`` naming the line of a record that has another form or another label.
+  public func encode(
+    _ records: [LocatedRecord], file: String
+  ) throws -> (examples: [TokenizedExample], report: EncodingReport) {
+    var report = EncodingReport()
+    report.asksRows = true
+    var examples: [TokenizedExample] = []
+    for located in records {
+      guard case .labeled(let text, let pair, let label) = located.record else {
+        throw DatasetError.incompatibleFormat(
+          at: located.location, expected: RecordFormat.textLabel.spelling,
+          actual: located.record.format.spelling)
+      }
+      let target = try target(label, at: located.location)
+      let (ids, types, isCut) = try tokens(text, pair, at: located.location)
+      report.recordCount += 1
+      if isCut {
+        report.truncatedCount += 1
+        report.firstTruncated = report.firstTruncated ?? located.location
+      }
+      report.tokenCount += ids.count
+      report.targetCount += 1
+      report.longest = max(report.longest, ids.count)
+      examples.append(
+        TokenizedExample(ids: ids, tokenTypes: types, target: target, task: located.task))
+    }
+    guard !examples.isEmpty else { throw DatasetError.emptyData(path: file) }
+    return (examples, report)
+  }
+
+  private func tokens(
+    _ text: String, _ pair: String?, at place: RecordLocation
+  ) throws(DatasetError) -> (ids: [Int32], types: [Int32]?, isCut: Bool) {
+    guard pair == nil else {
+      throw .incompatibleFormat(
+        at: place, expected: "one text", actual: "text and text_pair")
+    }
+    let bare = tokenizer.encode(text, addSpecialTokens: false)
+    let room = maximumLength - frame.before.count - frame.after.count
+    let ids = frame.before + bare.prefix(room) + frame.after
+    return (ids.map { Int32($0) }, nil, bare.count > room)
+  }
+
+  private func target(
+    _ label: RecordLabel, at place: RecordLocation
+  ) throws(DatasetError) -> [Double] {
+    switch targets {
+    case .oneClass(let labels):
+      return [Double(try labels.index(of: label, at: place))]
+    case .severalClasses(let labels):
+      var result = Array(repeating: 0.0, count: labels.names.count)
+      for single in label.singles { result[try labels.index(of: single, at: place)] = 1 }
+      return result
+    case .numbers(let count):
+      let numbers = label.singles.compactMap(\.number)
+      guard numbers.count == label.singles.count, numbers.count == count else {
+        throw .wrongType(
+          at: place, key: "label", expected: count == 1 ? "a number" : "\(count) numbers",
+          actual: label.description)
+      }
+      return numbers
+    }
+  }
+}
+
+extension RecordLabel {
+  /// The label as a number to predict; nil for a name.
+  public var number: Double? {
+    switch self {
+    case .index(let index): Double(index)
+    case .value(let value): value
+    case .name, .several: nil
+    }
+  }
+}

@@ -1,0 +1,102 @@
+import Checkpoints
+import JSONValues
+public import Quantization
+public import Tensors
+
+/// Opens a model directory for a task, as whatever its `config.json` says it is.
+public enum AutoModel {
+  /// Families of encoders by `model_type`.
+  ///
+  /// A new one is one line here.
+  static let encoders: [EncoderFamily] = [.bert, .roberta, .xlmRoberta, .distilbert, .modernbert]
+
+  /// Values of `model_type` that can be opened for a task.
+  ///
+  /// - Parameter task: The task.
+  /// - Returns: Names in alphabetical order.
+  public static func modelTypes(for task: ModelTask) -> [String] {
+    let own = encoders.map(\.modelType)
+    return switch task {
+    case .causalLM: AutoModelForCausalLM.modelTypes
+    case .sequenceClassification, .featureExtraction:
+      (own + AutoModelForCausalLM.modelTypes).sorted()
+    case .maskedLM, .tokenClassification, .questionAnswering: own.sorted()
+    }
+  }
+
+  /// Opens a model directory.
+  ///
+  /// Weights are mapped from the files, not read, where dtype and device allow it.
+  ///
+  /// - Parameters:
+  ///   - directory: A Hugging Face directory: `config.json` and safetensors, sharded or not.
+  ///   - task: What it is opened for; layers of its head that the checkpoint lacks begin with random
+  ///     numbers and are listed in ``TaskModel/newLayers``.
+  ///   - labels: Outputs of a classification head; nil for those of `config.json`.
+  ///   - dtype: Type to compute in; nil for the checkpoint's own.
+  ///   - device: Where to compute.
+  ///   - quantization: How linear layers below the head are quantised as they are read; nil for not.
+  ///   - seed: Start of random numbers.
+  /// - Returns: The model, nothing of it trainable.
+  /// - Throws: ``ModelError``, `QuantizationError`, `CheckpointError` or `JSONError` when the
+  ///   directory is not such a model.
+  public static func fromPretrained(
+    _ directory: String, task: ModelTask = .featureExtraction, labels: ModelLabels? = nil,
+    dtype: DType? = .float32, device: Device = .cpu, quantization: QuantizationOptions? = nil,
+    seed: UInt64 = 0
+  ) throws -> TaskModel {
+    precondition(task != .causalLM, "AutoModel: AutoModelForCausalLM opens models for text")
+    let (json, path) = try AutoModelForCausalLM.json(of: directory)
+    let reader = ConfigurationReader(json: json, path: path)
+    let type = try reader.string("model_type")
+    guard modelTypes(for: task).contains(type) else {
+      throw ModelError.unknownModelType(path: path, type: type, known: modelTypes(for: task))
+    }
+    let stored = try BitsAndBytesConfiguration(model: json, path: path)
+    let checkpoint = try SafetensorsCheckpoint(directory: directory)
+    let loader = TaskLoader(
+      task: task, labels: try task.hasClasses ? labels ?? ModelLabels(reader) : nil, seed: seed)
+    guard let family = encoders.first(where: { $0.modelType == type }) else {
+      return try loader.model(
+        DecoderLoader(
+          configuration: try AutoModelForCausalLM.configuration(json, path),
+          checkpoint: checkpoint, dtype: dtype, device: device, quantization: quantization,
+          stored: stored))
+    }
+    let configuration = try EncoderConfiguration(family.reader(json, path: path), family: family)
+    let names = configuration.names
+    return try loader.model(
+      configuration,
+      ModelWeights(
+        checkpoint: checkpoint, dtype: dtype, device: device, quantization: quantization,
+        stored: stored, storedDType: configuration.storedDType, base: names.encoder,
+        probe: names.tokens + ".weight"))
+  }
+
+  /// What a model directory is for, by the class that `architectures` of its `config.json` names.
+  ///
+  /// - Parameter directory: A Hugging Face directory.
+  /// - Returns: The task; without a name that says it, text for decoders and features for encoders.
+  /// - Throws: ``ModelError`` or `JSONError` when `config.json` is missing or unusable.
+  public static func task(of directory: String) throws -> ModelTask {
+    let (json, path) = try AutoModelForCausalLM.json(of: directory)
+    let reader = ConfigurationReader(json: json, path: path)
+    let type = try reader.string("model_type")
+    let isEncoder = encoders.contains { $0.modelType == type }
+    let named = try reader.strings("architectures")?.first.flatMap(ModelTask.init(architecture:))
+    // A bare decoder is one for text: its head may be the embeddings' table.
+    return isEncoder
+      ? named ?? .featureExtraction
+      : named == .sequenceClassification ? .sequenceClassification : .causalLM
+  }
+
+  /// The outputs of the classification head that `config.json` describes.
+  ///
+  /// - Parameter directory: A Hugging Face directory.
+  /// - Returns: Names and kind; two classes where the file says nothing.
+  /// - Throws: ``ModelError`` or `JSONError` when `config.json` is missing or unusable.
+  public static func labels(of directory: String) throws -> ModelLabels {
+    let (json, path) = try AutoModelForCausalLM.json(of: directory)
+    return try ModelLabels(ConfigurationReader(json: json, path: path))
+  }
+}

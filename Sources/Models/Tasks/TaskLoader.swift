@@ -1,0 +1,84 @@
+import Checkpoints
+import Layers
+import Tensors
+
+/// Builds a model with the head of a task over the weights of a checkpoint.
+struct TaskLoader {
+  let task: ModelTask
+  /// Outputs of a classification head; nil where the task has none.
+  let labels: ModelLabels?
+  /// Start of the random numbers of new layers.
+  let seed: UInt64
+
+  /// An encoder.
+  func model(_ configuration: EncoderConfiguration, _ weights: ModelWeights) throws -> TaskModel {
+    let c = configuration
+    let heads = HeadLoader(
+      weights, initializerRange: c.initializerRange, storedDType: c.storedDType, seed: seed)
+    let names: HeadNames? =
+      switch task {
+      case .maskedLM: c.heads.maskedLM
+      case .sequenceClassification: c.heads.sequence
+      case .tokenClassification: c.heads.token
+      case .questionAnswering: c.heads.answer
+      case .causalLM, .featureExtraction: nil
+      }
+    var tokens: Embedding?
+    let head = try names.map { names in
+      try heads.head(
+        names, activation: c.headActivation, size: c.hiddenSize, hasBias: c.hasHeadBias,
+        normBias: c.hasNormBias, epsilon: c.normEpsilon
+      ) {
+        if let labels { return try heads.linear(names.output, [labels.names.count, c.hiddenSize]) }
+        let bias = try vocabularyBias(names, c, heads)
+        let (table, output) = try weights.embeddingAndHead(
+          weights.prefix + c.names.tokens, names.output, shape: [c.vocabularySize, c.hiddenSize],
+          isTied: c.tiesEmbeddings, bias: bias)
+        tokens = table
+        return output
+      }
+    }
+    let encoder = try EncoderLoader(configuration: c, weights: weights).model(
+      tokens, pooler: try pooler(c, heads))
+    return TaskModel(
+      task, encoder, head: head, names: names, labels: labels, newLayers: heads.newLayers)
+  }
+
+  /// A decoder; only heads of classes stand on one.
+  func model(_ loader: DecoderLoader) throws -> TaskModel {
+    let (c, weights) = (loader.configuration, loader.weights)
+    let heads = HeadLoader(
+      weights, initializerRange: c.initializerRange, storedDType: c.storedDType, seed: seed)
+    let names = labels.map { _ in HeadNames(output: "score") }
+    let head = try labels.map { labels in
+      TaskHead(
+        output: try heads.linear("score", [labels.names.count, c.hiddenSize], hasBias: false))
+    }
+    return TaskModel(
+      task, try loader.model(), head: head, names: names, labels: labels,
+      newLayers: heads.newLayers)
+  }
+
+  private func vocabularyBias(
+    _ names: HeadNames, _ c: EncoderConfiguration, _ heads: HeadLoader
+  ) throws -> Parameter? {
+    guard c.hasVocabularyBias else { return nil }
+    let paths = [names.outputBias, names.output + ".bias"].compactMap { $0 }
+    return try heads.vocabularyBias(paths, count: c.vocabularySize)
+  }
+
+  /// The pooler where the task reads it; where it is only offered, not one that would be new.
+  private func pooler(_ c: EncoderConfiguration, _ heads: HeadLoader) throws -> Linear? {
+    guard let name = c.names.pooler else { return nil }
+    let (path, shape) = (c.names.encoder + "." + name, [c.hiddenSize, c.hiddenSize])
+    switch task {
+    case .sequenceClassification where c.heads.usesPooler:
+      return try heads.linear(path, shape, prefix: c.names.encoder + ".")
+    case .featureExtraction:
+      let weights = heads.weights
+      guard weights.checkpoint.entry("\(weights.prefix)\(name).weight") != nil else { return nil }
+      return try weights.linear(weights.prefix + name, shape, hasBias: true)
+    default: return nil
+    }
+  }
+}

@@ -1,0 +1,134 @@
+public import Layers
+public import Tensors
+
+/// An encoder or a decoder with the head of a task, or with none for features.
+public final class TaskModel: Module {
+  /// What it is for.
+  public let task: ModelTask
+  /// The outputs of a classification head; nil for other heads.
+  public let labels: ModelLabels?
+  /// Paths of layers that the checkpoint did not have and that began with random numbers: they have
+  /// to be trained, and saved with whatever is trained.
+  public let newLayers: [String]
+  /// The model below the head, and the head, by their family's names.
+  public let children: [(name: String, module: any Module)]
+  let backbone: any Backbone
+  let head: TaskHead?
+  let headPath: String?
+
+  init(
+    _ task: ModelTask, _ backbone: any Backbone, head: TaskHead?, names: HeadNames?,
+    labels: ModelLabels?, newLayers: [String]
+  ) {
+    self.task = task
+    self.backbone = backbone
+    self.head = head
+    self.labels = labels
+    self.newLayers = newLayers
+    headPath = names?.output
+    guard let head, let names else {
+      children = backbone.children
+      return
+    }
+    var parts: [(name: String, module: any Module)] = [(backbone.name, backbone)]
+    if let dense = head.dense, let name = names.dense { parts.append((name, dense)) }
+    if let norm = head.norm, let name = names.norm { parts.append((name, norm)) }
+    children = ModuleGroup(parts + [(names.output, head.output)]).children
+  }
+
+  /// The `model_type` of `config.json`.
+  public var modelType: String { backbone.modelType }
+  /// Tokens in the vocabulary.
+  public var vocabularySize: Int { backbone.vocabularySize }
+  /// Segments that a row may have; 0 where there are none.
+  public var tokenTypeCount: Int { backbone.tokenTypeCount }
+  /// Tokens that a row may have.
+  public var maximumLength: Int { backbone.maximumLength }
+  /// Positions that the model tells apart: more than a row's tokens where they are counted from behind
+  /// the padding's id.
+  public var positionCount: Int { backbone.positionCount }
+  /// Token that fills rows up, or nil.
+  public var paddingID: Int? { backbone.paddingID }
+  /// Where the weights live.
+  public var device: Device { backbone.device }
+  /// Whether blocks are computed again in the backward pass instead of being kept.
+  public var checkpointsActivations: Bool {
+    get { backbone.checkpointsActivations }
+    set { backbone.checkpointsActivations = newValue }
+  }
+
+  /// What the pooler makes of a row's first position, as transformers' `pooler_output`.
+  ///
+  /// - Parameter input: Ids, masks and segments.
+  /// - Returns: `[batch, hiddenSize]`; nil for a model without a pooler.
+  public func poolerOutput(_ input: TaskInput) -> Tensor? {
+    guard let encoder = backbone as? EncoderModel, let pooler = encoder.pooler else { return nil }
+    return pooler(states(input).selected(1, 0)).tanh()
+  }
+
+  /// Hidden states behind the last block and norm.
+  ///
+  /// - Parameter input: Ids, masks and segments.
+  /// - Returns: `[batch, length, hiddenSize]`.
+  public func states(_ input: TaskInput) -> Tensor { backbone.states(of: input) }
+
+  /// What the head gives.
+  ///
+  /// - Parameter input: Ids, masks and segments.
+  /// - Returns: Scores of classes or numbers, `[batch, outputs]`; of tokens or their classes,
+  ///   `[batch, length, outputs]`; of positions as an answer's first and last, `[batch, length, 2]`.
+  ///   Without a head the hidden states.
+  public func callAsFunction(_ input: TaskInput) -> Tensor {
+    let states = states(input)
+    guard let head else { return states }
+    return head(task == .sequenceClassification ? backbone.pooled(states, input) : states)
+  }
+
+  /// Checks that a row fits the model.
+  ///
+  /// - Parameter ids: The row's tokens.
+  /// - Throws: ``ModelError/input(_:)`` for an empty or too long row and an id outside the vocabulary.
+  public func check(_ ids: [Int]) throws(ModelError) {
+    guard !ids.isEmpty else { throw .input("a row has no tokens") }
+    if let bad = ids.first(where: { $0 < 0 || $0 >= vocabularySize }) {
+      throw .input("token id \(bad) is outside the vocabulary of \(vocabularySize)")
+    }
+    guard ids.count <= maximumLength else {
+      throw .input("\(ids.count) tokens are more than the model's limit of \(maximumLength)")
+    }
+  }
+
+  /// One vector for each row, as models of sentences have it.
+  ///
+  /// - Parameters:
+  ///   - input: Ids, masks and segments.
+  ///   - pooling: The first position's, or the mean over those that are no padding.
+  /// - Returns: `[batch, hiddenSize]`.
+  public func embeddings(_ input: TaskInput, pooling: EncoderConfiguration.Pooling) -> Tensor {
+    let states = states(input)
+    switch pooling {
+    case .first: return states.selected(1, 0)
+    case .mean: return states.meanOverPositions(input.mask)
+    }
+  }
+}
+
+extension TaskModel: AdaptableModel {
+  /// The last layer of a head over the vocabulary or on rows; PEFT takes those of other tasks for
+  /// layers as any.
+  public var outputHeadPath: String? {
+    task == .maskedLM || task == .sequenceClassification ? headPath : nil
+  }
+
+  /// The generator that dropout inside blocks draws from.
+  public var dropoutGenerator: Generator? {
+    get { backbone.dropoutGenerator }
+    set { backbone.dropoutGenerator = newValue }
+  }
+
+  /// Told of every batch before it runs.
+  public var inputObserver: ((_ batch: DecoderInput, _ past: Int) -> Void)? {
+    get { backbone.inputObserver }
+    set { backbone.inputObserver = newValue }
+  }
+}
