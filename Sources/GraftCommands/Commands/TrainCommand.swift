@@ -28,7 +28,7 @@ enum TrainCommand: Verb {
       console.log("changed since the start: \(change)")
     }
 
-    let source = try ModelSource(recipe.arguments)
+    let source = try ModelSource(recipe.arguments, isQuiet: isQuiet)
     options.maximumLength = try maximumLength(recipe.arguments, source)
     try recipe.settle("max-length", "\(options.maximumLength)")
     let encoder = try ExampleEncoder(
@@ -172,7 +172,8 @@ enum TrainCommand: Verb {
       return model
     }
     let model = try PeftModel.fromPretrained(
-      base, path, trainable: true, seed: seed,
+      base, try HubNames.adapter(path, isQuiet: given[TrainOptions.quiet]), trainable: true,
+      seed: seed,
       dropout: given.isGiven("dropout") ? given[TrainOptions.dropout] : nil)
     for (_, configuration) in model.configurations {
       try AdapterOptions.checkAgreement(given, configuration, path)
