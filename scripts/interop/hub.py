@@ -3,6 +3,7 @@
 
 import json
 import os
+import pty
 import shutil
 import signal
 import subprocess
@@ -336,6 +337,38 @@ def offline(checks):
         checks.hub.repositories["acme/big"] = old
 
 
+def progress(checks):
+    """A bar on a terminal, lines in a pipe, nothing with --quiet."""
+    home = checks.home()
+    checks.faults.slow = 0.02
+    done = checks.run(home, "download", "acme/big")
+    lines = done.stderr.splitlines()
+    checks.expect("lines in a pipe", done.returncode == 0 and any(WEIGHTS in line for line in lines) and
+                  "\r" not in done.stderr, lines)
+    checks.expect("the directory on standard output", Path(done.stdout.strip(), WEIGHTS).exists(), done.stdout.strip())
+    done = checks.run(checks.home(), "download", "acme/big", "--quiet")
+    checks.expect("nothing with --quiet", done.returncode == 0 and not done.stderr, done.stderr)
+    home = checks.home()
+    checks.faults.slow = 0.02
+    terminal, other = pty.openpty()
+    process = subprocess.Popen([checks.graft.executable, "download", "acme/big"], stdout=subprocess.DEVNULL, stderr=other,
+                               env=checks.environment(home, TERM="xterm"))
+    os.close(other)
+    text = b""
+    while True:
+        try:
+            piece = os.read(terminal, 1 << 16)
+        except OSError:
+            break
+        if not piece:
+            break
+        text += piece
+    code = process.wait(timeout=30)
+    drawn = [line for line in text.decode().split("\r") if "MB/s" in line or "kB/s" in line]
+    checks.expect("a bar on a terminal", code == 0 and len(drawn) > 3 and any("left" in line for line in drawn) and
+                  all(len(line) < 90 for line in drawn), drawn[-2:])
+
+
 def python_reads(checks):
     """What we downloaded is found by huggingface_hub and transformers."""
     home = checks.home()
@@ -433,7 +466,7 @@ def hub_names(checks):
     checks.report.within("logits by names equal PEFT's", largest(load_file(output)["logits"], expected), 1e-5)
 
 
-PARTS = (broken_connections, ranges, lengths, checksums, redirects, refusals, contents, killed, directories, offline,
+PARTS = (broken_connections, ranges, lengths, checksums, redirects, refusals, contents, killed, directories, offline, progress,
          python_reads, python_writes, hub_names)
 
 

@@ -8,7 +8,7 @@ enum DownloadCommand: Verb {
   static let revision = Option<String>(
     "revision", default: nil, help: "A branch, a tag or a whole commit; default main.")
   static let output = Option<String>(
-    "output", default: nil, help: "Directory to write; default the cache that Python's share.")
+    "output", default: nil, help: "Directory to write; default the cache shared with Python.")
   static let parallel = Option<Int>(
     "parallel", default: 4, help: "Files that are fetched at the same time.")
   static let quiet = Flag("quiet", help: "No progress.")
