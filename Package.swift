@@ -44,7 +44,7 @@ let package = Package(
   targets: [
     // Libraries of the system.
     .systemLibrary(name: "CLibTorch", pkgConfig: libTorch),
-
+    .systemLibrary(name: "CCrypto", pkgConfig: "libcrypto"),
     .systemLibrary(name: "CPCRE2", pkgConfig: "libpcre2-8"),
     .systemLibrary(name: "CYAML", pkgConfig: "yaml-0.1"),
 
@@ -60,7 +60,7 @@ let package = Package(
 
     // Floor 2.
     module("Layers", ["Tensors"]),
-    module("Checkpoints", ["Tensors", "JSONValues"]),
+    module("Checkpoints", ["CCrypto", "Tensors", "JSONValues"]),
     module("Datasets", ["JSONValues", "Tokenizers"]),
     // Floor 3.
     module("Quantization", ["CKernels", "Checkpoints", "JSONValues", "Layers", "Tensors"]),

@@ -1,4 +1,5 @@
 import Adapters
+import Checkpoints
 import CommandLineParsing
 import Foundation
 import JSONValues
@@ -58,7 +59,12 @@ enum AdapterOptions {
     if let names = arguments[TrainOptions.modulesToSave] {
       made.modulesToSave = names.split(separator: ",").map(String.init)
     }
-    made.baseModel = try arguments.value(ModelOptions.model)
+    let base = try arguments.value(ModelOptions.model)
+    let onHub = HubNames.hubName(base)
+    made.baseModel = onHub?.name ?? base
+    if let revision = onHub?.revision, revision != HubModelName.defaultRevision {
+      made.origin.revision = revision
+    }
     try made.validate()
     return try withTokens(made, tokenizer)
   }

@@ -16,7 +16,7 @@ enum ClassificationEvaluation {
     let path = try arguments.value(EvaluateCommand.data)
     var reader = try RecordReader(path: path, family: .classification)
     let records = try reader.readAll()
-    let adapter = arguments[ModelOptions.adapter]
+    let adapter = try arguments.adapterDirectory()
     let (model, _) = try source.model(for: .sequenceClassification, adapter: adapter)
     var labels = model.labels ?? ModelLabels(count: 2)
     labels.problem =

@@ -81,7 +81,7 @@ enum ClassificationTraining {
     let arguments = recipe.arguments
     if recipe.isResumed, let found = try LabelFile.read(recipe.directory) { return found }
     let problem = arguments[ClassificationData.problem] ?? ClassificationData.problem(of: records)
-    if let adapter = arguments[ModelOptions.adapter] {
+    if let adapter = try arguments.adapterDirectory() {
       var own = try LabelFile.labels(adapter: adapter, model: source.directory)
       own.problem = own.problem ?? problem
       return own
@@ -113,7 +113,7 @@ enum ClassificationTraining {
     if let checkpoint {
       return try PeftModel.fromPretrained(base, checkpoint, trainable: true, seed: seed)
     }
-    guard let path = recipe.arguments[ModelOptions.adapter] else {
+    guard let path = try recipe.arguments.adapterDirectory() else {
       return try PeftModel(
         base, try AdapterOptions.configuration(recipe.arguments, tokenizer), seed: seed)
     }

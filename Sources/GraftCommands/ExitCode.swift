@@ -31,6 +31,14 @@ enum ExitCode: Int32 {
       case .cannotWrite: self = .cannotWrite
       case .misuse: self = .internalError
       }
+    case let error as HubError where error.isUsage: self = .usage
+    case let error as HubError:
+      switch error.kind {
+      case .inputMissing: self = .missingInput
+      case .badData: self = .badData
+      case .cannotWrite: self = .cannotWrite
+      case .misuse: self = .internalError
+      }
     case let error as DatasetError:
       switch error.kind {
       case .missingFile: self = .missingInput

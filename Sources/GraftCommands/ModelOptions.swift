@@ -38,9 +38,10 @@ enum DeviceName: String, CaseIterable, OptionValue {
 enum ModelOptions {
   static let model = Option<String>(
     "model", default: nil, group: "Model",
-    help: "Model directory, GGUF file, or the hub name of a downloaded model.")
+    help: "Model directory, GGUF file, or ORG/NAME[@REVISION] on the hub.")
   static let adapter = Option<String>(
-    "adapter", default: nil, group: "Model", help: "Adapter directory in PEFT's format.")
+    "adapter", default: nil, group: "Model",
+    help: "Adapter directory in PEFT's format, or ORG/NAME[@REVISION] on the hub.")
   static let precision = Option<Precision>(
     "precision", default: .float32, group: "Model", help: "Type to compute in.")
   static let device = Option<DeviceName>(

@@ -12,12 +12,16 @@ import Tokenizers
 /// A model on disk, as the options name it.
 struct ModelSource {
   let directory: String
+  private let isQuiet: Bool
   let device: Device
   let dtype: DType
   let quantization: QuantizationOptions?
 
-  init(_ arguments: ParsedArguments) throws {
-    directory = try Self.directory(of: try arguments.value(ModelOptions.model))
+  /// Finds the model; `isQuiet` keeps the progress of a download off the screen.
+  init(_ arguments: ParsedArguments, isQuiet: Bool = false) throws {
+    self.isQuiet = isQuiet
+    directory = try Self.directory(
+      of: try arguments.value(ModelOptions.model), isQuiet: isQuiet)
     switch arguments[ModelOptions.device] ?? .auto {
     case .auto: device = .best
     case .cpu: device = .cpu
@@ -45,8 +49,11 @@ struct ModelSource {
   }
 
   /// The model directory that a `--model` means: a directory, a GGUF file or a hub name.
-  static func directory(of path: String) throws -> String {
-    path.lowercased().hasSuffix(".gguf") ? try imported(path) : try found(path)
+  static func directory(
+    of path: String, _ contents: HubContents = .model, isQuiet: Bool = false
+  ) throws -> String {
+    path.lowercased().hasSuffix(".gguf")
+      ? try imported(path) : try HubNames.directory(of: path, contents, isQuiet: isQuiet)
   }
 
   /// Checks that the model has an embedding for every token of some examples.
@@ -77,7 +84,8 @@ struct ModelSource {
   ) throws -> (DecoderForCausalLM, PeftModel<DecoderForCausalLM>?) {
     let base = try model()
     guard let adapter else { return (base, nil) }
-    return (base, try PeftModel.fromPretrained(base, adapter, trainable: trainable))
+    let directory = try HubNames.adapter(adapter, isQuiet: isQuiet)
+    return (base, try PeftModel.fromPretrained(base, directory, trainable: trainable))
   }
 
   /// Tokens that end a text: `generation_config.json` wins over `config.json`.
@@ -88,20 +96,6 @@ struct ModelSource {
       return Set(value.arrayValue?.compactMap(\.intValue) ?? [value.intValue].compactMap { $0 })
     }
     return Set(configuration.endOfTextIDs)
-  }
-
-  /// A directory, or the one in Hugging Face's cache that belongs to a name.
-  private static func found(_ path: String) throws -> String {
-    guard !FileManager.default.fileExists(atPath: path), HubCache.isModelName(path) else {
-      return path
-    }
-    let cache = HubCache()
-    guard let snapshot = cache.snapshot(of: path) else {
-      throw CheckpointError.unreadable(
-        path: path,
-        reason: "there is no such directory, and no model of that name in \(cache.directory)")
-    }
-    return snapshot
   }
 
   /// A GGUF file is imported once into a directory of the user's.

@@ -46,7 +46,9 @@ enum BlendCommand: Verb {
     try ModelSource.setThreads(arguments)
     let directory = try arguments.value(output)
     try RankOptions.checkFree(directory)
-    let sources = try pairs.map { (try LowRankAdapter(directory: $0.path), $0.weight) }
+    let sources = try pairs.map { pair in
+      (try LowRankAdapter(directory: HubNames.adapter(pair.path)), pair.weight)
+    }
     let (made, layers) = try LowRankAdapter.combined(sources, combination)
     for (key, tensor) in made.tensors where !tensor.isAllFinite {
       throw DecompositionError.notFinite(what: "the result: \(key)")

@@ -36,7 +36,7 @@ enum EvaluateCommand: Verb {
   static func run(_ arguments: ParsedArguments, _ console: Console) throws -> ExitCode {
     try arguments.require(ModelOptions.model, data)
     let directory = try ModelSource.directory(of: try arguments.value(ModelOptions.model))
-    switch try TaskOptions.task(arguments, directory, adapter: arguments[ModelOptions.adapter]) {
+    switch try TaskOptions.task(arguments, directory, adapter: arguments.adapterDirectory()) {
     case .causalLM: break
     case .sequenceClassification:
       return try ClassificationEvaluation.run(arguments, try ModelSource(arguments), console)
@@ -55,7 +55,7 @@ enum EvaluateCommand: Verb {
     let tokenizer = try source.tokenizer()
     var reader = try RecordReader(path: path)
     let records = try reader.readAll()
-    let (model, peft) = try source.model(adapter: arguments[ModelOptions.adapter])
+    let (model, peft) = try source.model(adapter: arguments.adapterDirectory())
     let style = arguments[promptStyle] ?? .plain
     let size = try SamplingOptions.count(arguments, batchSize, 1...1 << 24) ?? 8
     let limit = model.configuration.maximumLength - (model.prompt?.length ?? 0)
@@ -100,7 +100,7 @@ enum EvaluateCommand: Verb {
   /// Refuses answers of an adapter that has to be told which of its tasks a row is, before anything
   /// is opened that takes time.
   private static func checkTasks(_ arguments: ParsedArguments) throws {
-    guard let adapter = arguments[ModelOptions.adapter] else { return }
+    guard let adapter = try arguments.adapterDirectory() else { return }
     let path = adapter + "/adapter_config.json"
     let configuration = try AdapterMethods.configuration(
       json: try JSON.read(path: path), path: path)

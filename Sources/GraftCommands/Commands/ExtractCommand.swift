@@ -107,7 +107,7 @@ enum ExtractCommand: Verb {
     let directory = try arguments.value(output)
     try RankOptions.checkFree(directory)
     let name = try arguments.value(base)
-    options.baseModel = name
+    options.baseModel = HubNames.hubName(name)?.name ?? name
     let before = try open(name)
     let after = try open(try arguments.value(tuned))
     let showsProgress = console.isTerminal && !arguments[quiet]

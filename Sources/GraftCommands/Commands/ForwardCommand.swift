@@ -24,7 +24,7 @@ enum ForwardCommand: Verb {
     let file = try SafetensorsFile(path: try arguments.value(input))
     let target = try arguments.value(output)
     let source = try ModelSource(arguments)
-    let adapter = arguments[ModelOptions.adapter]
+    let adapter = try arguments.adapterDirectory()
     let task = try TaskOptions.task(arguments, source.directory, adapter: adapter)
     guard task == .causalLM else {
       let forward = try TaskForward(source, task, adapter: adapter, gradients: arguments[gradients])

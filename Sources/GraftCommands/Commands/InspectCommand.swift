@@ -32,7 +32,7 @@ enum InspectCommand: Verb {
 
   static func run(_ arguments: ParsedArguments, _ console: Console) throws -> ExitCode {
     try checkOptions(arguments)
-    let path = try ModelSource.directory(of: arguments.positional(path) ?? "")
+    let path = try ModelSource.directory(of: arguments.positional(path) ?? "", .any)
     var isDirectory: ObjCBool = false
     guard FileManager.default.fileExists(atPath: path, isDirectory: &isDirectory) else {
       throw CheckpointError.missing(path: path)

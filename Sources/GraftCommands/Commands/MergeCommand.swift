@@ -38,7 +38,7 @@ enum MergeCommand: Verb {
     // What stays in numbers is checked once, as it is written.
     let checksLayers = arguments[safe] && chosen != nil
     for path in paths {
-      let peft = try PeftModel.fromPretrained(model, path)
+      let peft = try PeftModel.fromPretrained(model, HubNames.adapter(path))
       do {
         try peft.mergeAndUnload(safely: checksLayers)
       } catch {

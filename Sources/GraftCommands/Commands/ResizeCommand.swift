@@ -25,7 +25,7 @@ enum ResizeCommand: Verb {
     try ModelSource.setThreads(arguments)
     let directory = try arguments.value(output)
     try RankOptions.checkFree(directory)
-    let source = try LowRankAdapter(directory: try arguments.value(adapter))
+    let source = try LowRankAdapter(directory: HubNames.adapter(arguments.value(adapter)))
     let start = UInt64(bitPattern: Int64(try arguments.value(seed)))
     let (resized, losses) = try source.resized(
       to: choice, growth: arguments[trainable] ? .trainable(seed: start) : .zeros)

@@ -27,9 +27,10 @@ enum TrainCommand: Verb {
       console.log("changed since the start: \(change)")
     }
 
-    let source = try ModelSource(recipe.arguments)
+    let source = try ModelSource(recipe.arguments, isQuiet: given[TrainOptions.quiet])
     let task = try TaskOptions.task(
-      recipe.arguments, source.directory, adapter: recipe.arguments[ModelOptions.adapter])
+      recipe.arguments, source.directory,
+      adapter: recipe.arguments.adapterDirectory(isQuiet: given[TrainOptions.quiet]))
     try recipe.settle("task", task.rawValue)
     switch task {
     case .causalLM: break
@@ -220,7 +221,8 @@ enum TrainCommand: Verb {
       return model
     }
     let model = try PeftModel.fromPretrained(
-      base, path, trainable: true, seed: seed,
+      base, try HubNames.adapter(path, isQuiet: given[TrainOptions.quiet]), trainable: true,
+      seed: seed,
       dropout: given.isGiven("dropout") ? given[TrainOptions.dropout] : nil)
     for (_, configuration) in model.configurations {
       try AdapterOptions.checkAgreement(given, configuration, path)

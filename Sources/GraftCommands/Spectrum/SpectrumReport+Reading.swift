@@ -12,7 +12,9 @@ extension SpectrumReport {
   init(path: String, against: String?, base: String?) throws {
     let weights = try base.map { try BaseWeights($0) }
     let own = try SpectrumSource(path, base: weights)
-    let other = try against.map { try SpectrumSource($0, base: weights) }
+    let other = try against.map { name in
+      try SpectrumSource(HubNames.directory(of: name, .any), base: weights)
+    }
     var layers: [Layer] = []
     for entry in own.layers {
       let found = try entry.decomposition()
