@@ -146,8 +146,10 @@ extension ExampleEncoder {
     of record: LocatedRecord, addGenerationPrompt: Bool = false
   ) throws(DatasetError) -> ConversationRendering {
     guard case .conversation(let conversation) = try script(of: record) else {
-      throw .incompatibleFormat(
-        at: record.location, expected: "a conversation", actual: record.record.format.spelling)
+      throw .conversation(
+        at: record.location,
+        reason: "\(record.record.format.spelling) is no conversation by itself; --prompt-style chat "
+          + "makes one of a prompt or an instruction")
     }
     let place = record.location
     let text = try text(of: conversation, addGenerationPrompt: addGenerationPrompt, at: place)

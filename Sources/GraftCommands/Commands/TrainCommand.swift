@@ -31,10 +31,8 @@ enum TrainCommand: Verb {
     let source = try ModelSource(recipe.arguments)
     options.maximumLength = try maximumLength(recipe.arguments, source)
     try recipe.settle("max-length", "\(options.maximumLength)")
-    let encoder = try ExampleEncoder(
-      tokenizer: try source.tokenizer(), maximumLength: options.maximumLength,
-      trainsOnPrompt: recipe.arguments[TrainOptions.trainOnPrompt],
-      promptStyle: try recipe.arguments.value(TrainOptions.promptStyle))
+    let encoder = try DataOptions.encoder(
+      recipe.arguments, try source.tokenizer(), maximumLength: options.maximumLength)
     let (examples, report) = try encoder.encode(path: recipe.arguments.value(TrainOptions.data))
     let evaluation =
       try recipe.arguments[TrainOptions.evalData].map { try encoder.encode(path: $0).examples }
@@ -145,12 +143,8 @@ enum TrainCommand: Verb {
   private static func maximumLength(
     _ arguments: ParsedArguments, _ source: ModelSource
   ) throws -> Int {
-    let limit = try AutoModelForCausalLM.configuration(of: source.directory).maximumLength
-    let wanted = arguments[TrainOptions.maximumLength] ?? min(1024, limit)
-    guard wanted <= limit else {
-      throw UsageError("--max-length \(wanted) is more than the model's limit of \(limit) tokens")
-    }
-    return wanted
+    try DataOptions.maximumLength(
+      arguments, limit: AutoModelForCausalLM.configuration(of: source.directory).maximumLength)
   }
 
   /// The adapter of the newest checkpoint, the one to go on with, or a new one.
