@@ -148,8 +148,8 @@ extension ExampleEncoder {
     guard case .conversation(let conversation) = try script(of: record) else {
       throw .conversation(
         at: record.location,
-        reason: "\(record.record.format.spelling) is no conversation by itself; --prompt-style chat "
-          + "makes one of a prompt or an instruction")
+        reason: "\(record.record.format.spelling) is no conversation by itself; "
+          + "--prompt-style chat makes one of a prompt or an instruction")
     }
     let place = record.location
     let text = try text(of: conversation, addGenerationPrompt: addGenerationPrompt, at: place)
