@@ -21,11 +21,15 @@ extension DatasetRecord {
     case .prompt:
       self = .prompt(try fields.text("prompt"))
     case .messages:
-      self = .messages(try fields.messages(), tools: try fields.tools())
+      self = .messages(
+        try fields.messages(), tools: try fields.tools(), variables: try fields.variables())
+    case .conversations:
+      self = .messages(try fields.conversations(), tools: try fields.tools())
     case .instruction:
       self = .instruction(
         try fields.text("instruction"), input: try fields.optionalText("input") ?? "",
-        output: try fields.text("output"))
+        output: try fields.text("output"), system: try fields.optionalText("system") ?? "",
+        history: try fields.history())
     case .textLabel:
       self = .labeled(
         text: try fields.text("text"), pair: try fields.optionalText("text_pair"),
@@ -37,7 +41,7 @@ extension DatasetRecord {
 }
 
 /// The values of one object with errors that name the line.
-private struct Fields {
+struct Fields {
   var object: JSONObject
   var place: RecordLocation
 
@@ -125,13 +129,49 @@ private struct Fields {
     }
   }
 
+  /// The tools: an array, or as some data sets have it the JSON text of one.
   func tools() throws(DatasetError) -> [JSON]? {
-    guard let value = object["tools"], !value.isNull else { return nil }
-    guard let tools = value.arrayValue else { throw wrongType("tools", "an array", value) }
+    guard var value = object["tools"], !value.isNull else { return nil }
+    if let text = value.stringValue {
+      guard !text.isEmpty else { return nil }
+      guard let parsed = try? JSON.parse(text) else {
+        throw .wrongType(
+          at: place, key: "tools", expected: "an array or its JSON text", actual: "another text")
+      }
+      value = parsed
+    }
+    guard let tools = value.arrayValue else {
+      throw wrongType("tools", "an array or its JSON text", value)
+    }
     return tools.isEmpty ? nil : tools
   }
 
-  private func wrongType(_ key: String, _ expected: String, _ value: JSON) -> DatasetError {
+  /// Variables of the chat template besides those that come from the conversation.
+  func variables() throws(DatasetError) -> JSONObject {
+    let key = "chat_template_kwargs"
+    guard let value = object[key], !value.isNull else { return JSONObject() }
+    guard let variables = value.objectValue else { throw wrongType(key, "an object", value) }
+    return variables
+  }
+
+  /// Earlier turns: pairs of a task and its answer.
+  func history() throws(DatasetError) -> [InstructionTurn] {
+    guard let value = object["history"], !value.isNull else { return [] }
+    guard let pairs = value.arrayValue else {
+      throw wrongType("history", "an array of [instruction, output]", value)
+    }
+    var turns: [InstructionTurn] = []
+    for (index, pair) in pairs.enumerated() {
+      let texts = pair.arrayValue?.compactMap(\.stringValue) ?? []
+      guard texts.count == 2, pair.arrayValue?.count == 2 else {
+        throw wrongType("history[\(index)]", "[instruction, output], two strings", pair)
+      }
+      turns.append(InstructionTurn(instruction: texts[0], output: texts[1]))
+    }
+    return turns
+  }
+
+  func wrongType(_ key: String, _ expected: String, _ value: JSON) -> DatasetError {
     .wrongType(at: place, key: key, expected: expected, actual: typeName(of: value))
   }
 }

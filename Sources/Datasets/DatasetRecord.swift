@@ -30,10 +30,13 @@ public enum DatasetRecord: Equatable, Sendable {
   case promptCompletion(prompt: String, completion: String)
   /// A question without an answer.
   case prompt(String)
-  /// A conversation: objects with a role and a content, and the tools that it may use.
-  case messages([JSON], tools: [JSON]?)
-  /// A task, its material (may be empty) and the answer.
-  case instruction(String, input: String, output: String)
+  /// A conversation: objects with a role and a content, the tools that it may use, and further
+  /// variables of the chat template.
+  case messages([JSON], tools: [JSON]?, variables: JSONObject = JSONObject())
+  /// A task, its material (may be empty) and the answer; a system text (may be empty) and earlier
+  /// turns.
+  case instruction(
+    String, input: String, output: String, system: String = "", history: [InstructionTurn] = [])
   /// A text or a pair of texts and its label.
   case labeled(text: String, pair: String?, label: RecordLabel)
   /// A text and what is to be made of it.
@@ -50,6 +53,24 @@ public enum DatasetRecord: Equatable, Sendable {
     case .labeled: .textLabel
     case .sourceTarget: .sourceTarget
     }
+  }
+}
+
+/// A task and its answer that come before the task of a record.
+public struct InstructionTurn: Equatable, Sendable {
+  /// The task.
+  public var instruction: String
+  /// The answer.
+  public var output: String
+
+  /// Makes a turn.
+  ///
+  /// - Parameters:
+  ///   - instruction: The task.
+  ///   - output: The answer.
+  public init(instruction: String, output: String) {
+    self.instruction = instruction
+    self.output = output
   }
 }
 

@@ -9,6 +9,11 @@ public struct EncodingReport: Equatable, Sendable {
   /// Records whose tokens merge across the border of prompt and answer; their parts were encoded
   /// apart, as they are when the model writes.
   public var boundaryCount = 0
+  /// Records whose last answer has no end that the model could learn: no special token stands
+  /// behind its words.
+  public var endlessCount = 0
+  /// Conversations that begin with the beginning-of-text token twice.
+  public var doubledBeginningCount = 0
   /// Tokens of all examples.
   public var tokenCount = 0
   /// Tokens that count towards the loss.
@@ -21,6 +26,10 @@ public struct EncodingReport: Equatable, Sendable {
   public var firstDropped: RecordLocation?
   /// Whether each row is asked one thing as a whole.
   public var asksRows = false
+  /// The first record whose answer has no end.
+  public var firstEndless: RecordLocation?
+  /// The first record that begins twice.
+  public var firstDoubledBeginning: RecordLocation?
   /// How many records have each key that no format uses.
   public var ignoredKeys: [String: Int] = [:]
 
@@ -47,6 +56,12 @@ extension EncodingReport: CustomStringConvertible {
     add(truncatedCount, "shortened to the longest length", firstTruncated)
     add(droppedCount, "left out, as nothing in them counts towards the loss", firstDropped)
     add(boundaryCount, "with tokens that merge prompt and answer, encoded apart")
+    add(
+      endlessCount, "whose answer has no end-of-text token: the model does not learn to stop",
+      firstEndless)
+    add(
+      doubledBeginningCount, "with two beginning-of-text tokens: data and template both write one",
+      firstDoubledBeginning)
     let keys = ignoredKeys.sorted { $0.key.utf8.lexicographicallyPrecedes($1.key.utf8) }
     for (key, count) in keys { add(count, "with the key \"\(key)\", which is not used") }
     return lines.joined(separator: "\n")

@@ -14,22 +14,23 @@ struct ExampleDraft: Equatable {
   /// down to an eighth of the length (at least one: the first answer token is predicted from it);
   /// the rest is cut at its end.
   ///
-  /// - Returns: Whether anything was cut.
-  mutating func truncate(to length: Int) -> Bool {
-    guard ids.count > length else { return false }
+  /// - Returns: What was cut, or nil when nothing was.
+  mutating func truncate(to length: Int) -> Truncation? {
+    guard ids.count > length else { return nil }
     let prompt = asked.first?.lowerBound ?? 0
     let reserve = min(prompt, max(1, length / 8))
     let answer = min(ids.count - prompt, length - reserve)
     let kept = length - answer
     let removed = prompt - kept
     let fixed = min(frameCount, max(kept - 1, 0))
+    let cut = Truncation(prompt: fixed..<fixed + removed, end: prompt + answer..<ids.count)
     ids = Array(ids[..<fixed] + ids[(fixed + removed)..<(prompt + answer)])
     asked = asked.compactMap { range in
       let start = min(range.lowerBound - removed, length)
       let end = min(range.upperBound - removed, length)
       return start < end ? start..<end : nil
     }
-    return true
+    return cut
   }
 
   /// Ids and labels.

@@ -7,7 +7,7 @@ extension ExampleEncoder {
     /// A text, of which the second part is asked; the second part is absent in a bare prompt.
     case plain(prompt: String, answer: String?)
     /// Messages for the chat template.
-    case conversation([JSON], tools: [JSON]?)
+    case conversation(Conversation)
   }
 
   /// The tokens after which the model writes its answer to a record.
@@ -25,18 +25,12 @@ extension ExampleEncoder {
       let ids = tokenizer.encode(
         located.record.format == .text ? answer ?? "" : prompt, addSpecialTokens: false)
       return frame.missing(before: ids) + ids
-    case .conversation(let messages, let tools):
+    case .conversation(var conversation):
       let isAnswer = { (message: JSON) in message["role"]?.stringValue == "assistant" }
-      let asked = messages.lastIndex { !isAnswer($0) }.map { Array(messages[...$0]) } ?? []
-      let template = try template(at: located.location)
-      let text: String
-      do {
-        text = try template.render(
-          messages: asked, tools: tools.map(JSON.array), addGenerationPrompt: true,
-          specialTokens: specialTokens)
-      } catch {
-        throw .conversation(at: located.location, reason: "\(error)")
-      }
+      let messages = conversation.messages
+      conversation.messages =
+        messages.lastIndex { !isAnswer($0) }.map { Array(messages[...$0]) } ?? []
+      let text = try text(of: conversation, addGenerationPrompt: true, at: located.location)
       return tokenizer.encode(text, addSpecialTokens: false)
     }
   }
@@ -49,8 +43,8 @@ extension ExampleEncoder {
   public static func answer(of record: DatasetRecord) -> String? {
     switch record {
     case .promptCompletion(_, let completion): completion
-    case .instruction(_, _, let output): output
-    case .messages(let messages, _) where messages.last?["role"]?.stringValue == "assistant":
+    case .instruction(_, _, let output, _, _): output
+    case .messages(let messages, _, _) where messages.last?["role"]?.stringValue == "assistant":
       messages.last?["content"]?.stringValue
     case .sourceTarget(_, let target): target
     default: nil
@@ -66,15 +60,27 @@ extension ExampleEncoder {
       return question(prompt, completion)
     case .prompt(let prompt):
       return question(prompt, nil)
-    case .instruction(let task, let input, let output):
+    case .instruction(let task, let input, let output, let system, let history):
       if promptStyle == .chat {
-        return question(input.isEmpty ? task : "\(task)\n\n\(input)", output)
+        var messages: [JSON] = []
+        if !system.isEmpty { messages.append(["role": "system", "content": .string(system)]) }
+        for turn in history { messages += exchange(turn.instruction, turn.output) }
+        messages += exchange(input.isEmpty ? task : "\(task)\n\n\(input)", output)
+        return .conversation(Conversation(messages: messages))
       }
+      guard history.isEmpty else {
+        throw .conversation(
+          at: located.location,
+          reason: "an instruction with a history is a conversation; use --prompt-style chat")
+      }
+      let preamble = system.isEmpty ? "" : "\(system)\n\n"
       let material = input.isEmpty ? "" : "### Input:\n\(input)\n\n"
       return .plain(
-        prompt: "### Instruction:\n\(task)\n\n\(material)### Response:\n", answer: output)
-    case .messages(let messages, let tools):
-      return .conversation(messages, tools: tools)
+        prompt: "\(preamble)### Instruction:\n\(task)\n\n\(material)### Response:\n",
+        answer: output)
+    case .messages(let messages, let tools, let variables):
+      return .conversation(
+        Conversation(messages: messages, tools: tools, variables: variables))
     case .labeled, .sourceTarget:
       throw .incompatibleFormat(
         at: located.location, expected: "text, prompt and completion, messages or instruction",
@@ -84,21 +90,13 @@ extension ExampleEncoder {
 
   private func question(_ prompt: String, _ answer: String?) -> Script {
     guard promptStyle == .chat else { return .plain(prompt: prompt, answer: answer) }
-    var messages: [JSON] = [["role": "user", "content": .string(prompt)]]
-    if let answer { messages.append(["role": "assistant", "content": .string(answer)]) }
-    return .conversation(messages, tools: nil)
+    return .conversation(Conversation(messages: exchange(prompt, answer)))
   }
 
-  /// The special tokens that a template may name.
-  var specialTokens: [(name: String, value: String)] {
-    tokenizer.specialTokens.map { (name: $0.name, value: $0.token) }
-  }
-
-  func template(at place: RecordLocation) throws(DatasetError) -> ChatTemplate {
-    guard let chat else {
-      throw .conversation(
-        at: place, reason: "messages need a chat template, and the model has none")
-    }
-    return chat
+  /// A user's message and the answer to it.
+  private func exchange(_ prompt: String, _ answer: String?) -> [JSON] {
+    let question: JSON = ["role": "user", "content": .string(prompt)]
+    guard let answer else { return [question] }
+    return [question, ["role": "assistant", "content": .string(answer)]]
   }
 }

@@ -29,11 +29,13 @@ public struct ExampleEncoder: Sendable {
   }
 
   let tokenizer: Tokenizer
-  let chat: ChatTemplate?
+  let templates: ChatTemplates
   let maximumLength: Int
   let trainsOnPrompt: Bool
   let promptStyle: PromptStyle
   let frame: SpecialTokenFrame
+  /// Tokens by which an answer can end.
+  let endIDs: Set<Int>
 
   /// Makes an encoder.
   ///
@@ -42,11 +44,12 @@ public struct ExampleEncoder: Sendable {
   ///   - maximumLength: Most tokens of an example, at least 2.
   ///   - trainsOnPrompt: Whether the loss counts prompts too.
   ///   - promptStyle: How a prompt and its completion become text.
+  ///   - chatTemplate: The source of a chat template to use instead of the model's.
   /// - Throws: ``DatasetError`` or `ChatTemplateError` when the length is too small, or the style
   ///   needs a chat template and the model has none that works.
   public init(
     tokenizer: Tokenizer, maximumLength: Int, trainsOnPrompt: Bool = false,
-    promptStyle: PromptStyle = .plain
+    promptStyle: PromptStyle = .plain, chatTemplate: String? = nil
   ) throws {
     guard maximumLength >= 2 else {
       throw DatasetError.invalidOption(
@@ -57,8 +60,10 @@ public struct ExampleEncoder: Sendable {
     self.trainsOnPrompt = trainsOnPrompt
     self.promptStyle = promptStyle
     frame = SpecialTokenFrame(of: tokenizer)
-    chat = try tokenizer.chatTemplateSource.map { try ChatTemplate(source: $0) }
-    if promptStyle == .chat && chat == nil {
+    endIDs = Set(tokenizer.addedTokens.filter(\.token.isSpecial).map(\.id))
+      .union([tokenizer.endOfTextID].compactMap { $0 })
+    templates = try ChatTemplates(of: tokenizer, replacement: chatTemplate)
+    if promptStyle == .chat && templates.standard == nil {
       throw DatasetError.invalidOption(
         name: "prompt-style", expected: "plain, as the model has no chat template", actual: "chat")
     }
@@ -112,32 +117,29 @@ public struct ExampleEncoder: Sendable {
   private func append(
     _ record: LocatedRecord, to examples: inout [TokenizedExample], _ report: inout EncodingReport
   ) throws {
-    report.recordCount += 1
-    var draft = try draft(of: record)
-    if draft.mergesAcross { report.boundaryCount += 1 }
-    if draft.truncate(to: maximumLength) {
-      report.truncatedCount += 1
-      report.firstTruncated = report.firstTruncated ?? record.location
-    }
+    let encoded = try encoded(record)
+    report.count(encoded)
+    if encoded.isKept { examples.append(encoded.example) }
+  }
+
+  /// Encodes one record, whether anything in it is asked or not.
+  func encoded(_ record: LocatedRecord) throws(DatasetError) -> EncodedRecord {
+    let whole = try draft(of: record)
+    var draft = whole
+    let truncation = draft.truncate(to: maximumLength)
     var example = draft.example(trainsOnPrompt: trainsOnPrompt)
     example.task = record.task
-    guard example.targetCount > 0 else {
-      report.droppedCount += 1
-      report.firstDropped = report.firstDropped ?? record.location
-      return
-    }
-    report.tokenCount += example.ids.count
-    report.targetCount += example.targetCount
-    report.longest = max(report.longest, example.ids.count)
-    examples.append(example)
+    return EncodedRecord(
+      location: record.location, whole: whole, truncation: truncation, example: example,
+      isEndless: isEndless(whole), beginsTwice: beginsTwice(whole))
   }
 
   private func draft(of located: LocatedRecord) throws(DatasetError) -> ExampleDraft {
     switch try script(of: located) {
     case .plain(let prompt, let answer):
       return framed(TextSegments(given: prompt, asked: answer ?? ""))
-    case .conversation(let messages, let tools):
-      return try conversation(messages, tools: tools, at: located.location)
+    case .conversation(let conversation):
+      return try draft(of: conversation, at: located.location)
     }
   }
 
@@ -159,21 +161,11 @@ public struct ExampleEncoder: Sendable {
   }
 
   /// A conversation by the chat template, cut at the borders of the assistant's parts.
-  private func conversation(
-    _ messages: [JSON], tools: [JSON]?, at place: RecordLocation
+  func draft(
+    of conversation: Conversation, at place: RecordLocation
   ) throws(DatasetError) -> ExampleDraft {
-    let chat = try template(at: place)
-    let rendered: RenderedChat
-    do {
-      rendered =
-        chat.hasGenerationBlocks
-        ? try chat.renderWithAssistantSpans(
-          messages: messages, tools: tools.map(JSON.array), specialTokens: specialTokens)
-        : try chat.assistantSpans(
-          messages: messages, tools: tools.map(JSON.array), specialTokens: specialTokens)
-    } catch {
-      throw .conversation(at: place, reason: "\(error)")
-    }
+    let chat = try template(for: conversation, at: place)
+    let rendered = try rendered(conversation, by: chat, at: place)
     let text = TextSegments(rendered.text, asked: rendered.assistantSpans)
     var (ids, asked, mergesAcross) = text.encoded(with: tokenizer)
     if !chat.hasGenerationBlocks, let end = tokenizer.endOfTextID {

@@ -13,7 +13,7 @@ struct LineReader: Sequence {
     var bytes: Data
   }
 
-  private let data: Data
+  let data: Data
 
   /// Lines of bytes in memory.
   init(data: Data) {

@@ -2,11 +2,15 @@ import JSONValues
 
 /// The layouts of a line that are understood, told apart by their keys.
 public enum RecordFormat: String, CaseIterable, Codable, Equatable, Sendable {
-  /// `{"messages": [{"role", "content"}], "tools"?}`: a conversation.
+  /// `{"messages": [{"role", "content"}], "tools"?, "chat_template_kwargs"?}`: a conversation.
   case messages
+  /// `{"conversations": [{"from", "value"}], "system"?, "tools"?}`: a conversation as ShareGPT
+  /// writes it.
+  case conversations
   /// `{"prompt", "completion"}`: a question and its answer.
   case promptCompletion = "prompt-completion"
-  /// `{"instruction", "input"?, "output"}`: a task, its material and the answer.
+  /// `{"instruction", "input"?, "output", "system"?, "history"?}`: a task, its material and the
+  /// answer, as Alpaca writes it.
   case instruction
   /// `{"source", "target"}`: for models that read one text and write another.
   case sourceTarget = "source-target"
@@ -30,7 +34,7 @@ public enum RecordFormat: String, CaseIterable, Codable, Equatable, Sendable {
   /// The task that this format serves.
   public var family: Family {
     switch self {
-    case .messages, .promptCompletion, .instruction, .text, .prompt: .languageModel
+    case .messages, .conversations, .promptCompletion, .instruction, .text, .prompt: .languageModel
     case .textLabel: .classification
     case .sourceTarget: .sequenceToSequence
     }
@@ -40,6 +44,7 @@ public enum RecordFormat: String, CaseIterable, Codable, Equatable, Sendable {
   var requiredKeys: [String] {
     switch self {
     case .messages: ["messages"]
+    case .conversations: ["conversations"]
     case .promptCompletion: ["prompt", "completion"]
     case .instruction: ["instruction", "output"]
     case .sourceTarget: ["source", "target"]
@@ -52,8 +57,9 @@ public enum RecordFormat: String, CaseIterable, Codable, Equatable, Sendable {
   /// The keys that the format uses where they are present.
   var optionalKeys: [String] {
     switch self {
-    case .messages: ["tools"]
-    case .instruction: ["input"]
+    case .messages: ["tools", "chat_template_kwargs"]
+    case .conversations: ["system", "tools"]
+    case .instruction: ["input", "system", "history"]
     case .textLabel: ["text_pair"]
     default: []
     }
@@ -73,7 +79,8 @@ public enum RecordFormat: String, CaseIterable, Codable, Equatable, Sendable {
     allCases
     .filter { $0 != .prompt }.map(\.spelling).joined(separator: ", ")
 
-  private static let allKeys = allCases.flatMap(\.keys)
+  /// Keys that others may be slips of; too much resembles "history", such as "story".
+  private static let allKeys = allCases.flatMap(\.keys).filter { $0 != "history" }
 
   /// Finds the format of an object.
   ///

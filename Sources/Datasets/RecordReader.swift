@@ -1,10 +1,10 @@
 public import Foundation
 import JSONValues
 
-/// Reads the records of a JSONL file one after the other.
+/// Reads the records of a JSONL file, or of a file that is one JSON array, one after the other.
 ///
-/// One JSON object a line; the format is found from the keys of every line, and formats of one
-/// family may be mixed. Lines end with LF or CRLF, the last one may lack its end, blank lines and a
+/// One JSON object a line or an element; the format is found from the keys of every line, and formats of one
+/// family may be mixed. Elements have the number of the line that they begin on. Lines end with LF or CRLF, the last one may lack its end, blank lines and a
 /// byte order mark are skipped. Keys that no format uses are ignored and counted; a key that looks
 /// like a slip of the pen is an error. The file is mapped into memory, so its size does not matter.
 ///
@@ -24,8 +24,32 @@ public struct RecordReader {
   /// Whether `{"prompt"}` alone is a record.
   public let allowsPromptOnly: Bool
 
-  private var lines: LineReader.Iterator
+  private var source: Source
   private var count = 0
+
+  private enum Source {
+    case lines(LineReader.Iterator)
+    case elements(ElementReader)
+
+    init(_ reader: LineReader, file: String) {
+      if let elements = ElementReader(data: reader.data, file: file) {
+        self = .elements(elements)
+      } else {
+        self = .lines(reader.makeIterator())
+      }
+    }
+
+    mutating func next() throws(DatasetError) -> LineReader.Line? {
+      switch self {
+      case .lines(var lines):
+        defer { self = .lines(lines) }
+        return lines.next()
+      case .elements(var elements):
+        defer { self = .elements(elements) }
+        return try elements.next()
+      }
+    }
+  }
 
   /// Opens a file.
   ///
@@ -40,7 +64,7 @@ public struct RecordReader {
     file = path
     self.family = family
     self.allowsPromptOnly = allowsPromptOnly
-    lines = try LineReader(path: path).makeIterator()
+    source = Source(try LineReader(path: path), file: path)
   }
 
   /// Reads records from memory.
@@ -57,7 +81,7 @@ public struct RecordReader {
     file = name
     self.family = family
     self.allowsPromptOnly = allowsPromptOnly
-    lines = LineReader(data: data).makeIterator()
+    source = Source(LineReader(data: data), file: name)
   }
 
   /// Reads the next record.
@@ -65,7 +89,7 @@ public struct RecordReader {
   /// - Returns: The record, or nil after the last one.
   /// - Throws: `DatasetError`; `.emptyData` when the file ends without any record.
   public mutating func next() throws(DatasetError) -> LocatedRecord? {
-    guard let line = lines.next() else {
+    guard let line = try source.next() else {
       if count == 0 { throw .emptyData(path: file) }
       return nil
     }
@@ -102,13 +126,7 @@ public struct RecordReader {
     do {
       value = try JSON.parse(line.bytes, rejectDuplicateKeys: true)
     } catch {
-      if count == 0, let first = line.bytes.first(where: { $0 != 0x20 && $0 != 0x09 }),
-        first == UInt8(ascii: "[")
-      {
-        throw .malformedLine(
-          at: place, reason: "the file starts like a JSON array; write one object a line instead")
-      }
-      throw .malformedLine(at: place, reason: Self.reason(error))
+      throw .malformedLine(at: place, reason: reason(error))
     }
     guard let object = value.objectValue else {
       throw .malformedLine(at: place, reason: "found \(typeName(of: value))")
@@ -133,10 +151,11 @@ public struct RecordReader {
       actual: "\(format.spelling), which is for \(format.family.rawValue)")
   }
 
-  private static func reason(_ error: JSONError) -> String {
-    switch error {
+  private func reason(_ error: JSONError) -> String {
+    let whole = if case .lines = source { "line" } else { "element" }
+    return switch error {
     case .malformed(_, let problem, let offset):
-      problem + (offset.map { " at byte \($0 + 1) of the line" } ?? "")
+      problem + (offset.map { " at byte \($0 + 1) of the \(whole)" } ?? "")
     case .duplicateKey(_, let key, _):
       "the key \"\(key)\" occurs twice"
     default:

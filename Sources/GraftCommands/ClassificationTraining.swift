@@ -23,7 +23,7 @@ enum ClassificationTraining {
       source.directory, task: .sequenceClassification, labels: labels, dtype: source.dtype,
       device: source.device, quantization: source.quantization, seed: options.seed)
 
-    options.maximumLength = try maximumLength(arguments, base)
+    options.maximumLength = try DataOptions.maximumLength(arguments, limit: base.maximumLength)
     try recipe.settle("max-length", "\(options.maximumLength)")
     let tokenizer = try source.tokenizer()
     let encoder = try ClassificationEncoder(
@@ -92,17 +92,6 @@ enum ClassificationTraining {
     var own = try AutoModel.labels(of: source.directory)
     own.problem = arguments[ClassificationData.problem] ?? own.problem ?? problem
     return own
-  }
-
-  private static func maximumLength(
-    _ arguments: ParsedArguments, _ model: TaskModel
-  ) throws -> Int {
-    let limit = model.maximumLength
-    let wanted = arguments[TrainOptions.maximumLength] ?? min(1024, limit)
-    guard wanted <= limit else {
-      throw UsageError("--max-length \(wanted) is more than the model's limit of \(limit) tokens")
-    }
-    return wanted
   }
 
   /// The adapter of the newest checkpoint, the one to go on with, or a new one.

@@ -19,7 +19,7 @@ public enum GraftCommand {
     ImportCommand.self, TrainCommand.self, GenerateCommand.self, EvaluateCommand.self,
     ForwardCommand.self, MergeCommand.self, ExtractCommand.self, ResizeCommand.self,
     BlendCommand.self, DecomposeCommand.self, QuantizeCommand.self, InspectCommand.self,
-    TokenizeCommand.self, DownloadCommand.self,
+    TokenizeCommand.self, DataCommand.self, DownloadCommand.self,
   ]
 
   /// Runs the command.

@@ -31,7 +31,7 @@ struct TrainRecipe {
   ]
   /// Options that name files.
   private static let paths: Set = [
-    "model", "adapter", "adapter-config", "data", "eval-data", "output",
+    "model", "adapter", "adapter-config", "data", "eval-data", "output", "chat-template",
   ]
   /// The file beside the results.
   static let fileName = "recipe.json"

@@ -116,12 +116,15 @@ public struct ChatTemplate: Sendable {
       guard end.utf8.starts(with: start.utf8) else {
         throw .unclearAssistantSpans(
           messageIndex: index,
-          reason: "the turn does not begin with the template's generation prompt")
+          reason: "the turn does not begin with the template's generation prompt: "
+            + TextDifference.description(of: start, and: end, named: "the prompt", "the turn"))
       }
       guard text.utf8.starts(with: end.utf8) else {
         throw .unclearAssistantSpans(
           messageIndex: index,
-          reason: "the template renders the turn differently when more messages follow")
+          reason: "the template renders the turn differently when more messages follow: "
+            + TextDifference.description(
+              of: end, and: text, named: "its beginning alone", "the whole"))
       }
       spans.append(start.utf8.count..<end.utf8.count)
     }

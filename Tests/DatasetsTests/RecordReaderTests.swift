@@ -47,7 +47,7 @@ struct RecordReaderTests {
       {"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": null, \
       "tool_calls": [{"function": {"name": "f"}}]}], "tools": [{"name": "f"}]}
       """
-    guard case .messages(let messages, let tools) = try records(line).first?.record else {
+    guard case .messages(let messages, let tools, _) = try records(line).first?.record else {
       Issue.record("no messages")
       return
     }
@@ -64,6 +64,19 @@ struct RecordReaderTests {
     #expect(found.map(\.location.line) == [1, 4, 5])
     let separators = try records("{\"text\": \"a\u{2028}b\u{85}c\"}\n")
     #expect(separators.map(\.record) == [.text("a\u{2028}b\u{85}c")], "only LF separates")
+  }
+
+  @Test("A file that is one array is read element by element")
+  func arrays() throws {
+    let text =
+      "\u{FEFF} [\n{\"text\": \"a]},[\\\"\"},\n\n {\"text\":\n \"b\\\\\", \"n\": [[{}]]} ,"
+      + "{\"prompt\": \"{\", \"completion\": \"[\"}\n]\n "
+    let found = try records(text)
+    #expect(
+      found.map(\.record) == [
+        .text("a]},[\""), .text("b\\"), .promptCompletion(prompt: "{", completion: "["),
+      ])
+    #expect(found.map(\.location.line) == [2, 4, 5])
   }
 
   @Test("Files are read like data, and a missing one is told apart")
@@ -111,8 +124,24 @@ struct RecordReaderTests {
   static let refusals: [(String, String)] = [
     ("", "data: empty data: expected at least one JSON object, one a line"),
     ("\n \n", "data: empty data: expected at least one JSON object, one a line"),
-    ("[1]", "data:1: expected one JSON object on the line: found an array"),
-    ("[\n{\"text\": \"a\"}]", "starts like a JSON array"),
+    ("1", "data:1: expected one JSON object on the line: found a number"),
+    ("[]", "data: empty data: expected at least one JSON object"),
+    ("[1]", "data:1: expected one JSON object on the line: found a number"),
+    ("[\n{\"text\": \"a\"},\n\n  {\"text\": 1}]", "data:4: \"text\" must be a string"),
+    ("[{\"text\": \"a\"}", "data:1: expected one JSON object on the line: the array that the file"),
+    ("[{\"text\": \"a\"},", "the array that the file begins with has no end"),
+    ("[{\"text\": \"a]}", "the array that the file begins with has no end"),
+    (
+      "[{\"text\": \"a\"}\n{\"text\": \"b\"}]",
+      "data:2: expected one JSON object on the line: a comma"
+    ),
+    ("[{\"text\": \"a\"},]", "data:1: expected one JSON object on the line"),
+    (
+      "[{\"text\": \"a\"}]\n{\"text\": \"b\"}",
+      "data:2: expected one JSON object on the line: there is"
+    ),
+    ("[{\"text\": \"a\"} x]", "a comma is missing between elements"),
+    ("[{\"text\": \"a\\q\"}]", "of the element"),
     ("{\"text\": \"a\"", "data:1: expected one JSON object on the line"),
     ("{\"text\": \"a\"}{\"text\": \"b\"}", "data:1: expected one JSON object on the line"),
     ("{\"text\": \"a\"}\n{\"text\": \"\u{7}\"}", "data:2: expected one JSON object on the line"),

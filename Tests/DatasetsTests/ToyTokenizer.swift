@@ -25,7 +25,8 @@ enum Toy {
     + "</s>\n{% endif %}{% endfor %}"
 
   static func tokenizer(
-    begins: Bool = false, ends: Bool = false, metaspace: Bool = false, chat: String? = nil
+    begins: Bool = false, ends: Bool = false, metaspace: Bool = false, chat: String? = nil,
+    templates: [(name: String, source: String)] = [], filler: String = "<pad>"
   ) throws -> Tokenizer {
     var vocabulary = JSONObject()
     for code in [10] + Array(32...126) {
@@ -66,7 +67,11 @@ enum Toy {
     }
     return try Tokenizer(
       tokenizerJSON: .object(document),
-      configuration: ["bos_token": "<s>", "eos_token": "</s>", "pad_token": "<pad>"],
+      configuration: [
+        "bos_token": "<s>", "eos_token": "</s>", "pad_token": .string(filler),
+        "chat_template": .array(
+          templates.map { ["name": .string($0.name), "template": .string($0.source)] }),
+      ],
       chatTemplate: chat)
   }
 

@@ -93,6 +93,7 @@ import Testing
       #expect(try fixture.graft("--version").output.hasPrefix("graft 0.1.0 (LibTorch 2."))
       let verbs = [
         "import", "train", "generate", "evaluate", "forward", "merge", "inspect", "tokenize",
+        "data",
       ]
       let help = try fixture.graft("--help").output
       for verb in verbs {

@@ -39,13 +39,12 @@ enum TrainCommand: Verb {
     default: throw UsageError("--task \(task.rawValue): expected \(TaskOptions.trained)")
     }
     let shape = try AutoModelForCausalLM.configuration(of: source.directory)
-    options.maximumLength = try maximumLength(recipe.arguments, shape)
+    options.maximumLength = try DataOptions.maximumLength(
+      recipe.arguments, limit: shape.maximumLength)
     try recipe.settle("max-length", "\(options.maximumLength)")
     let tokenizer = try source.tokenizer()
-    let encoder = try ExampleEncoder(
-      tokenizer: tokenizer, maximumLength: options.maximumLength,
-      trainsOnPrompt: recipe.arguments[TrainOptions.trainOnPrompt],
-      promptStyle: try recipe.arguments.value(TrainOptions.promptStyle))
+    let encoder = try DataOptions.encoder(
+      recipe.arguments, tokenizer, maximumLength: options.maximumLength)
     let (examples, report) = try encoder.encode(path: recipe.arguments.value(TrainOptions.data))
     let evaluation =
       try recipe.arguments[TrainOptions.evalData].map { try encoder.encode(path: $0).examples }
@@ -189,18 +188,6 @@ enum TrainCommand: Verb {
     let writer = ModelDirectoryWriter(
       model: base, source: source.directory, dtype: source.dtype, format: nil)
     return try FullFineTuning(base, seed: seed) { try writer.writeFiles(to: $0) }
-  }
-
-  /// What was asked for, else 1024, and never more than the model can take.
-  private static func maximumLength(
-    _ arguments: ParsedArguments, _ shape: DecoderConfiguration
-  ) throws -> Int {
-    let limit = shape.maximumLength
-    let wanted = arguments[TrainOptions.maximumLength] ?? min(1024, limit)
-    guard wanted <= limit else {
-      throw UsageError("--max-length \(wanted) is more than the model's limit of \(limit) tokens")
-    }
-    return wanted
   }
 
   /// The adapter of the newest checkpoint, the one to go on with, or a new one.

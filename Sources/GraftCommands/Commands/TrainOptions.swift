@@ -18,6 +18,10 @@ enum TrainOptions {
     "eval-data", default: nil, group: "Data", help: "JSONL file to evaluate on.")
   static let promptStyle = Option<ExampleEncoder.PromptStyle>(
     "prompt-style", default: .plain, group: "Data", help: "How prompts become text.")
+  static let chatTemplate = Option<String>(
+    "chat-template", default: nil, group: "Data",
+    help: "File with a chat template to use instead of the model's, such as its own one with "
+      + "{% generation %} blocks.")
   static let trainOnPrompt = Flag(
     "train-on-prompt", group: "Data", help: "Count prompts in the loss too.")
   static let maximumLength = Option<Int>(
@@ -133,9 +137,8 @@ enum TrainOptions {
 
   static let all: [any OptionDeclaration] =
     [
-      task, ClassificationData.problem, data, evalData, promptStyle, trainOnPrompt, maximumLength,
-      packing, shuffle,
-      groupByLength,
+      task, ClassificationData.problem, data, evalData, promptStyle, chatTemplate, trainOnPrompt,
+      maximumLength, packing, shuffle, groupByLength,
       output, overwrite, resume, config, set, printRecipe, saveEvery, evalEvery, logEvery, keep,
       reportTo, quiet, json,
     ] + [

@@ -1,0 +1,100 @@
+import CommandLineParsing
+import Datasets
+import JSONValues
+import Tokenizers
+
+/// `graft data`: looks at data as training sees them.
+enum DataCommand: Verb {
+  static let action = Positional(
+    "ACTION",
+    help: "preview: tokens beside labels, and what is cut or left out. "
+      + "render: conversations as the chat template writes them.")
+  static let model = Option<String>(
+    "model", default: nil, help: "Directory with tokenizer.json, GGUF file or hub name.")
+  static let rows = Option<Int>("rows", default: 3, help: "Rows to show from the beginning.")
+  static let allTokens = Flag(
+    "all-tokens", help: "Show every token; otherwise the middle of long masked parts is left out.")
+  static let generationPrompt = Flag(
+    "generation-prompt", help: "With render: end where the assistant begins to write.")
+  static let json = Flag("json", help: "Print one JSON object.")
+
+  static let specification = CommandSpecification(
+    name: "data", summary: "Show tokens, labels and chat templates' text of training data",
+    options: [model] + DataOptions.all + [rows, allTokens, generationPrompt, json],
+    positionals: [action])
+
+  static func run(_ arguments: ParsedArguments, _ console: Console) throws -> ExitCode {
+    let name = arguments.positional(action) ?? ""
+    guard name == "preview" || name == "render" else {
+      let near = nearestName(name, among: ["preview", "render"]).map { "; did you mean \($0)?" }
+      throw UsageError("data \(name): expected preview or render\(near ?? "")")
+    }
+    guard name == "render" || !arguments[generationPrompt] else {
+      throw UsageError("--generation-prompt is for data render")
+    }
+    try arguments.require(model, TrainOptions.data)
+    let directory = try ModelSource.directory(of: try arguments.value(model))
+    let tokenizer = try Tokenizer(directory: directory)
+    let encoder = try DataOptions.encoder(
+      arguments, tokenizer,
+      maximumLength: try DataOptions.maximumLength(
+        arguments, limit: try DataOptions.lengthLimit(of: directory, tokenizer)))
+    let path = try arguments.value(TrainOptions.data)
+    return name == "preview"
+      ? try preview(path, encoder, arguments, console)
+      : try render(path, encoder, arguments, console)
+  }
+
+  private static func preview(
+    _ path: String, _ encoder: ExampleEncoder, _ arguments: ParsedArguments, _ console: Console
+  ) throws -> ExitCode {
+    var listing = PreviewListing(
+      shownRows: try SamplingOptions.count(arguments, rows, 0...1 << 30) ?? 3)
+    listing.report = try encoder.preview(path: path) { listing.add($0) }
+    if arguments[json] {
+      console.write(listing.json(file: path))
+    } else {
+      console.write(listing.text(showsAllTokens: arguments[allTokens]))
+    }
+    return .done
+  }
+
+  /// Every row; one that the template refuses is reported in its place and makes the exit code 65.
+  private static func render(
+    _ path: String, _ encoder: ExampleEncoder, _ arguments: ParsedArguments, _ console: Console
+  ) throws -> ExitCode {
+    var reader = try RecordReader(path: path, family: .languageModel, allowsPromptOnly: true)
+    var results: [JSON] = []
+    var code = ExitCode.done
+    while let record = try reader.next() {
+      do {
+        let rendering = try encoder.rendering(
+          of: record, addGenerationPrompt: arguments[generationPrompt])
+        if arguments[json] {
+          results.append(row(of: rendering, record.location))
+        } else {
+          console.write("\(rendering.text)\n")
+        }
+      } catch {
+        code = .badData
+        console.log("graft: \(error)")
+        results.append([
+          "line": .integer(record.location.line), "error": .string("\(error)"),
+        ])
+      }
+    }
+    if arguments[json] { console.write(["rows": .array(results)]) }
+    return code
+  }
+
+  private static func row(of rendering: ConversationRendering, _ place: RecordLocation) -> JSON {
+    [
+      "line": .integer(place.line), "text": .string(rendering.text),
+      "ids": .array(rendering.ids.map(JSON.integer)),
+      "assistant_mask": rendering.assistantMask.map { mask in
+        JSON.array(mask.map { JSON.integer($0 ? 1 : 0) })
+      } ?? .null,
+      "mask_problem": rendering.maskProblem.map(JSON.string) ?? .null,
+    ]
+  }
+}
