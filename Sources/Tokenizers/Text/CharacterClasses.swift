@@ -57,7 +57,9 @@ struct CharacterClasses: OptionSet, Sendable {
       break
     }
     switch value {
-    case 0x21...0x2F, 0x3A...0x40, 0x5B...0x60, 0x7B...0x7E: classes.insert(.punctuation)
+    // The last two are punctuation in Unicode 8, a symbol and a mark now.
+    case 0x21...0x2F, 0x3A...0x40, 0x5B...0x60, 0x7B...0x7E, 0x166D, 0x1_11C9:
+      classes.insert(.punctuation)
     default: break
     }
     return classes

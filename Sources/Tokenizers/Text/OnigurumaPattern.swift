@@ -13,8 +13,10 @@ enum OnigurumaPattern {
   private static let notSpace =
     #"\x{0}-\x{8}\x{E}-\x{1F}\x{21}-\x{84}\x{86}-\x{9F}\x{A1}-\x{167F}\x{1681}-\x{1FFF}"#
     + #"\x{200B}-\x{2027}\x{202A}-\x{202E}\x{2030}-\x{205E}\x{2060}-\x{2FFF}\x{3001}-\x{10FFFF}"#
+  /// Superscript digits and fractions of Latin-1 count as word characters in Oniguruma.
   private static let word =
-    #"\p{Alphabetic}\p{M}\p{Nd}\p{Pc}"# + NewerCharacters.wordRanges
+    #"\p{Alphabetic}\p{M}\p{Nd}\p{Pc}\x{B2}\x{B3}\x{B9}\x{BC}-\x{BE}"#
+    + NewerCharacters.wordRanges
   private static let digit = #"\p{Nd}"# + (NewerCharacters.ranges(ofCategory: "Nd") ?? "")
   private static let hexadecimal = "0-9A-Fa-f"
 
