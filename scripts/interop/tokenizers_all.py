@@ -68,16 +68,16 @@ def configure(tokenizer, truncation, padding):
 
 
 @contextlib.contextmanager
-def silent():
-    """Without what the peer prints when it panics."""
-    kept, nothing = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nothing, 2)
+def silent(work):
+    """What the peer prints when it panics goes to a file."""
+    kept, log = os.dup(2), os.open(work / "peer.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    os.dup2(log, 2)
     try:
         yield
     finally:
         os.dup2(kept, 2)
         os.close(kept)
-        os.close(nothing)
+        os.close(log)
 
 
 def encode(tokenizer, request):
@@ -109,10 +109,12 @@ def make_requests(tokenizer, maker, count, source):
             if len(text) > 3000 and (truncation or padding):
                 continue
             kind = source.random()
+            if truncation and 0.1 < kind < 0.35:
+                request["text"] = text = text[:150]  # the parts of a pair that overflow are all combined
             if kind < 0.15:
                 request["text"] = text.split(" ")[:40]
             if 0.1 < kind < 0.35:
-                other = source.choice(texts)[:300]
+                other = source.choice(texts)[: 50 if truncation else 300]
                 request["pair"] = other.split(" ") if isinstance(request["text"], list) else other
             if kind > 0.9 and kind < 0.95:
                 request["text"] = text + source.choice(["\n", "\r\n", "\n\n", " \n "]) + source.choice(texts)[:200]
@@ -153,7 +155,7 @@ def compare(name, graft, tokenizer, maker, options, count, work, show=3):
         tokenizer.save(str(directory / "tokenizer.json"))
     different = done = 0
     while done < count:
-        with silent():
+        with silent(work):
             requests, answers = make_requests(tokenizer, maker, min(20000, count - done), source)
         found = 0
         for request, expected, answer in zip(requests, answers, ask(graft, str(directory), requests, work)):
@@ -292,6 +294,7 @@ def main():
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
     work = pathlib.Path(options.work or tempfile.mkdtemp())
+    work.mkdir(parents=True, exist_ok=True)
     makers = {**recipes.TRAINED, **recipes.PUBLISHED}
     if options.smollm2:
         makers["smollm2"] = lambda: Tokenizer.from_file(str(pathlib.Path(options.smollm2) / "tokenizer.json"))

@@ -65,7 +65,7 @@ enum UnicodeTables {
   /// What was a mark in the old tables and is none now, and the other way around.
   private static let wereMarks: Set<UInt32> = [0x1CF2, 0x1CF3]
   private static let wereNoMarks: Set<UInt32> = [0x1_11C9]
-  private static let wereNonspacing8: Set<UInt32> = [0x1734]
+  private static let wereNonspacing8: Set<UInt32> = [0x1734, 0x1_171E]
   private static let wereNotNonspacing8: Set<UInt32> = [0x1885, 0x1886, 0xA9BD, 0x1_11C9]
 
   private static func chain(_ ranges: Range<UInt32>...) -> [UInt32] { ranges.flatMap { $0 } }
