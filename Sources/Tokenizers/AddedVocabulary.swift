@@ -16,21 +16,19 @@ struct AddedVocabulary: Sendable {
   private var rawTrie = TokenTrie()
   private var normalizedTrie = TokenTrie()
 
-  /// Assigns ids: that of the model's vocabulary, or else the next free one.
+  /// Assigns ids: that of the model's vocabulary, or else the next one, counted from its size.
   ///
   /// The ids of the file are not looked at, as in the reference.
   init(_ added: [AddedToken], model: Vocabulary, normalizers: [any Normalizer]) {
-    var largest: Int?
+    var next = model.count
     for token in added where !token.content.isEmpty {
       let id: Int
       if let known = vocabulary.id(of: token.content) ?? model.id(of: token.content) {
         id = known
-      } else if let largest, largest >= model.count || model.count == 0 {
-        id = largest + 1
       } else {
-        id = model.count
+        id = next
+        next += 1
       }
-      largest = max(largest ?? 0, id)
       vocabulary.insert(token.content, id: id)
       tokens[id] = token
       if token.isSpecial { token.content.withBytes { _ = specialContents.insert($0) } }
@@ -38,7 +36,11 @@ struct AddedVocabulary: Sendable {
     for (id, token) in tokens.sorted(by: { $0.key < $1.key }) {
       var content = Array(token.content.utf8)
       if token.isNormalized {
-        for normalizer in normalizers { normalizer.normalize(&content) }
+        var text = content.withUnsafeBufferPointer {
+          AlignedText($0, origin: 0, isTracked: false)
+        }
+        for normalizer in normalizers { normalizer.normalize(&text) }
+        content = text.bytes
         normalizedTrie.insert(content, value: id)
       } else {
         rawTrie.insert(content, value: id)

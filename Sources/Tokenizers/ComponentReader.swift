@@ -71,6 +71,26 @@ struct ComponentReader {
     return value
   }
 
+  /// A number that is not negative.
+  func count(limit: Int = Int(UInt32.max)) throws(TokenizerError) -> Int {
+    let value = try integerValue()
+    guard (0...limit).contains(value) else {
+      throw problem("is \(value), expected a number from 0 to \(limit)")
+    }
+    return value
+  }
+
+  /// One of the names of an enumeration.
+  func choice<Choice: RawRepresentable<String>>(
+    _ key: String, _ type: Choice.Type
+  ) throws(TokenizerError) -> Choice {
+    let name = try string(key)
+    guard let choice = Choice(rawValue: name) else {
+      throw problem("the field \"\(key)\" holds \"\(name)\", which is not known")
+    }
+    return choice
+  }
+
   func objectValue() throws(TokenizerError) -> JSONObject {
     guard let value = json.objectValue else { throw problem("expected an object") }
     return value

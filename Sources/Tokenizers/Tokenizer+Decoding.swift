@@ -30,8 +30,10 @@ extension Tokenizer {
     texts.contains(id) && !(skippingSpecialTokens && texts.isSpecial(id))
   }
 
-  /// Whether the text of the id depends on the ids after it: a byte in a run of bytes.
+  /// Whether the text of the id depends on the ids after it: a byte in a run of bytes, and every token
+  /// of an early BPE, whose suffix is a space only if another one comes.
   func isHeldBack(_ id: Int) -> Bool {
+    if decoders?.contains(where: { $0 is BytePairDecoder }) == true { return true }
     guard decoders?.contains(where: { $0 is ByteFallbackDecoder }) == true else { return false }
     return ByteFallbackDecoder.byte(of: texts[id]) != nil
   }

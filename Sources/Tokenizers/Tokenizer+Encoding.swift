@@ -40,51 +40,68 @@ extension Tokenizer {
     let workspace = workspaces.take()
     defer { workspaces.giveBack(workspace) }
     workspace.ids.removeAll(keepingCapacity: true)
-    let sections = added.sections(
-      of: text, normalized: false, ignoringSpecial: !parseSpecialTokens)
-    for section in sections {
-      if let id = section.id {
-        workspace.ids.append(Int32(id))
-        continue
-      }
-      var bytes = Array(text[section.start..<section.end])
-      for normalizer in normalizers { normalizer.normalize(&bytes) }
-      let startsInput = section.start == 0
-      if added.hasOnlyRawTokens {
-        encode(PreTokenizedText(bytes, startsInput: startsInput), with: workspace)
-      } else {
-        encode(
-          normalized: bytes, startsInput: startsInput, ignoringSpecial: !parseSpecialTokens,
-          with: workspace)
+    workspace.measures = false
+    forEachSection(
+      of: text, ignoringSpecial: !parseSpecialTokens, isTracked: needsOrigins
+    ) { section in
+      switch section {
+      case .token(let id, _): workspace.ids.append(Int32(id))
+      case .text(var text):
+        for step in preTokenizers { step.apply(to: &text) }
+        model.encode(text, with: workspace)
       }
     }
-    let ids = workspace.ids.map { Int($0) }
-    return addSpecialTokens ? postProcessor.process(ids) : ids
+    var ids = workspace.ids.map { Int($0) }
+    if addSpecialTokens {
+      for processor in postProcessors { ids = processor.process(ids) }
+    }
+    return ids
   }
 
-  private func encode(
-    normalized text: [UInt8], startsInput: Bool, ignoringSpecial: Bool,
-    with workspace: EncodingWorkspace
+  /// A part of a text: an added token and the text that stands for it, or text.
+  enum Section {
+    case token(id: Int, AlignedText)
+    case text(PreTokenizedText)
+  }
+
+  /// Cuts a text at its added tokens and normalizes what is between them.
+  ///
+  /// - Parameters:
+  ///   - text: Valid UTF-8.
+  ///   - ignoringSpecial: Whether special tokens in the text are plain text.
+  ///   - isTracked: Whether the parts know where their bytes come from.
+  ///   - body: Is called with every part, from left to right.
+  func forEachSection(
+    of text: UnsafeBufferPointer<UInt8>, ignoringSpecial: Bool, isTracked: Bool,
+    _ body: (Section) -> Void
   ) {
-    text.withUnsafeBufferPointer { bytes in
-      let sections = added.sections(
-        of: bytes, normalized: true, ignoringSpecial: ignoringSpecial)
-      for section in sections {
-        if let id = section.id {
-          workspace.ids.append(Int32(id))
+    let sections = added.sections(of: text, normalized: false, ignoringSpecial: ignoringSpecial)
+    for section in sections {
+      var part = AlignedText(
+        text.slice(section.start, section.end), origin: section.start, isTracked: isTracked)
+      if let id = section.id {
+        body(.token(id: id, part))
+        continue
+      }
+      for normalizer in normalizers { normalizer.normalize(&part) }
+      let startsInput = section.start == 0
+      if added.hasOnlyRawTokens {
+        body(.text(PreTokenizedText(part, startsInput: startsInput)))
+        continue
+      }
+      let normalized = part.bytes.withUnsafeBufferPointer {
+        added.sections(of: $0, normalized: true, ignoringSpecial: ignoringSpecial)
+      }
+      for inner in normalized {
+        let whole = inner.start == 0 && inner.end == part.bytes.count
+        let innerPart = whole ? part : AlignedText(part, inner.start..<inner.end)
+        if let id = inner.id {
+          body(.token(id: id, innerPart))
         } else {
-          let part = Array(bytes[section.start..<section.end])
-          encode(
-            PreTokenizedText(part, startsInput: startsInput && section.start == 0),
-            with: workspace)
+          body(
+            .text(PreTokenizedText(innerPart, startsInput: startsInput && inner.start == 0)))
         }
       }
     }
-  }
-
-  private func encode(_ text: PreTokenizedText, with workspace: EncodingWorkspace) {
-    var text = text
-    for step in preTokenizers { step.apply(to: &text) }
-    model.encode(text, with: workspace)
   }
 }

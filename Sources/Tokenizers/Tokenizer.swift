@@ -4,8 +4,8 @@ public import JSONValues
 /// A Hugging Face tokenizer: text to ids and back, as `tokenizer.json` says.
 ///
 /// The file is followed literally, as `tokenizers.Tokenizer.from_file` does. Its members
-/// `truncation` and `padding` are ignored: cutting and filling batches is the caller's business. A
-/// tokenizer may be used from several threads at once.
+/// `truncation` and `padding` apply only when they are asked for: cutting and filling batches is the
+/// caller's business. A tokenizer may be used from several threads at once.
 public final class Tokenizer: Sendable {
   /// The id that begins a text, if the configuration names one.
   public let beginningOfTextID: Int?
@@ -25,12 +25,18 @@ public final class Tokenizer: Sendable {
   public let specialTokens: [(name: String, token: String)]
   /// The number of tokens, added ones included.
   public let vocabularySize: Int
+  /// How the file says that encodings are cut, if it does.
+  public let truncation: Truncation?
+  /// How the file says that encodings are filled up, if it does.
+  public let padding: Padding?
 
   let added: AddedVocabulary
   let normalizers: [any Normalizer]
   let preTokenizers: [any PreTokenizer]
   let model: any TokenModel
-  let postProcessor: PostProcessor
+  let postProcessors: [any PostProcessor]
+  /// Whether ids depend on where in the input the normalized text begins.
+  let needsOrigins: Bool
   let decoders: [any TokenDecoder]?
   /// Whether decoding is nothing but joining bytes.
   let decodesBytes: Bool
@@ -72,10 +78,19 @@ public final class Tokenizer: Sendable {
       addedTokens.append(try AddedToken(component))
     }
     added = AddedVocabulary(addedTokens, model: model.vocabulary, normalizers: normalizers)
-    postProcessor =
+    needsOrigins =
+      !normalizers.isEmpty
+      && preTokenizers.contains { ($0 as? MetaspacePreTokenizer)?.scheme == .first }
+    postProcessors =
       try root.optional("post_processor").map { component throws(TokenizerError) in
-        try PostProcessor(component)
-      } ?? PostProcessor()
+        try PostProcessors.make(component)
+      } ?? []
+    truncation = try root.optional("truncation").map { component throws(TokenizerError) in
+      try Truncation(component)
+    }
+    padding = try root.optional("padding").map { component throws(TokenizerError) in
+      try Padding(component)
+    }
     decoders = try root.optional("decoder").map { component throws(TokenizerError) in
       try TokenDecoders.make(component)
     }

@@ -12,6 +12,8 @@ public enum TokenizerError: Error, Equatable, Sendable {
   case unknownComponent(file: String, component: String, type: String, known: [String])
   /// A component whose fields are missing, of the wrong type or contradictory.
   case malformedComponent(file: String, component: String, problem: String)
+  /// A length to which a text cannot be cut.
+  case impossibleTruncation(String)
   /// A regular expression that the engine refuses.
   case invalidPattern(file: String, component: String, pattern: String, reason: String)
 }
@@ -21,7 +23,8 @@ extension TokenizerError: CustomStringConvertible {
   public var description: String {
     switch self {
     case .missingFile(let path):
-      "\(path): no such file; a tokenizer directory holds tokenizer.json as Hugging Face writes it"
+      "\(path): no such file; a tokenizer directory holds tokenizer.json as Hugging Face writes it, "
+        + "or a SentencePiece tokenizer.model"
     case .json(let error):
       error.description
     case .unreadable(let path, let reason):
@@ -31,6 +34,8 @@ extension TokenizerError: CustomStringConvertible {
         + "supported are \(known.joined(separator: ", "))"
     case .malformedComponent(let file, let component, let problem):
       "\(file): \(component): \(problem)"
+    case .impossibleTruncation(let problem):
+      "the text cannot be cut: \(problem)"
     case .invalidPattern(let file, let component, let pattern, let reason):
       "\(file): \(component): the regular expression \"\(pattern)\" is refused: \(reason)"
     }

@@ -11,12 +11,15 @@ enum TokenDecoders {
   typealias Factory = @Sendable (ComponentReader) throws(TokenizerError) -> any TokenDecoder
 
   static let registry: [String: Factory] = [
+    "BPEDecoder": { component throws(TokenizerError) in try BytePairDecoder(component) },
     "ByteFallback": { _ throws(TokenizerError) in ByteFallbackDecoder() },
     "ByteLevel": { _ throws(TokenizerError) in ByteLevelDecoder() },
+    "CTC": { component throws(TokenizerError) in try CTCDecoder(component) },
     "Fuse": { _ throws(TokenizerError) in FuseDecoder() },
     "Metaspace": { component throws(TokenizerError) in try MetaspaceDecoder(component) },
     "Replace": { component throws(TokenizerError) in try ReplaceDecoder(component) },
     "Strip": { component throws(TokenizerError) in try StripDecoder(component) },
+    "WordPiece": { component throws(TokenizerError) in try WordPieceDecoder(component) },
   ]
 
   /// Creates the steps of a decoder in their order, sequences resolved.

@@ -2,14 +2,15 @@ import JSONValues
 
 /// Byte-pair encoding: a word is cut into characters, then adjacent symbols merge by rank.
 ///
-/// Source: Sennrich, Haddow and Birch (2016), with the options of Hugging Face's `tokenizers`. The
-/// field `dropout` is ignored: encoding is deterministic here.
+/// Source: Sennrich, Haddow and Birch (2016), with the options of Hugging Face's `tokenizers`. With
+/// `dropout` (Provilkov et al., 2020) merges are left out at random, by the system's generator.
 struct BytePairModel: TokenModel {
   let vocabulary: Vocabulary
   private let merges: MergeTable
   private let unknownID: Int32?
   private let fusesUnknown: Bool
   private let ignoresMerges: Bool
+  private let dropout: Float
   private let prefix: [UInt8]
   private let suffix: [UInt8]
   /// The id of `<0xXX>` for each byte, or -1; empty without byte fallback.
@@ -30,21 +31,14 @@ struct BytePairModel: TokenModel {
     suffix = Array(try (component.optionalString("end_of_word_suffix") ?? "").utf8)
     fusesUnknown = try component.bool("fuse_unk", default: false)
     ignoresMerges = try component.bool("ignore_merges", default: false)
+    dropout = try Self.readDropout(component)
     if let token = try component.optionalString("unk_token") {
       unknownID = vocabulary.id(of: token).map { Int32($0) }
     } else {
       unknownID = nil
     }
-    if try component.bool("byte_fallback", default: false) {
-      let vocabulary = vocabulary
-      fallback = (0..<256).map { byte in
-        let digits = String(byte, radix: 16, uppercase: true)
-        let token = "<0x" + (byte < 16 ? "0" : "") + digits + ">"
-        return Int32(vocabulary.id(of: token) ?? -1)
-      }
-    } else {
-      fallback = []
-    }
+    fallback =
+      try component.bool("byte_fallback", default: false) ? vocabulary.byteFallbackIDs : []
     merges = try Self.readMerges(
       component.required("merges"), vocabulary: vocabulary, prefixCount: prefix.count)
     if byteLevel {
@@ -69,6 +63,14 @@ struct BytePairModel: TokenModel {
     return ByteAlphabet.scalars.allSatisfy { vocabulary[String($0)] != nil }
   }
 
+  private static func readDropout(_ component: ComponentReader) throws(TokenizerError) -> Float {
+    guard let reader = component.optional("dropout") else { return 0 }
+    guard let value = reader.json.doubleValue, (0...1).contains(value) else {
+      throw reader.problem("is \(reader.json.serialized()), expected a number from 0 to 1")
+    }
+    return Float(value)
+  }
+
   private static func readMerges(
     _ component: ComponentReader, vocabulary: Vocabulary, prefixCount: Int
   ) throws(TokenizerError) -> MergeTable {
@@ -77,7 +79,9 @@ struct BytePairModel: TokenModel {
     }
     var table = MergeTable(capacity: items.count)
     var joined: [UInt8] = []
-    for (rank, item) in items.enumerated() {
+    // The header of a merges.txt is no merge.
+    let merges = items.filter { $0.stringValue?.utf8.starts(with: "#version".utf8) != true }
+    for (rank, item) in merges.enumerated() {
       guard let (left, right) = parts(of: item) else {
         throw component.problem(
           "merge \(rank) is \(item.serialized()), expected two tokens")
@@ -116,40 +120,32 @@ struct BytePairModel: TokenModel {
 }
 
 extension BytePairModel {
-  func encode(_ text: PreTokenizedText, with workspace: EncodingWorkspace) {
-    text.bytes.withUnsafeBufferPointer { bytes in
-      for piece in text.pieces {
-        encode(word: bytes.slice(piece.start, piece.end), with: workspace)
-      }
-    }
-  }
+  var cachesWords: Bool { dropout == 0 }
 
-  @inline(__always)
-  private func encode(word: UnsafeBufferPointer<UInt8>, with workspace: EncodingWorkspace) {
-    let isShort = word.count <= WordCache.longestWord
-    let hash = isShort ? workspace.words.hash(of: word) : 0
-    if isShort && workspace.words.appendIDs(of: word, hash: hash, to: &workspace.ids) { return }
-    let start = workspace.ids.count
-    encode(unseen: word, with: workspace)
-    if isShort { workspace.words.insert(word, hash: hash, ids: workspace.ids[start...]) }
-  }
-
-  private func encode(unseen word: UnsafeBufferPointer<UInt8>, with workspace: EncodingWorkspace) {
-    if ignoresMerges {
+  func encode(word: UnsafeBufferPointer<UInt8>, with workspace: EncodingWorkspace) {
+    if ignoresMerges && dropout == 0 {
       let whole = byteLevel.map { $0.id(of: word) } ?? vocabulary.id(of: word)
       if let whole {
         workspace.ids.append(Int32(whole))
+        if workspace.measures { workspace.ranges.append(TokenRange(0, word.count)) }
         return
       }
     }
-    workspace.merging.symbols.removeAll(keepingCapacity: true)
+    workspace.merging.reset(measures: workspace.measures)
     if let byteLevel {
-      for byte in word { workspace.merging.symbols.append(byteLevel.symbols[Int(byte)]) }
+      for byte in word { workspace.merging.append(byteLevel.symbols[Int(byte)], length: 1) }
     } else {
-      appendSymbols(of: word, to: &workspace.merging.symbols)
+      appendSymbols(of: word, to: &workspace.merging)
     }
-    workspace.merging.mergeAll(with: merges)
+    workspace.merging.mergeAll(with: merges, dropout: dropout)
     workspace.ids.append(contentsOf: workspace.merging.symbols)
+    guard workspace.measures else { return }
+    // A character without a token has no length: what follows it in the word moves up.
+    var start = 0
+    for length in workspace.merging.lengths {
+      workspace.ranges.append(TokenRange(start, start + Int(length)))
+      start += Int(length)
+    }
   }
 
   /// Appends the ids of a word's characters.
@@ -157,29 +153,35 @@ extension BytePairModel {
   /// A character that is not in the vocabulary becomes the bytes of its spelling if all of them
   /// are there, else the unknown token, else nothing. As in the reference, an unknown token that
   /// waits to be fused comes after the bytes of a later character.
-  private func appendSymbols(of word: UnsafeBufferPointer<UInt8>, to symbols: inout [Int32]) {
-    var waitsUnknown = false
+  private func appendSymbols(
+    of word: UnsafeBufferPointer<UInt8>, to merging: inout MergeWorkspace
+  ) {
+    // The length of the unknown token that waits.
+    var unknownLength: Int?
     var index = 0
     var spelling: [UInt8] = []
     while index < word.count {
-      let end = index + word.scalar(at: index).width
+      let width = word.scalar(at: index).width
+      let end = index + width
       spelling.removeAll(keepingCapacity: true)
       if index > 0 { spelling.append(contentsOf: prefix) }
       spelling.append(contentsOf: word[index..<end])
       if end == word.count { spelling.append(contentsOf: suffix) }
       index = end
       if let id = spelling.withUnsafeBufferPointer({ vocabulary.id(of: $0) }) {
-        if waitsUnknown, let unknownID { symbols.append(unknownID) }
-        waitsUnknown = false
-        symbols.append(Int32(id))
+        if let length = unknownLength, let unknownID {
+          merging.append(unknownID, length: length)
+        }
+        unknownLength = nil
+        merging.append(Int32(id), length: width)
       } else if !fallback.isEmpty && spelling.allSatisfy({ fallback[Int($0)] >= 0 }) {
-        for byte in spelling { symbols.append(fallback[Int(byte)]) }
+        for byte in spelling { merging.append(fallback[Int(byte)], length: 1) }
       } else if let unknownID {
-        if waitsUnknown && !fusesUnknown { symbols.append(unknownID) }
-        waitsUnknown = true
+        if let length = unknownLength, !fusesUnknown { merging.append(unknownID, length: length) }
+        unknownLength = (fusesUnknown ? unknownLength ?? 0 : 0) + width
       }
     }
-    if waitsUnknown, let unknownID { symbols.append(unknownID) }
+    if let length = unknownLength, let unknownID { merging.append(unknownID, length: length) }
   }
 }
 

@@ -1,7 +1,10 @@
 /// The symbols of one word while its merges are applied: lowest rank first, ties leftmost.
 struct MergeWorkspace {
   /// The symbols of the word before and, without holes, after merging.
-  var symbols: [Int32] = []
+  private(set) var symbols: [Int32] = []
+  /// How many bytes of the word each symbol stands for; empty unless measured.
+  private(set) var lengths: [Int32] = []
+  private var measures = false
 
   /// Up to this many symbols a linear search for the best pair beats a heap.
   private static let linearLimit = 40
@@ -9,13 +12,30 @@ struct MergeWorkspace {
   private var ranks: [Int32] = []
   private var results: [Int32] = []
 
+  /// Begins a word.
+  mutating func reset(measures: Bool) {
+    self.measures = measures
+    symbols.removeAll(keepingCapacity: true)
+    lengths.removeAll(keepingCapacity: true)
+  }
+
+  @inline(__always)
+  mutating func append(_ symbol: Int32, length: Int) {
+    symbols.append(symbol)
+    if measures { lengths.append(Int32(truncatingIfNeeded: length)) }
+  }
+
   /// Applies all merges to `symbols`.
-  mutating func mergeAll(with merges: MergeTable) {
+  ///
+  /// - Parameters:
+  ///   - merges: The merges.
+  ///   - dropout: How likely it is that a merge is put off until another one was applied.
+  mutating func mergeAll(with merges: MergeTable, dropout: Float = 0) {
     if symbols.count < 2 { return }
-    if symbols.count <= Self.linearLimit {
+    if symbols.count <= Self.linearLimit && !measures && dropout == 0 {
       mergeShort(with: merges)
     } else {
-      mergeLong(with: merges)
+      mergeLong(with: merges, dropout: dropout)
     }
   }
 
@@ -58,7 +78,7 @@ struct MergeWorkspace {
   }
 
   /// A heap of candidate pairs over a doubly linked list of symbols: n log n in the word's length.
-  private mutating func mergeLong(with merges: MergeTable) {
+  private mutating func mergeLong(with merges: MergeTable, dropout: Float) {
     let count = symbols.count
     var next = (0..<count).map { $0 + 1 }
     var previous = (0..<count).map { $0 - 1 }
@@ -72,13 +92,23 @@ struct MergeWorkspace {
           rank: rank, position: left, left: symbols[left], right: symbols[right], result: result))
     }
     for index in 0..<count - 1 { propose(index, index + 1) }
+    var putOff: [Candidate] = []
     while let candidate = heap.pop() {
+      if dropout > 0 {
+        if Float.random(in: 0..<1) < dropout {
+          putOff.append(candidate)
+          continue
+        }
+        for candidate in putOff { heap.push(candidate) }
+        putOff.removeAll(keepingCapacity: true)
+      }
       let left = candidate.position
       // A candidate is stale when one of its symbols was merged in the meantime.
       guard alive[left], symbols[left] == candidate.left else { continue }
       let right = next[left]
       guard right < count, symbols[right] == candidate.right else { continue }
       symbols[left] = candidate.result
+      if measures { lengths[left] += lengths[right] }
       alive[right] = false
       next[left] = next[right]
       if next[left] < count {
@@ -90,9 +120,11 @@ struct MergeWorkspace {
     var kept = 0
     for index in 0..<count where alive[index] {
       symbols[kept] = symbols[index]
+      if measures { lengths[kept] = lengths[index] }
       kept += 1
     }
     symbols.removeLast(count - kept)
+    if measures { lengths.removeLast(count - kept) }
   }
 }
 

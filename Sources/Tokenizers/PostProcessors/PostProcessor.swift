@@ -1,86 +1,52 @@
 import JSONValues
 
-/// The special tokens that are put around the ids of a text.
-///
-/// Only what a single text gets is known here: the ids before it and after it.
-struct PostProcessor: Sendable {
-  private enum Part: Sendable {
-    case text
-    case ids([Int])
-  }
+/// Puts special tokens around the ids of a text or of a pair.
+protocol PostProcessor: Sendable {
+  /// How many special tokens come to a text, or to a pair.
+  func addedCount(isPair: Bool) -> Int
 
-  /// Templates applied one after the other.
-  private var templates: [[Part]] = []
+  /// Processes the encodings of a text or of a pair, or what another processor made of them.
+  func process(_ encodings: [Encoding], addSpecialTokens: Bool) -> [Encoding]
 
-  /// No special tokens.
-  init() {}
+  /// The ids of a single text with the special tokens around them.
+  func process(_ ids: [Int]) -> [Int]
+}
 
-  /// Reads the object `post_processor`.
-  init(_ component: ComponentReader) throws(TokenizerError) {
+/// The post-processors that are known, by their `type` in tokenizer.json.
+enum PostProcessors {
+  typealias Factory = @Sendable (ComponentReader) throws(TokenizerError) -> any PostProcessor
+
+  static let registry: [String: Factory] = [
+    "BertProcessing": { component throws(TokenizerError) in
+      try ClassificationProcessor(component, isRoberta: false)
+    },
+    "ByteLevel": { component throws(TokenizerError) in try ByteLevelProcessor(component) },
+    "RobertaProcessing": { component throws(TokenizerError) in
+      try ClassificationProcessor(component, isRoberta: true)
+    },
+    "TemplateProcessing": { component throws(TokenizerError) in try TemplateProcessor(component) },
+  ]
+
+  /// Creates the steps of a post-processor in their order, sequences resolved.
+  static func make(_ component: ComponentReader) throws(TokenizerError) -> [any PostProcessor] {
     let type = try component.type()
-    switch type {
-    case "TemplateProcessing": templates = [try Self.template(component)]
-    case "BertProcessing", "RobertaProcessing":
-      let first = try Self.id(inPair: component.required("cls"))
-      let last = try Self.id(inPair: component.required("sep"))
-      templates = [[.ids([first]), .text, .ids([last])]]
-    case "ByteLevel": break  // changes offsets only
-    case "Sequence":
-      for element in try component.elements("processors") {
-        templates += try PostProcessor(element).templates
-      }
-    default:
-      let known = [
-        "BertProcessing", "ByteLevel", "RobertaProcessing", "Sequence", "TemplateProcessing",
-      ]
-      throw component.unknown(type: type, known: known)
+    if type == "Sequence" {
+      var steps: [any PostProcessor] = []
+      for element in try component.elements("processors") { steps += try make(element) }
+      return steps
     }
-  }
-
-  /// Puts the special tokens around the ids of a text.
-  func process(_ ids: [Int]) -> [Int] {
-    var result = ids
-    for template in templates {
-      let text = result
-      result = []
-      result.reserveCapacity(text.count + template.count)
-      for part in template {
-        switch part {
-        case .text: result += text
-        case .ids(let special): result += special
-        }
-      }
+    guard let factory = registry[type] else {
+      throw component.unknown(type: type, known: Array(registry.keys) + ["Sequence"])
     }
-    return result
+    return [try factory(component)]
   }
+}
 
+extension ComponentReader {
   /// `["[CLS]", 101]`.
-  private static func id(inPair component: ComponentReader) throws(TokenizerError) -> Int {
-    let pair = try component.elements()
-    guard pair.count == 2 else { throw component.problem("expected a token and its id") }
-    return try pair[1].integerValue()
-  }
-
-  private static func template(_ component: ComponentReader) throws(TokenizerError) -> [Part] {
-    var parts: [Part] = []
-    for item in try component.elements("single") {
-      if let sequence = item.optional("Sequence") {
-        guard try sequence.string("id") == "A" else {
-          throw sequence.problem("a template for a single text may only name the sequence A")
-        }
-        parts.append(.text)
-      } else if let special = item.optional("SpecialToken") {
-        let name = try special.string("id")
-        guard let entry = try component.required("special_tokens").optional(name) else {
-          throw special.problem("the special token \"\(name)\" is not defined in special_tokens")
-        }
-        var ids: [Int] = []
-        for id in try entry.elements("ids") { ids.append(try id.integerValue()) }
-        parts.append(.ids(ids))
-      } else {
-        throw item.problem("expected a Sequence or a SpecialToken")
-      }
-    }
-    return parts
+  func tokenAndID() throws(TokenizerError) -> (token: String, id: Int) {
+    let pair = try elements()
+    guard pair.count == 2 else { throw problem("expected a token and its id") }
+    return (try pair[0].stringValue(), try pair[1].count())
   }
 }

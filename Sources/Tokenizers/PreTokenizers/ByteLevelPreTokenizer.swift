@@ -13,14 +13,19 @@ struct ByteLevelPreTokenizer: PreTokenizer {
   func apply(to text: inout PreTokenizedText) {
     if addsPrefixSpace {
       let space = UInt8(ascii: " ")
-      text.rewrite { piece, _, result in
-        if piece.first != space { result.append(space) }
-        result.append(contentsOf: piece)
+      text.rewrite { piece, _, writer in
+        if writer.old[piece.start] != space { writer.insertBefore(CollectionOfOne(space)) }
+        writer.copy(through: piece.end)
       }
     }
     if splits { WordScanner.gpt2.split(&text) }
     if writesAlphabet {
-      text.rewrite { piece, _, result in ByteAlphabet.append(encoded: piece, to: &result) }
+      let scalars = ByteAlphabet.scalars
+      text.rewrite { piece, _, writer in
+        for index in piece.start..<piece.end {
+          writer.replace(through: index + 1, by: scalars[Int(writer.old[index])].utf8)
+        }
+      }
     }
   }
 }

@@ -1,7 +1,7 @@
 /// Writes spaces as a visible character, SentencePiece's way, and cuts before each of them.
 struct MetaspacePreTokenizer: PreTokenizer {
   private let replacement: [UInt8]
-  private let scheme: MetaspaceScheme
+  let scheme: MetaspaceScheme
   private let splits: Bool
 
   init(_ component: ComponentReader) throws(TokenizerError) {
@@ -11,19 +11,18 @@ struct MetaspacePreTokenizer: PreTokenizer {
   }
 
   func apply(to text: inout PreTokenizedText) {
-    text.rewrite { piece, startsInput, result in
-      let isPrefixed =
-        piece.starts(with: replacement) || piece.first == UInt8(ascii: " ")
+    let space = UInt8(ascii: " ")
+    text.rewrite { piece, startsInput, writer in
+      let old = writer.old.slice(piece.start, piece.end)
+      let isPrefixed = old.first == space || old.starts(with: replacement)
       if !isPrefixed && (scheme == .always || (scheme == .first && startsInput)) {
-        result.append(contentsOf: replacement)
+        writer.insertBefore(replacement)
       }
-      for byte in piece {
-        if byte == UInt8(ascii: " ") {
-          result.append(contentsOf: replacement)
-        } else {
-          result.append(byte)
-        }
+      for index in piece.start..<piece.end where writer.old[index] == space {
+        writer.copy(through: index)
+        writer.replace(through: index + 1, by: replacement)
       }
+      writer.copy(through: piece.end)
     }
     guard splits else { return }
     let pattern = TextPattern.literal(replacement)

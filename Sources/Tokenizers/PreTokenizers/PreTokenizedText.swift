@@ -14,16 +14,16 @@ struct PreTokenizedText {
 
   /// Valid UTF-8, except after the last step of a byte-level tokenizer, where words may cut
   /// characters into bytes.
-  private(set) var bytes: [UInt8]
+  private(set) var text: AlignedText
   /// The pieces from left to right, none overlapping another.
   private(set) var pieces: [Piece]
   /// Whether the first piece begins where the whole input of the tokenizer begins.
   private(set) var startsInput: Bool
 
-  init(_ bytes: [UInt8], startsInput: Bool) {
-    self.bytes = bytes
+  init(_ text: AlignedText, startsInput: Bool) {
+    self.text = text
     self.startsInput = startsInput
-    pieces = bytes.isEmpty ? [] : [Piece(0, bytes.count)]
+    pieces = text.bytes.isEmpty ? [] : [Piece(0, text.bytes.count)]
   }
 
   /// Replaces every piece by the pieces that `body` appends for it; empty ones are left out.
@@ -31,9 +31,9 @@ struct PreTokenizedText {
     _ body: (UnsafeBufferPointer<UInt8>, Piece, inout [Piece]) -> Void
   ) {
     var result: [Piece] = []
-    result.reserveCapacity(max(pieces.count, bytes.count / 4))
+    result.reserveCapacity(max(pieces.count, text.bytes.count / 4))
     let start = pieces.first?.start
-    bytes.withUnsafeBufferPointer { bytes in
+    text.bytes.withUnsafeBufferPointer { bytes in
       for piece in pieces { body(bytes, piece, &result) }
     }
     if result.contains(where: { $0.start >= $0.end }) { result.removeAll { $0.start >= $0.end } }
@@ -41,22 +41,26 @@ struct PreTokenizedText {
     pieces = result
   }
 
-  /// Replaces the text of every piece by what `body` appends for it; empty pieces are left out.
+  /// Rewrites the text of every piece; what stands between pieces goes, and so do empty pieces.
+  ///
+  /// - Parameter body: Is called with a piece of the old text, whether it begins where the input
+  ///   begins, and the writer, whose place is the start of the piece.
   mutating func rewrite(
-    _ body: (_ piece: UnsafeBufferPointer<UInt8>, _ startsInput: Bool, inout [UInt8]) -> Void
+    _ body: (_ piece: Piece, _ startsInput: Bool, inout TextRewriter) -> Void
   ) {
-    var text: [UInt8] = []
-    text.reserveCapacity(bytes.count + bytes.count / 2)
     var result: [Piece] = []
     result.reserveCapacity(pieces.count)
-    bytes.withUnsafeBufferPointer { bytes in
+    let old = text
+    text.rewrite { writer in
       for (index, piece) in pieces.enumerated() {
-        let start = text.count
-        body(bytes.slice(piece.start, piece.end), index == 0 && startsInput, &text)
-        if text.count > start { result.append(Piece(start, text.count)) }
+        writer.remove(through: piece.start)
+        let start = writer.bytes.count
+        let isFirst =
+          old.isTracked ? old.spans[piece.start].start == 0 : index == 0 && startsInput
+        body(piece, isFirst, &writer)
+        if writer.bytes.count > start { result.append(Piece(start, writer.bytes.count)) }
       }
     }
-    bytes = text
     pieces = result
   }
 }

@@ -9,11 +9,17 @@ enum PreTokenizers {
     @Sendable (ComponentReader) throws(TokenizerError) -> any PreTokenizer
 
   static let registry: [String: Factory] = [
+    "BertPreTokenizer": { _ throws(TokenizerError) in BertPreTokenizer() },
     "ByteLevel": { component throws(TokenizerError) in try ByteLevelPreTokenizer(component) },
+    "CharDelimiterSplit": { component throws(TokenizerError) in
+      try CharDelimiterSplitPreTokenizer(component)
+    },
     "Digits": { component throws(TokenizerError) in try DigitsPreTokenizer(component) },
+    "FixedLength": { component throws(TokenizerError) in try FixedLengthPreTokenizer(component) },
     "Metaspace": { component throws(TokenizerError) in try MetaspacePreTokenizer(component) },
     "Punctuation": { component throws(TokenizerError) in try PunctuationPreTokenizer(component) },
     "Split": { component throws(TokenizerError) in try SplitPreTokenizer(component) },
+    "UnicodeScripts": { _ throws(TokenizerError) in UnicodeScriptsPreTokenizer() },
     "Whitespace": { _ throws(TokenizerError) in WhitespacePreTokenizer() },
     "WhitespaceSplit": { _ throws(TokenizerError) in WhitespaceSplitPreTokenizer() },
   ]

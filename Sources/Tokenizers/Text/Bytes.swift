@@ -66,6 +66,33 @@ extension UnsafeBufferPointer<UInt8> {
   @inline(__always)
   private func continuation(_ index: Int) -> UInt32 { UInt32(self[index] & 0x3F) }
 
+  /// Whether all bytes are ASCII.
+  var isASCII: Bool {
+    guard let base = UnsafeRawPointer(baseAddress) else { return true }
+    var index = 0
+    while index + 8 <= count {
+      let word = base.loadUnaligned(fromByteOffset: index, as: UInt64.self)
+      if word & 0x8080_8080_8080_8080 != 0 { return false }
+      index += 8
+    }
+    while index < count {
+      if self[index] >= 0x80 { return false }
+      index += 1
+    }
+    return true
+  }
+
+  /// Calls `body` with every scalar and where it starts; the bytes must be valid UTF-8.
+  @inline(__always)
+  func forEachScalar(_ body: (_ value: UInt32, _ start: Int) -> Void) {
+    var index = 0
+    while index < count {
+      let (value, width) = scalar(at: index)
+      body(value, index)
+      index += width
+    }
+  }
+
   /// The bytes from `start` up to but not including `end`.
   @inline(__always)
   func slice(_ start: Int, _ end: Int) -> UnsafeBufferPointer<UInt8> {

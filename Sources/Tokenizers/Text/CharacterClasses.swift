@@ -24,6 +24,9 @@ struct CharacterClasses: OptionSet, Sendable {
   /// General category M.
   static let mark = CharacterClasses(rawValue: 32)
 
+  /// General categories Cf and Co of Unicode 8.
+  static let format = CharacterClasses(rawValue: 128)
+
   /// The classes of a scalar, computed from the Swift standard library's tables (Unicode 17).
   static func computed(of value: UInt32) -> CharacterClasses {
     guard let scalar = Unicode.Scalar(value) else { return [] }
@@ -33,6 +36,7 @@ struct CharacterClasses: OptionSet, Sendable {
     case .decimalNumber, .letterNumber, .otherNumber: classes.insert(.numeric)
     default: break
     }
+    if properties.generalCategory == .privateUse { classes.insert(.format) }
     guard let age = properties.age, age.major <= 16 else { return classes }
     if properties.isWhitespace { classes.insert(.space) }
     if properties.isAlphabetic || properties.isJoinControl { classes.insert(.word) }
@@ -48,11 +52,14 @@ struct CharacterClasses: OptionSet, Sendable {
     case .dashPunctuation, .openPunctuation, .closePunctuation, .initialPunctuation,
       .finalPunctuation, .otherPunctuation:
       if age.major <= 8 { classes.insert(.punctuation) }
+    case .format where age.major <= 8: classes.insert(.format)
     default:
       break
     }
     switch value {
-    case 0x21...0x2F, 0x3A...0x40, 0x5B...0x60, 0x7B...0x7E: classes.insert(.punctuation)
+    // The last two are punctuation in Unicode 8, a symbol and a mark now.
+    case 0x21...0x2F, 0x3A...0x40, 0x5B...0x60, 0x7B...0x7E, 0x166D, 0x1_11C9:
+      classes.insert(.punctuation)
     default: break
     }
     return classes

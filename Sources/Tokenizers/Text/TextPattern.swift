@@ -5,11 +5,14 @@ enum TextPattern: Sendable {
 
   /// Reads `{"String": ...}` or `{"Regex": ...}`.
   init(_ component: ComponentReader) throws(TokenizerError) {
-    if let literal = try component.optionalString("String") {
+    let literal = try component.optionalString("String")
+    if let literal, !literal.isEmpty {
       self = .literal(Array(literal.utf8))
       return
     }
-    let pattern = try component.string("Regex")
+    // An empty string matches between all characters, as an empty expression does.
+    let pattern: String
+    if let literal { pattern = literal } else { pattern = try component.string("Regex") }
     do {
       self = .expression(try RegularExpression(pattern))
     } catch {
@@ -41,6 +44,14 @@ enum TextPattern: Sendable {
         }
       }
     }
+  }
+
+  /// The text with every match replaced.
+  func replacing(in text: [UInt8], by content: [UInt8]) -> [UInt8] {
+    var result: [UInt8] = []
+    result.reserveCapacity(text.count)
+    text.withUnsafeBufferPointer { replaceMatches(in: $0, by: content, into: &result) }
+    return result
   }
 
   /// Appends the text with every match replaced.

@@ -36,6 +36,17 @@ struct Vocabulary: Sendable {
   /// One more than the largest id.
   var upperBound: Int { entries.count }
 
+  /// The number of bytes of the longest token.
+  var longestToken: Int { (0..<table.count).reduce(0) { max($0, table.bytes(of: $1).count) } }
+
+  /// The id of `<0xXX>` for each byte, or -1.
+  var byteFallbackIDs: [Int32] {
+    (0..<256).map { byte in
+      let digits = String(byte, radix: 16, uppercase: true)
+      return Int32(id(of: "<0x" + (byte < 16 ? "0" : "") + digits + ">") ?? -1)
+    }
+  }
+
   /// Adds a token or gives it another id.
   mutating func insert(_ token: String, id: Int) {
     let (entry, isNew) = token.withBytes { table.insert($0) }
