@@ -130,7 +130,7 @@ let package = Package(
     tests(
       of: "Quantization",
       ["CKernels", "Checkpoints", "JSONValues", "Layers", "Models", "Tensors", "TestSupport"]),
-    tests(of: "Models", ["Layers", "Tensors", "TestSupport"], exclude: ["Fixtures"]),
+    tests(of: "Models", ["JSONValues", "Layers", "Tensors", "TestSupport"], exclude: ["Fixtures"]),
     tests(
       of: "Adapters",
       ["JSONValues", "Layers", "Models", "Quantization", "Tensors", "TestSupport"],
