@@ -108,7 +108,7 @@ final class Speaker {
   func follow(_ order: ChatOrder) throws -> String {
     switch order {
     case .exit, .again: return ""
-    case .help: return ChatOrder.help
+    case .help: return ChatOrder.instructions
     case .reset:
       messages = []
       return "The conversation begins anew."

@@ -44,9 +44,9 @@ import Testing
     try CommandFixture.with { fixture in
       let (answers, errors) = try chat(fixture, ["Hi", "And you?", "/reset", "Hi"])
       #expect(answers.count == 3 && answers[0].count == 6)
-      #expect(answers[0] == (try answer(fixture, to: [("user", "Hi")])))
+      #expect(try answer(fixture, to: [("user", "Hi")]) == answers[0])
       let second = [("user", "Hi"), ("assistant", answers[0]), ("user", "And you?")]
-      #expect(answers[1] == (try answer(fixture, to: second)))
+      #expect(try answer(fixture, to: second) == answers[1])
       #expect(answers[2] == answers[0])
       #expect(errors.contains("begins anew"))
     }

@@ -20,7 +20,8 @@ import Testing
     return try #require(json["cases"]?.arrayValue).map { entry in
       var c = GenerationConfiguration()
       c.endOfTextIDs = json["eos_token_id"]?.arrayValue?.compactMap(\.intValue) ?? []
-      #expect(try c.take(try #require(entry["settings"]), path: "processors.json") == [])
+      let unfollowed = try c.take(try #require(entry["settings"]), path: "processors.json")
+      #expect(unfollowed == [])
       let prompt = try #require(entry["prompt"]?.intValue)
       let padding = entry["padding"]?.arrayValue?.compactMap(\.intValue) ?? []
       let end = c.maximumLength ?? 1000

@@ -60,7 +60,9 @@ enum ChatCommand: Verb {
       if asks { console.prompt("> ") }
       guard var line = readLine() else { break }
       // A line that ends with a backslash goes on.
-      while line.hasSuffix("\\"), let more = readLine() { line = line.dropLast() + "\n" + more }
+      while line.hasSuffix("\\"), let more = readLine() {
+        line = String(line.dropLast()) + "\n" + more
+      }
       let message = line.trimmingCharacters(in: .whitespacesAndNewlines)
       if message.isEmpty { continue }
       do {
@@ -116,7 +118,7 @@ enum ChatOrder: Equatable {
     }
   }
 
-  static let help = """
+  static let instructions = """
     /adapter NAME   let an adapter act: one of /adapters, a directory, or none
     /adapters       adapters that are loaded
     /again          another answer to the last message

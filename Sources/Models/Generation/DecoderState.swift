@@ -11,7 +11,7 @@ final class DecoderState: DecodingState {
   private let prefixLength: Int
   private let padding: [Int]
   private var isPadded = false
-  private var hasBegun = false
+  private var rowCount = 0
   private var mask: Tensor?
   private var positions: Tensor?
 
@@ -29,8 +29,8 @@ final class DecoderState: DecodingState {
 
   func scores(after ids: Tensor) -> Tensor {
     var ids = ids
-    if hasBegun {
-      let rows = ids.size(0)
+    let rows = ids.size(0)
+    if rowCount > 0 {
       if let before = mask {
         mask = .concatenated(
           [before, .ones([rows, ids.size(1)], dtype: .int64, device: device)], dimension: 1)
@@ -39,6 +39,7 @@ final class DecoderState: DecodingState {
     } else {
       ids = begin(ids)
     }
+    rowCount = rows
     let hidden = model.model(DecoderInput(ids: ids, mask: mask, positions: positions), cache: cache)
     let last = hidden.narrowed(1, hidden.size(1) - 1..<hidden.size(1))
     return model.scores(last).reshaped([ids.size(0), -1])
@@ -46,7 +47,6 @@ final class DecoderState: DecodingState {
 
   /// Masks padding and skips what is in the cache; the rows' own tokens.
   private func begin(_ ids: Tensor) -> Tensor {
-    hasBegun = true
     let (rows, width) = (ids.size(0), ids.size(1))
     if prefixLength > 0, rows > 1 {
       cache.keep(rows: Tensor(Array(repeating: 0, count: rows)).to(device: device))
@@ -65,6 +65,7 @@ final class DecoderState: DecodingState {
   }
 
   func keep(rows: [Int]) {
+    guard rows != Array(0..<rowCount) else { return }
     let places = Tensor(rows).to(device: device)
     cache.keep(rows: places)
     mask = mask?.selecting(0, places)
