@@ -66,6 +66,7 @@ final class DecoderState: DecodingState {
 
   func keep(rows: [Int]) {
     guard rows != Array(0..<rowCount) else { return }
+    rowCount = rows.count
     let places = Tensor(rows).to(device: device)
     cache.keep(rows: places)
     mask = mask?.selecting(0, places)
