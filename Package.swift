@@ -131,7 +131,8 @@ let package = Package(
       of: "Quantization",
       ["CKernels", "Checkpoints", "JSONValues", "Layers", "Models", "Tensors", "TestSupport"]),
     tests(
-      of: "Models", ["Layers", "Tensors", "TestSupport"], exclude: ["EncoderFixtures", "Fixtures"]),
+      of: "Models", ["JSONValues", "Layers", "Tensors", "TestSupport"],
+      exclude: ["EncoderFixtures", "Fixtures"]),
     tests(
       of: "Adapters",
       ["JSONValues", "Layers", "Models", "Quantization", "Tensors", "TestSupport"],

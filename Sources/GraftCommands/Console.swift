@@ -24,6 +24,11 @@ struct Console {
     try? FileHandle.standardError.write(contentsOf: Data((line + "\n").utf8))
   }
 
+  /// Asks for input, on the same line.
+  func prompt(_ text: String) {
+    try? FileHandle.standardError.write(contentsOf: Data(text.utf8))
+  }
+
   /// Draws a line over the one before, on a terminal.
   func redraw(_ line: String) {
     try? FileHandle.standardError.write(contentsOf: Data(("\r\u{1B}[K" + line).utf8))

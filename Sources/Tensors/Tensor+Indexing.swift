@@ -2,6 +2,7 @@ private enum Operators {
   static let indexSelect = Operator("aten::index_select")
   static let gather = Operator("aten::gather")
   static let scatter = Operator("aten::scatter", "src")
+  static let scatterAdd = Operator("aten::scatter_add")
   static let index = Operator("aten::index", "Tensor")
   static let indexCopy = Operator("aten::index_copy")
   static let embedding = Operator("aten::embedding")
@@ -57,6 +58,17 @@ extension Tensor {
   /// - Returns: A new tensor.
   public func scattering(_ dimension: Int, _ indices: Tensor, _ source: Tensor) -> Tensor {
     Operators.scatter(.tensor(self), .int(dimension), .tensor(indices), .tensor(source))
+  }
+
+  /// A copy with numbers added at given places, which may be named more than once.
+  ///
+  /// - Parameters:
+  ///   - dimension: Dimension that the indices count along.
+  ///   - indices: int64 places.
+  ///   - source: What is added, of the indices' shape.
+  /// - Returns: A new tensor.
+  public func scatterAdding(_ dimension: Int, _ indices: Tensor, _ source: Tensor) -> Tensor {
+    Operators.scatterAdd(.tensor(self), .int(dimension), .tensor(indices), .tensor(source))
   }
 
   /// A copy with slices replaced at given places.

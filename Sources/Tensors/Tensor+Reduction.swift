@@ -1,6 +1,7 @@
 private enum Operators {
   static let sum = Operator("aten::sum")
   static let sumAlong = Operator("aten::sum", "dim_IntList")
+  static let sumOfNumbers = Operator("aten::nansum")
   static let mean = Operator("aten::mean")
   static let meanAlong = Operator("aten::mean", "dim")
   static let std = Operator("aten::std")
@@ -34,6 +35,16 @@ extension Tensor {
   /// - Returns: A new tensor.
   public func sum(_ dimensions: [Int], keepDimensions: Bool = false) -> Tensor {
     Operators.sumAlong(.tensor(self), .ints(dimensions), .bool(keepDimensions))
+  }
+
+  /// Sums along dimensions of what is a number; NaN counts as zero.
+  ///
+  /// - Parameters:
+  ///   - dimensions: Along which.
+  ///   - keepDimensions: Whether they stay, with size one.
+  /// - Returns: A new tensor.
+  public func sumOfNumbers(_ dimensions: [Int], keepDimensions: Bool = false) -> Tensor {
+    Operators.sumOfNumbers(.tensor(self), .ints(dimensions), .bool(keepDimensions))
   }
 
   /// Mean of all elements.

@@ -25,6 +25,7 @@ public struct GraftProcess {
   private let process = Process()
   private let output: URL
   private let errors: URL
+  private let input: URL?
 
   /// Starts a program of this package.
   ///
@@ -32,11 +33,16 @@ public struct GraftProcess {
   ///   - arguments: Words behind the program's name.
   ///   - program: The program's name, or an absolute path.
   ///   - directory: Its working directory; nil for the current one.
+  ///   - text: What it reads from standard input; nil for nothing.
   /// - Throws: When it cannot be started.
   public init(
-    _ arguments: [String], program: String = "graft", directory: String? = nil
+    _ arguments: [String], program: String = "graft", directory: String? = nil,
+    input text: String? = nil
   ) throws {
     let scratch = FileManager.default.temporaryDirectory
+    let input = text.map { _ in scratch.appendingPathComponent("graft-in-\(UUID().uuidString)") }
+    if let input { try Data((text ?? "").utf8).write(to: input) }
+    self.input = input
     output = scratch.appendingPathComponent("graft-out-\(UUID().uuidString)")
     errors = scratch.appendingPathComponent("graft-err-\(UUID().uuidString)")
     for url in [output, errors] {
@@ -53,7 +59,7 @@ public struct GraftProcess {
     process.environment = environment
     process.standardOutput = try FileHandle(forWritingTo: output)
     process.standardError = try FileHandle(forWritingTo: errors)
-    process.standardInput = FileHandle.nullDevice
+    process.standardInput = try input.map { try FileHandle(forReadingFrom: $0) } ?? .nullDevice
     try process.run()
   }
 
@@ -66,7 +72,11 @@ public struct GraftProcess {
   /// Waits for the end.
   public func wait() throws -> Result {
     process.waitUntilExit()
-    defer { for url in [output, errors] { try? FileManager.default.removeItem(at: url) } }
+    defer {
+      for url in [output, errors] + (input.map { [$0] } ?? []) {
+        try? FileManager.default.removeItem(at: url)
+      }
+    }
     let code = process.terminationStatus
     return Result(
       code: process.terminationReason == .uncaughtSignal ? -code : code,
@@ -76,8 +86,9 @@ public struct GraftProcess {
 
   /// Runs a program of this package to its end.
   public static func run(
-    _ arguments: [String], program: String = "graft", directory: String? = nil
+    _ arguments: [String], program: String = "graft", directory: String? = nil,
+    input: String? = nil
   ) throws -> Result {
-    try GraftProcess(arguments, program: program, directory: directory).wait()
+    try GraftProcess(arguments, program: program, directory: directory, input: input).wait()
   }
 }

@@ -25,8 +25,12 @@ final class AdaptedProjection: Adapted<any LinearProjection, any LayerAdapter>, 
   func callAsFunction(_ x: Tensor) -> Tensor {
     guard context.isEnabled else { return original(x) }
     if let rows = context.rowAdapters {
-      return addingRowwiseProduct(
-        to: base(x), x, adapters: rows.map { $0.flatMap(adapter) as? LoRAAdapter })
+      // Several ways to go on from one row lie beside each other.
+      let copies = max(1, x.size(0) / max(1, rows.count))
+      let adapters = rows.flatMap { name in
+        Array(repeating: name.flatMap(adapter) as? LoRAAdapter, count: copies)
+      }
+      return addingRowwiseProduct(to: base(x), x, adapters: adapters)
     }
     let acting = acting
     // Each adapter stands around what those before it make of the base; so merging them in the same

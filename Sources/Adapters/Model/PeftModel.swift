@@ -234,7 +234,11 @@ extension PeftModel {
   private func replicateLayers(_ configuration: any AdapterConfiguration) throws(AdapterError) {
     guard let lora = configuration as? LoRAConfig else { return }
     if lora.invocationTokens != nil, context.invocations == nil {
-      context.invocations = Invocations()
+      let invocations = Invocations()
+      context.invocations = invocations
+      (base as? any GenerativeModel)?.rowObserver = { [weak invocations] in
+        invocations?.keep(rows: $0)
+      }
     }
     guard let ranges = lora.layerReplication else { return }
     guard let model = base as? any LayerReplicating else {

@@ -20,6 +20,8 @@ public final class DecoderModel: Module {
   public var dropoutGenerator: Generator?
   /// Told of every batch before it runs.
   var inputObserver: ((_ batch: DecoderInput, _ past: Int) -> Void)?
+  /// Told of the rows that stay when a cache takes others, by their numbers before.
+  var rowObserver: ((_ rows: [Int]) -> Void)?
   /// What stands before the tokens of every row; nil for nothing.
   public var prompt: ModelPrompt?
   /// What takes part in every pass beside the blocks; nil for nothing.

@@ -3,7 +3,7 @@ public import Tensors
 /// Keys and values of positions that a decoder has seen, for each layer.
 public final class KeyValueCache {
   /// Most positions it can hold.
-  public let capacity: Int
+  public private(set) var capacity: Int
   /// Positions that it holds.
   public private(set) var length = 0
   /// Another cache of the same positions, for what goes through them beside the model.
@@ -20,6 +20,27 @@ public final class KeyValueCache {
     self.capacity = capacity
     keys = Array(repeating: nil, count: layerCount)
     values = Array(repeating: nil, count: layerCount)
+  }
+
+  /// Copies the first positions of a cache, with room for more.
+  init(copying other: KeyValueCache, count: Int, capacity: Int) {
+    precondition(count <= other.length, "KeyValueCache: \(count) of \(other.length) positions")
+    self.capacity = max(count, capacity)
+    length = count
+    keys = other.keys
+    values = other.values
+    keys = keys.map { copied($0) }
+    values = values.map { copied($0) }
+  }
+
+  /// What a store holds, in a new one of the present capacity.
+  private func copied(_ store: Tensor?) -> Tensor? {
+    guard let store else { return nil }
+    var shape = store.shape
+    shape[2] = capacity
+    let room = Tensor.empty(shape, dtype: store.dtype, device: store.device)
+    room.narrowed(2, 0..<length).copyInPlace(from: store.narrowed(2, 0..<length))
+    return room
   }
 
   /// Appends one layer's new keys and values and returns all of them.
@@ -67,7 +88,27 @@ public final class KeyValueCache {
     return made
   }
 
-  /// Keeps some rows of the batch, in a new order.
+  /// Forgets all but the first positions.
+  ///
+  /// - Parameter count: How many positions stay, at most ``length``.
+  public func truncate(to count: Int) {
+    precondition(0...length ~= count, "KeyValueCache: \(count) of \(length) positions")
+    companion?.truncate(to: count)
+    length = count
+  }
+
+  /// Makes room for more positions.
+  ///
+  /// - Parameter capacity: Most positions from now on, where that is more than before.
+  public func reserve(_ capacity: Int) {
+    companion?.reserve(capacity)
+    guard capacity > self.capacity else { return }
+    self.capacity = capacity
+    keys = keys.map { copied($0) }
+    values = values.map { copied($0) }
+  }
+
+  /// Keeps some rows of the batch, in a new order; one row may become several.
   ///
   /// - Parameter rows: int64 indices of the rows to keep.
   public func keep(rows: Tensor) {

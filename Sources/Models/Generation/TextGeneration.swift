@@ -1,96 +1,138 @@
-import Layers
 import Tensors
 
-extension DecoderForCausalLM {
-  /// Continues prompts token by token.
-  ///
-  /// Rows of different lengths are padded on the left. A row ends with an end-of-text token, which
-  /// is the last of its result, or after `maximumNewTokens`.
+/// Continues texts by scores that a state gives: what any model's `generate` does.
+public struct TextGeneration {
+  /// Lengths, choice of tokens, rules for their scores.
+  public var configuration: GenerationConfiguration
+  /// More rules, applied behind the configuration's and before those that only count when tokens are
+  /// drawn.
+  public var moreRules: [any LogitsProcessor] = []
+  /// What ends a row besides tokens; nil for nothing.
+  public var stopStrings: StopStrings?
+  /// How many alternatives to each token are returned with logarithms of probabilities; nil for no
+  /// logarithms.
+  public var alternativeCount: Int?
+  /// Number of the first row among all that are sampled with one seed: each row has a random sequence
+  /// of its own, whatever batch it is in.
+  public var firstRow = 0
+  private var began = ContinuousClock.now
+
+  /// Makes a generation.
   ///
   /// - Parameters:
-  ///   - prompts: Ids of each prompt, at least one each.
-  ///   - maximumNewTokens: Most tokens to add to each.
-  ///   - sampling: How tokens are chosen.
-  ///   - endOfTextIDs: Tokens that end a row.
-  ///   - firstRow: Number of the first prompt among all that are sampled with one seed: each row has
-  ///     a random sequence of its own, whatever batch it is in.
-  ///   - onToken: Called with row and token as soon as each is known; return false to stop all.
-  /// - Returns: The new tokens of each row.
-  /// - Throws: ``ModelError/input(_:)`` when a prompt is empty, has an id outside the vocabulary, or
-  ///   is longer than the model allows, or when the model's scores are not numbers.
-  public func generate(
-    prompts: [[Int]], maximumNewTokens: Int, sampling: SamplingConfiguration = .greedy,
-    endOfTextIDs: Set<Int>, firstRow: Int = 0,
-    onToken: (_ row: Int, _ token: Int) -> Bool = { _, _ in true }
-  ) throws(ModelError) -> [[Int]] {
-    guard !prompts.isEmpty else { return [] }
-    for prompt in prompts { try check(prompt, room: 1) }
-    let width = prompts.map(\.count).max() ?? 0
-    // Each row may go on to the model's limit, padding not counted.
-    let virtual = model.prompt?.length ?? 0
-    let limit = configuration.maximumLength - virtual
-    let room = prompts.map { min(maximumNewTokens, limit - $0.count) }
-    let capacity = virtual + width + (room.max() ?? 0)
-    let results: [[Int]]? = withoutGradients {
-      let sampler = TokenSampler(sampling, firstRow: firstRow)
-      let cache = KeyValueCache(layerCount: configuration.layerCount, capacity: capacity)
-      let isPadded = prompts.contains { $0.count < width }
-      let padding = configuration.paddingID ?? 0
-      var ids = Tensor(
-        prompts.flatMap { Array(repeating: padding, count: width - $0.count) + $0 },
-        shape: [prompts.count, width]
-      ).to(device: device)
-      var mask =
-        isPadded
-        ? Tensor(
-          prompts.flatMap { prompt in
-            (0..<width).map { $0 < width - prompt.count ? 0 : 1 }
-          }, shape: [prompts.count, width]
-        ).to(device: device) : nil
-      var positions = mask.map { ($0.cumulativeSum() + -1.0).clamped(lower: 0).to(.int64) }
-      var results = prompts.map { _ in [Int]() }
-      var open = Set(prompts.indices.filter { room[$0] > 0 })
-      while !open.isEmpty {
-        let hidden = model(DecoderInput(ids: ids, mask: mask, positions: positions), cache: cache)
-        let last = hidden.narrowed(1, hidden.size(1) - 1..<hidden.size(1))
-        let scores = self.scores(last).reshaped([prompts.count, -1]).to(.float32)
-        guard !scores.max().item().isNaN else { return nil }
-        let chosen = sampler.next(scores)
-        for (row, token) in chosen.array(of: Int.self).enumerated() where open.contains(row) {
-          results[row].append(token)
-          if endOfTextIDs.contains(token) || results[row].count == room[row] { open.remove(row) }
-          if !onToken(row, token) { return results }
-        }
-        ids = chosen.unsqueezed(1)
-        if let current = mask {
-          mask = Tensor.concatenated(
-            [current, Tensor.ones([prompts.count, 1], dtype: .int64, device: device)], dimension: 1)
-          positions = positions.map { $0.narrowed(1, $0.size(1) - 1..<$0.size(1)) + 1.0 }
-            .map { $0.to(.int64) }
-        }
-      }
-      return results
-    }
-    guard let results else { throw .input("the model's scores are not numbers (NaN)") }
-    return results
+  ///   - configuration: Lengths, choice of tokens, rules for their scores.
+  ///   - stopStrings: What ends a row besides tokens.
+  ///   - alternativeCount: Alternatives to each token that are returned; nil for none and no logarithms
+  ///     of probabilities either.
+  ///   - firstRow: Number of the first row among all that are sampled with one seed.
+  public init(
+    _ configuration: GenerationConfiguration, stopStrings: StopStrings? = nil,
+    alternativeCount: Int? = nil, firstRow: Int = 0
+  ) {
+    self.configuration = configuration
+    self.stopStrings = stopStrings
+    self.alternativeCount = alternativeCount
+    self.firstRow = firstRow
   }
 
-  /// Checks that ids can be given to this model, behind its prompt where there is one.
+  /// Continues texts.
   ///
   /// - Parameters:
-  ///   - ids: Ids of one row.
-  ///   - room: How many positions must be left.
-  /// - Throws: ``ModelError/input(_:)`` naming what is wrong.
-  public func check(_ ids: [Int], room: Int = 0) throws(ModelError) {
-    guard !ids.isEmpty else { throw .input("a row has no tokens") }
-    if let bad = ids.first(where: { $0 < 0 || $0 >= configuration.vocabularySize }) {
-      throw .input("token id \(bad) is outside the vocabulary of \(configuration.vocabularySize)")
+  ///   - input: What is there already.
+  ///   - state: A state that has not read anything.
+  ///   - onToken: Called with row and token as soon as each is known, where there are no beams; return
+  ///     false to stop all.
+  /// - Returns: For each prompt the texts that the configuration asks for.
+  /// - Throws: ``ModelError`` when settings exclude each other or do not fit the vocabulary, when no
+  ///   token is allowed, or when the model's scores are not numbers.
+  public func run(
+    _ input: GenerationInput, _ state: any DecodingState,
+    onToken: (_ row: Int, _ token: Int) -> Bool = { _, _ in true }
+  ) throws(ModelError) -> [[GeneratedText]] {
+    try configuration.validate()
+    try configuration.checkIDs(vocabularySize: state.vocabularySize)
+    guard !input.room.isEmpty else { return [] }
+    var timed = self
+    timed.began = .now
+    let (generation, c) = (timed, configuration)
+    let result: Result<[[GeneratedText]], ModelError> = withoutGradients {
+      do throws(ModelError) {
+        return .success(
+          c.beamCount > 1
+            ? try BeamSearch(generation, input, state).run()
+            : try TokenSearch(generation, input, state).run(onToken))
+      } catch {
+        return .failure(error)
+      }
     }
-    let virtual = model.prompt?.length ?? 0
-    guard virtual + ids.count + room <= configuration.maximumLength else {
-      throw .input(
-        "\(ids.count) tokens \(virtual > 0 ? "and \(virtual) virtual ones " : "")are more than the "
-          + "model's limit of \(configuration.maximumLength)")
+    return try result.get()
+  }
+
+  /// Whether the time that was given is over.
+  var isLate: Bool {
+    guard let seconds = configuration.maximumSeconds else { return false }
+    return (ContinuousClock.now - began) / .seconds(1) > seconds
+  }
+
+  /// The rules for rows.
+  func rules(_ context: ProcessorContext) -> LogitsProcessors {
+    LogitsProcessors(configuration, context, more: moreRules)
+  }
+
+  /// The random sequence of a row.
+  func generator(row: Int, _ device: Device) -> Generator {
+    // Steps of the golden ratio's bits keep the seeds of neighbouring rows far apart.
+    let number = UInt64(firstRow + row)
+    return Generator(
+      seed: configuration.seed &+ number &* 0x9E37_79B9_7F4A_7C15, device: device)
+  }
+
+  /// Why a text ends with its newest token, or nil when it goes on.
+  func ending(
+    of ids: [Int], behind prompt: [Int], room: Int, isLate: Bool
+  ) -> GeneratedText.Ending? {
+    guard let last = ids.last else { return nil }
+    if configuration.endOfTextIDs.contains(last) { return .endOfText }
+    if let stopStrings, stopStrings.end(in: ids, behind: prompt) { return .stopString }
+    if ids.count >= room { return .length }
+    return isLate ? .stopped : nil
+  }
+}
+
+/// Logarithms of the probabilities that a model gives tokens.
+struct TokenProbabilities {
+  private let logarithms: Tensor
+  private let alternatives: [[GeneratedText.Choice]]
+
+  /// - Parameters:
+  ///   - scores: `[rows, vocabulary]`, before any rule.
+  ///   - count: Alternatives for each row.
+  init(_ scores: Tensor, alternatives count: Int) {
+    logarithms = scores.logSoftmax()
+    let rows = scores.size(0)
+    guard count > 0 else {
+      alternatives = Array(repeating: [], count: rows)
+      return
+    }
+    let kept = min(count, scores.size(1))
+    let (values, places) = logarithms.largest(kept)
+    let pairs = zip(places.array(of: Int.self), values.array(of: Double.self)).map {
+      GeneratedText.Choice(id: $0, logProbability: $1)
+    }
+    alternatives = (0..<rows).map { Array(pairs[$0 * kept..<($0 + 1) * kept]) }
+  }
+
+  /// Adds what belongs to a token to its text; `rows` says which row of scores each was chosen from.
+  func note(_ tokens: [Int], rows: [Int], in texts: inout [GeneratedText]) {
+    guard !tokens.isEmpty else { return }
+    let device = logarithms.device
+    let chosen = logarithms.selecting(0, Tensor(rows).to(device: device))
+      .gathered(1, Tensor(tokens, shape: [tokens.count, 1]).to(device: device))
+    for (index, value) in chosen.array(of: Double.self).enumerated() {
+      texts[index].logProbabilities.append(value)
+      if !alternatives[rows[index]].isEmpty {
+        texts[index].alternatives.append(alternatives[rows[index]])
+      }
     }
   }
 }

@@ -63,6 +63,13 @@ final class Invocations {
     self.documents = documents.map(rows)
   }
 
+  /// Takes other rows of the batch that began, some perhaps more than once.
+  func keep(rows: [Int]) {
+    starts = starts.mapValues { starts in
+      rows.map { $0 < starts.count ? starts[$0] : nil }
+    }
+  }
+
   /// Which positions of the batch are at or behind the last occurrence of a sequence, bool.
   func mask(_ tokens: [Int]) -> Tensor {
     if let mask = masks[tokens] { return mask }
