@@ -91,8 +91,9 @@ import Testing
       _ name: String, _ task: ModelTask
     ) throws
   {
-    try changed(bert, { $0.replacing("BertForMaskedLM", with: name) }) {
-      #expect(try AutoModel.task(of: $0) == task)
+    try changed(bert, { $0.replacing("BertForMaskedLM", with: name) }) { directory in
+      let found = try AutoModel.task(of: directory)
+      #expect(found == task)
     }
   }
 
