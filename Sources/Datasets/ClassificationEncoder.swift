@@ -2,8 +2,8 @@ public import Tokenizers
 
 /// Turns labelled texts into examples of which the whole row is asked.
 ///
-/// Texts get the special tokens that the tokenizer adds of its own accord. What is too long loses its
-/// end, but for those.
+/// Texts and pairs of texts get the special tokens that the tokenizer adds of its own accord. What is
+/// too long loses its end, but for those; of a pair the longer text does first.
 public struct ClassificationEncoder: Sendable {
   /// What is right for a row.
   public enum Targets: Equatable, Sendable {
@@ -18,7 +18,7 @@ public struct ClassificationEncoder: Sendable {
   let tokenizer: Tokenizer
   let maximumLength: Int
   let targets: Targets
-  private let frame: SpecialTokenFrame
+  let segmentCount: Int
 
   /// Makes an encoder.
   ///
@@ -26,15 +26,17 @@ public struct ClassificationEncoder: Sendable {
   ///   - tokenizer: The model's.
   ///   - maximumLength: Most tokens of an example.
   ///   - targets: What labels mean.
+  ///   - segmentCount: Segments that the model tells apart; those of a pair are the tokenizer's.
   /// - Throws: ``DatasetError/invalidOption(name:expected:actual:)`` when special tokens alone are
   ///   longer.
   public init(
-    tokenizer: Tokenizer, maximumLength: Int, targets: Targets
+    tokenizer: Tokenizer, maximumLength: Int, targets: Targets, segmentCount: Int = 0
   ) throws(DatasetError) {
     self.tokenizer = tokenizer
     self.maximumLength = maximumLength
     self.targets = targets
-    frame = SpecialTokenFrame(of: tokenizer)
+    self.segmentCount = segmentCount
+    let frame = SpecialTokenFrame(of: tokenizer)
     let least = frame.before.count + frame.after.count + 1
     guard maximumLength >= least else {
       throw .invalidOption(
@@ -81,14 +83,23 @@ public struct ClassificationEncoder: Sendable {
   private func tokens(
     _ text: String, _ pair: String?, at place: RecordLocation
   ) throws(DatasetError) -> (ids: [Int32], types: [Int32]?, isCut: Bool) {
-    guard pair == nil else {
-      throw .incompatibleFormat(
-        at: place, expected: "one text", actual: "text and text_pair")
+    let encoding: Encoding
+    do {
+      encoding = try tokenizer.encoding(
+        of: .text(text), pair: pair.map { .text($0) },
+        truncation: Truncation(maximumLength: maximumLength))
+    } catch {
+      throw .invalidOption(
+        name: "max-length", expected: "room for the special tokens of \(place)",
+        actual: "\(maximumLength)")
     }
-    let bare = tokenizer.encode(text, addSpecialTokens: false)
-    let room = maximumLength - frame.before.count - frame.after.count
-    let ids = frame.before + bare.prefix(room) + frame.after
-    return (ids.map { Int32($0) }, nil, bare.count > room)
+    let hasTypes =
+      segmentCount > 1 && encoding.typeIDs.contains { $0 > 0 }
+      && encoding.typeIDs.allSatisfy { $0 < segmentCount }
+    return (
+      encoding.ids.map { Int32($0) }, hasTypes ? encoding.typeIDs.map { Int32($0) } : nil,
+      !encoding.overflowing.isEmpty
+    )
   }
 
   private func target(

@@ -27,7 +27,7 @@ enum ClassificationEvaluation {
     let size = try SamplingOptions.count(arguments, EvaluateCommand.batchSize, 1...1 << 24) ?? 8
     let encoder = try ClassificationEncoder(
       tokenizer: try source.tokenizer(), maximumLength: length ?? limit,
-      targets: ClassificationData.targets(labels))
+      targets: ClassificationData.targets(labels), segmentCount: model.tokenTypeCount)
     let (examples, report) = try encoder.encode(records, file: path)
     if report.truncatedCount > 0 { console.log("\(report)") }
     try source.check(examples, vocabularySize: model.vocabularySize)

@@ -28,7 +28,7 @@ enum ClassificationTraining {
     let tokenizer = try source.tokenizer()
     let encoder = try ClassificationEncoder(
       tokenizer: tokenizer, maximumLength: options.maximumLength,
-      targets: ClassificationData.targets(labels))
+      targets: ClassificationData.targets(labels), segmentCount: base.tokenTypeCount)
     let (examples, report) = try encoder.encode(records, file: path)
     let evaluation = try arguments[TrainOptions.evalData].map {
       try encoder.encode(try read($0), file: $0).examples

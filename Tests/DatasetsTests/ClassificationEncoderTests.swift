@@ -1,5 +1,7 @@
 import Datasets
+import JSONValues
 import Testing
+import Tokenizers
 
 /// Labelled texts as examples.
 @Suite struct ClassificationEncoderTests {
@@ -55,6 +57,36 @@ import Testing
       try encode("{\"text\": \"x\", \"label\": \"a\"}", .numbers(1))
     }
     #expect(throws: DatasetError.self) { try encode("{\"text\": \"x\"}", labels) }
+  }
+
+  /// `[CLS] A [SEP] B [SEP]`, of which a model with segments is told which is which.
+  @Test func pairsHaveSegments() throws {
+    let vocabulary: JSON = ["[CLS]": 0, "[SEP]": 1, "a": 2, "b": 3, "c": 4, "[UNK]": 5]
+    let tokenizer = try Tokenizer(
+      tokenizerJSON: [
+        "added_tokens": [], "pre_tokenizer": ["type": "WhitespaceSplit"],
+        "model": ["type": "WordLevel", "vocab": vocabulary, "unk_token": "[UNK]"],
+        "post_processor": [
+          "type": "BertProcessing", "cls": ["[CLS]", 0], "sep": ["[SEP]", 1],
+        ],
+      ], configuration: [:], chatTemplate: nil)
+    let rows = try records(
+      """
+      {"text": "a b", "text_pair": "c", "label": 0}
+      {"text": "a a a a", "text_pair": "b c", "label": 1}
+      {"text": "a", "label": 1}
+      """)
+    func encode(_ segments: Int) throws -> [TokenizedExample] {
+      try ClassificationEncoder(
+        tokenizer: tokenizer, maximumLength: 7, targets: .oneClass(LabelSet(names: ["x", "y"])),
+        segmentCount: segments
+      ).encode(rows, file: "data").examples
+    }
+    let examples = try encode(2)
+    #expect(
+      examples.map(\.ids) == [[0, 2, 3, 1, 4, 1], [0, 2, 2, 1, 3, 4, 1], [0, 2, 1]])
+    #expect(examples.map(\.tokenTypes) == [[0, 0, 0, 0, 1, 1], [0, 0, 0, 0, 1, 1, 1], nil])
+    #expect(try encode(0).allSatisfy { $0.tokenTypes == nil })
   }
 
   @Test func batchesKeepTargetsAndSegments() {

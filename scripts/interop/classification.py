@@ -155,6 +155,21 @@ def evaluate(options, adapter):
                               "--data", options.work / "test.jsonl", "--metrics", "loss,accuracy,f1")
 
 
+def pairs(report, options, minilm, test):
+    """The loss of pairs of texts, with the tokenizer's segments."""
+    found = [{**row, "text_pair": other["text"]} for row, other in zip(test[:40], test[7:47])]
+    encoded = [minilm.tokenizer.encode(row["text"], row["text_pair"]) for row in found]
+    model = PeftModel.from_pretrained(minilm.model(), options.work / "same/ours").eval()
+    with torch.no_grad():
+        scores = torch.cat([model(input_ids=torch.tensor([one.ids]), token_type_ids=torch.tensor([one.type_ids])).logits
+                            for one in encoded])
+    expected = float(torch.nn.functional.cross_entropy(scores, minilm.labels(found)))
+    write_rows(options.work / "pairs.jsonl", found)
+    actual = options.graft.json("evaluate", "--model", options.minilm, "--adapter", options.work / "same/ours",
+                                "--data", options.work / "pairs.jsonl", "--metrics", "loss")["loss"]
+    report.within("loss of pairs", (abs(actual - expected) / expected, f"{actual}, not {expected}"), 1e-4)
+
+
 def own_heads(report, options, minilm, data, test, seeds=3):
     """New heads of each program's own, trained with the adapter: within noise."""
     ours, peers = [], []
@@ -192,6 +207,7 @@ def main():
     write_rows(options.work / "test.jsonl", test)
     report.case("features", features, report, options, minilm)
     report.case("same start", same_start, report, options, minilm, data, test)
+    report.case("pairs", pairs, report, options, minilm, test)
     report.case("own heads", own_heads, report, options, minilm, data, test)
     report.finish()
 
