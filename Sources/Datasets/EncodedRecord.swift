@@ -6,7 +6,7 @@ struct EncodedRecord {
   /// Before anything was cut.
   var whole: ExampleDraft
   /// What was cut; nil for nothing.
-  var truncation: Truncation?
+  var truncation: TruncatedSpans?
   /// What is left to train on.
   var example: TokenizedExample
   /// Whether no special token stands behind the last asked words.

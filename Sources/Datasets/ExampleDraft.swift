@@ -15,7 +15,7 @@ struct ExampleDraft: Equatable {
   /// the rest is cut at its end.
   ///
   /// - Returns: What was cut, or nil when nothing was.
-  mutating func truncate(to length: Int) -> Truncation? {
+  mutating func truncate(to length: Int) -> TruncatedSpans? {
     guard ids.count > length else { return nil }
     let prompt = asked.first?.lowerBound ?? 0
     let reserve = min(prompt, max(1, length / 8))
@@ -23,7 +23,7 @@ struct ExampleDraft: Equatable {
     let kept = length - answer
     let removed = prompt - kept
     let fixed = min(frameCount, max(kept - 1, 0))
-    let cut = Truncation(prompt: fixed..<fixed + removed, end: prompt + answer..<ids.count)
+    let cut = TruncatedSpans(prompt: fixed..<fixed + removed, end: prompt + answer..<ids.count)
     ids = Array(ids[..<fixed] + ids[(fixed + removed)..<(prompt + answer)])
     asked = asked.compactMap { range in
       let start = min(range.lowerBound - removed, length)

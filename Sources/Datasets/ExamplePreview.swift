@@ -33,7 +33,7 @@ public struct ExamplePreview: Equatable, Sendable {
   /// All tokens, those that were cut among them.
   public var tokens: [Token]
   /// What was cut; nil for nothing.
-  public var truncation: Truncation?
+  public var truncation: TruncatedSpans?
   /// Whether tokens would merge across the border of prompt and answer, so that the parts were
   /// encoded apart.
   public var mergesAcross: Bool

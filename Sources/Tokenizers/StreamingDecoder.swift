@@ -33,7 +33,9 @@ public struct StreamingDecoder: Sendable {
     let text = tokenizer.decodedBytes(of: window)
     guard text.count > contextLength, !text.ends(with: [0xEF, 0xBF, 0xBD]) else { return "" }
     let new = String(decoding: text[contextLength...], as: UTF8.self)
-    window.removeFirst(contextCount)
+    // One token of the old context stays: what a chain of decoders makes of a token may depend on
+    // whether it is the first one.
+    window.removeFirst(max(0, contextCount - 1))
     contextCount = window.count
     contextLength = tokenizer.decodedBytes(of: window).count
     return new

@@ -84,10 +84,10 @@ import Testing
       return
     }
     #expect(file == "org/name/model.safetensors")
-    let model = scratch("hub/models--org--name")
-    #expect(!FileManager.default.fileExists(atPath: model + "/refs/main"))
+    let folder = scratch("hub/models--org--name")
+    #expect(!FileManager.default.fileExists(atPath: folder + "/refs/main"))
     let name = try checksum("", (files["model.safetensors"] ?? []) + [0])
-    #expect(try !scratch.names(model + "/blobs").contains { $0.hasPrefix(name) })
+    #expect(try !scratch.names(folder + "/blobs").contains { $0.hasPrefix(name) })
   }
 
   @Test func aDirectoryOfItsOwnAppearsWhole() throws {

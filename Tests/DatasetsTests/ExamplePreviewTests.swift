@@ -42,7 +42,7 @@ import Testing
     let found = try preview(line, length: 8)
     #expect(found.tokens.count == 15)
     #expect(roles(found) == "mcccccccmmmmttt")
-    #expect(found.truncation == Truncation(prompt: 1..<8, end: 15..<15))
+    #expect(found.truncation == TruncatedSpans(prompt: 1..<8, end: 15..<15))
     let short = try preview(line, length: 3)
     #expect(roles(short) == String(repeating: "c", count: 11) + "mttc")
     #expect(short.targetCount == 2)

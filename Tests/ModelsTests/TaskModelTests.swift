@@ -91,8 +91,8 @@ import Testing
       _ name: String, _ task: ModelTask
     ) throws
   {
-    try changed(bert, { $0.replacing("BertForMaskedLM", with: name) }) { directory in
-      let found = try AutoModel.task(of: directory)
+    try changed(bert, { $0.replacing("BertForMaskedLM", with: name) }) {
+      let found = try AutoModel.task(of: $0)
       #expect(found == task)
     }
   }

@@ -9,7 +9,7 @@ struct PreviewListing {
 
   private var shown: [ExamplePreview] = []
   private var dropped: [RecordLocation] = []
-  private var truncated: [(place: RecordLocation, cut: Truncation)] = []
+  private var truncated: [(place: RecordLocation, cut: TruncatedSpans)] = []
 
   init(shownRows: Int) { self.shownRows = shownRows }
 

@@ -1,11 +1,11 @@
 /// Which tokens of an example were cut to bring it to its longest length.
-public struct Truncation: Equatable, Sendable {
+public struct TruncatedSpans: Equatable, Sendable {
   /// Positions in the whole example that the prompt lost.
   public var prompt: Range<Int>
   /// Positions in the whole example that its end lost.
   public var end: Range<Int>
 
-  /// Makes a truncation.
+  /// Makes the spans.
   ///
   /// - Parameters:
   ///   - prompt: Positions in the whole example that the prompt lost.
