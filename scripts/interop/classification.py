@@ -20,7 +20,7 @@ from transformers import AutoModel, AutoModelForSequenceClassification
 from peers import Report, arguments, largest, read_metrics, worst, write_rows
 
 OUTPUTS, LOSSES, WEIGHTS = 1e-4, 1e-3, 5e-2
-STEPS, BATCH, RATE = 60, 8, 1e-3
+STEPS, BATCH, RATE = 60, 8, 2e-3
 SUBJECTS = {
     "weather": ("rain storm sunshine frost wind", "snow thunder fog drizzle heat"),
     "food": ("bread soup cheese pasta salad", "rice pizza butter omelette cake"),
