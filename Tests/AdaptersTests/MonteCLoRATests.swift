@@ -173,13 +173,16 @@ import Testing
   @Test func movedRanksHaveDistributionsOfTheirOwn() throws {
     try withModel { directory, model in
       var moved = config(["q_proj", "v_proj"])
-      (moved.rank, moved.initialization) = (2, .eva)
+      // The layers of a block have the same inputs: what one had more, both share.
+      (moved.rank, moved.initialization) = (1, .eva)
+      moved.rankPattern = [PathPattern("v_proj", 3)]
       let peft = try PeftModel(model, moved)
       try peft.calibrate([
         CalibrationBatch { model.summedLoss(self.batch, labels: self.batch.ids) / 5 }
       ])
       let ranks = values(peft, "lora_A.weight").map { $0.size(0) }
-      #expect(values(peft, "std_prior").map(\.count) == ranks && Set(ranks).count > 1, "\(ranks)")
+      #expect(ranks != [1, 3, 1, 3])
+      #expect(values(peft, "std_prior").map(\.count) == ranks)
       peft.context.isTraining = true
       _ = logits(model)
       let penalty = try #require(peft.penalty())

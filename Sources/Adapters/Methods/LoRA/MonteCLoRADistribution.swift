@@ -36,9 +36,9 @@ final class MonteCLoRADistribution {
   /// e: logarithms of concentrations, `[samples]`.
   private let concentrations: Parameter
   /// diag(v) of the last step, `[rank, rank]`.
-  private let variances: Parameter
+  private let storedVariances: Parameter
   /// w of the last step, `[samples]`.
-  private let weights: Parameter
+  private let storedWeights: Parameter
   /// What the last step drew, but for the normals.
   private var last: (squares: Tensor, logits: Tensor)?
   /// Numbers to take instead of drawn ones.
@@ -49,12 +49,12 @@ final class MonteCLoRADistribution {
     let count = settings.sampleCount
     deviations = site.uniform([rank], bound: 0.5)
     concentrations = site.uniform([count], bound: 0.5)
-    weights = site.constant([count], 1 / Double(count))
+    storedWeights = site.constant([count], 1 / Double(count))
     guard !site.isLoading else {
-      variances = site.zeros([rank, rank])
+      storedVariances = site.zeros([rank, rank])
       return
     }
-    variances = site.parameter(.identity(rank))
+    storedVariances = site.parameter(.identity(rank))
     // From 0 to 1.
     withoutGradients { for own in [deviations, concentrations] { own.value.addInPlace(0.5) } }
   }
@@ -63,8 +63,8 @@ final class MonteCLoRADistribution {
     [
       AdapterParameter(Self.names[0], deviations),
       AdapterParameter(Self.names[1], concentrations),
-      AdapterParameter(Self.names[2], variances, isTrained: false),
-      AdapterParameter(Self.names[3], weights, isTrained: false),
+      AdapterParameter(Self.names[2], storedVariances, isTrained: false),
+      AdapterParameter(Self.names[3], storedWeights, isTrained: false),
     ]
   }
 
@@ -82,9 +82,9 @@ final class MonteCLoRADistribution {
     let (v, w) = (variances(samples.squares), weights(samples.logits))
     withoutGradients {
       let dtype = deviations.value.dtype
-      variances.value = (Tensor.identity(rank, dtype: wide, device: v.device) * v.detached())
+      storedVariances.value = (Tensor.identity(rank, dtype: wide, device: v.device) * v.detached())
         .to(dtype)
-      weights.value = w.detached().to(dtype)
+      storedWeights.value = w.detached().to(dtype)
     }
     let count = samples.normals.size(0)
     let mixed = w.unsqueezed(0).matrixProduct(samples.normals.reshaped([count, -1]))
@@ -129,7 +129,7 @@ final class MonteCLoRADistribution {
     let (r, n) = (Double(rank), Double(settings.sampleCount))
     let (d, e) = (deviations.value.to(wide), concentrations.value.to(wide))
     let v =
-      (last.map { variances($0.squares) } ?? variances.value.to(wide).diagonal())
+      (last.map { variances($0.squares) } ?? storedVariances.value.to(wide).diagonal())
       .clamped(lower: 1e-6)
     let (alpha, prior) = (e.exponential(), settings.concentration)
     let total = alpha.sum()
@@ -142,7 +142,7 @@ final class MonteCLoRADistribution {
     let ofMatrices = ((v - v.logarithm()).sum() - r) * (n / 2)
     let divergence = (ofWeights + ofVariances + ofMatrices) * settings.divergenceWeight
     guard settings.usesEntropy else { return divergence }
-    let w = last.map { weights($0.logits) } ?? weights.value.to(wide)
+    let w = last.map { weights($0.logits) } ?? storedWeights.value.to(wide)
     return divergence + (w * w).sum()
   }
 }
