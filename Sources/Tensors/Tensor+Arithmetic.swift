@@ -113,7 +113,11 @@ extension Tensor {
   /// x * sigmoid(x) of every element.
   public func silu() -> Tensor { Operators.silu(.tensor(self)) }
   /// max(x, 0) of every element.
-  public func relu() -> Tensor { Operators.relu(.tensor(self)) }
+  ///
+  /// LibTorch has no such operator for tensors without memory, of which only the shape counts.
+  public func relu() -> Tensor {
+    device.kind == .meta ? clamped(lower: 0) : Operators.relu(.tensor(self))
+  }
 
   /// log(1 + exp(x)) of every element.
   public func softplus() -> Tensor { Operators.softplus(.tensor(self)) }
