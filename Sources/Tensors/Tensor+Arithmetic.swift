@@ -26,6 +26,8 @@ private enum Operators {
   static let softplus = Operator("aten::softplus")
   static let erf = Operator("aten::erf")
   static let expm1 = Operator("aten::expm1")
+  static let lgamma = Operator("aten::lgamma")
+  static let digamma = Operator("aten::digamma")
   static let clamp = Operator("aten::clamp")
   static let maximum = Operator("aten::maximum")
   static let minimum = Operator("aten::minimum")
@@ -123,6 +125,10 @@ extension Tensor {
   public func errorFunction() -> Tensor { Operators.erf(.tensor(self)) }
   /// exp(x) - 1 of every element, exact where x is small.
   public func exponentialMinusOne() -> Tensor { Operators.expm1(.tensor(self)) }
+  /// log |Gamma(x)| of every element.
+  public func logGamma() -> Tensor { Operators.lgamma(.tensor(self)) }
+  /// The derivative of log Gamma at every element.
+  public func digamma() -> Tensor { Operators.digamma(.tensor(self)) }
 
   /// Derivative of `silu` times an incoming gradient.
   ///

@@ -121,6 +121,19 @@ extension ContractCases {
         (velora.groupCount, velora.start) = (4, .random)
         ($0.veLoRA, $0.dropout, $0.initialization) = (velora, 0.5, .random)
       }, isIdentity: false, hasDropout: true),
+    // In evaluation nothing depends on what is drawn in training.
+    ContractCase(
+      name: "monteclora",
+      configuration: made {
+        var settings = MonteCLoRAConfig()
+        (settings.sampleCount, settings.sampleScale, settings.usesEntropy) = (3, 1e-2, true)
+        $0.monteCLoRA = settings
+      }, hasDropout: true, unusedKeys: ["lora_monteclora_sampler."]),
+    ContractCase(
+      name: "monteclora, pissa with dropout",
+      configuration: made {
+        ($0.monteCLoRA, $0.dropout, $0.initialization) = (MonteCLoRAConfig(), 0.3, .pissa)
+      }, identityError: 1e-5, hasDropout: true, unusedKeys: ["lora_monteclora_sampler."]),
     // The model has no biases that it could be merged into.
     ContractCase(
       name: "lora_bias", configuration: made { $0.usesBias = true }, mergeError: nil),

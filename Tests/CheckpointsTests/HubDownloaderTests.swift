@@ -12,7 +12,7 @@ import Testing
     model = try #require(HubModelName("org/name"))
     var generator = SeededGenerator(state: 1)
     files = [
-      "config.json": Array("{}".utf8), "tokenizer.json": Array("{}".utf8),
+      "config.json": Array("{}".utf8), "tokenizer.json": Array("[]".utf8),
       "model.safetensors": (0..<300_000).map { _ in UInt8.random(in: 0...255, using: &generator) },
       "pytorch_model.bin": [1, 2, 3],
     ]

@@ -93,7 +93,8 @@ private let sha1 = String(repeating: "0b", count: 20)
 
   @Test func headersOfAMirror() {
     func described(_ headers: [String: String], isRedirect: Bool = false) -> HubFile {
-      HubBatch.described(HubFile(path: "f"), headers, isRedirect: isRedirect)
+      HubBatch.described(
+        HubFile(path: "f"), headers, commit: "abc", isRedirect: isRedirect)
     }
     let linked = described(
       [
@@ -107,7 +108,7 @@ private let sha1 = String(repeating: "0b", count: 20)
     #expect(
       described(["etag": "\"\(sha1)\"", "content-length": "7"], isRedirect: true).size == nil)
     let odd = described(["etag": "\"a/../b\""])
-    #expect(odd.digest == nil && odd.blob == "tag-a-..-b")
+    #expect(odd.digest == nil && odd.blob == "tag-abc-f-a-..-b")
     #expect(described([:]).blob == nil)
   }
 }

@@ -73,6 +73,54 @@ import Testing
     }
   }
 
+  /// MonteCLoRA by a file of PEFT's fields; stopped and gone on with it draws the same.
+  @Test func monteCLoRATrainsAndGoesOn() throws {
+    try CommandFixture.with { fixture in
+      try fixture.write(
+        "adapter.json",
+        #"""
+        {"peft_type": "LORA", "r": 4, "target_modules": ["q_proj", "down_proj"],
+         "monteclora_config": {"num_samples": 3, "sample_scaler": 0.01, "use_entropy": true}}
+        """#)
+      let options = ["--adapter-config", "adapter.json", "--save-every", "4", "--keep", "3"]
+      func train(_ output: String) throws {
+        // The file says the rank.
+        var words = fixture.training(options, output: output)
+        words[try #require(words.firstIndex(of: "--max-steps")) + 1] = "12"
+        let rank = try #require(words.firstIndex(of: "--rank"))
+        let result = try GraftProcess.run(
+          Array(words[..<rank] + words[(rank + 2)...]), directory: fixture.directory)
+        #expect(result.code == 0, "\(result.errors)")
+      }
+      try train("run")
+      try train("other")
+      // Three passes over the data.
+      let losses = try fixture.losses()
+      try #require(losses.count == 12)
+      let (first, last) = (losses[..<4].reduce(0, +), losses[8...].reduce(0, +))
+      #expect(last < 0.98 * first, "\(losses)")
+      let written = try config(fixture)["monteclora_config"]
+      #expect(written?["num_samples"] == 3 && written?["buffer_size"] == 150)
+      let saved = try SafetensorsFile(path: fixture.path("run/adapter_model.safetensors"))
+      #expect(saved.entries.count { $0.name.hasSuffix("lora_monteclora_sampler.std_prior") } == 4)
+      let steps = try FileManager.default.contentsOfDirectory(
+        atPath: fixture.path("other/checkpoints")
+      ).sorted()
+      #expect(try #require(steps.first).hasSuffix("4"))
+      for step in steps.dropFirst() {
+        try FileManager.default.removeItem(atPath: fixture.path("other/checkpoints/" + step))
+      }
+      for file in ["adapter_model.safetensors", "adapter_config.json"] {
+        try FileManager.default.removeItem(atPath: fixture.path("other/" + file))
+      }
+      let result = try fixture.graft("train", "--resume", "other")
+      #expect(result.code == 0, "\(result.errors)")
+      #expect(
+        try fixture.bytes("other/adapter_model.safetensors")
+          == fixture.bytes("run/adapter_model.safetensors"))
+    }
+  }
+
   @Test func loftQMakesUpForQuantising() throws {
     try CommandFixture.with { fixture in
       try fixture.train(["--init-lora-weights", "loftq", "--quantize", "nf4"])

@@ -30,6 +30,14 @@ import Testing
     #expect(watched == nil)
   }
 
+  @Test func `log Gamma and its derivative`() {
+    // Gamma(5) = 24; the derivative at 1 is minus Euler's constant.
+    let x = Tensor([5, 1, 0.5] as [Double])
+    expectClose(x.logGamma(), Tensor([3.1780538303, 0, 0.5723649429] as [Double]))
+    expectClose(x.digamma(), Tensor([1.5061176684, -0.5772156649, -1.9635100260] as [Double]))
+    expectGradientsMatchFiniteDifferences(of: [x]) { $0[0].logGamma() + $0[0].digamma() }
+  }
+
   @Test(arguments: DType.allCases)
   func `every element type can be made and measured`(dtype: DType) {
     let tensor = Tensor.empty([3, 2], dtype: dtype)

@@ -19,7 +19,7 @@ from peft import PeftModel
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
-from hub_models import SIZE, WEIGHTS, repositories
+from hub_models import SIZE, WEIGHTS, read_files, repositories
 from hub_server import Hub, Repository, git_blob
 from peers import Report, arguments, completion_rows, largest, load_model, sample_inputs, write_rows
 
@@ -302,9 +302,7 @@ def directories(checks):
     checks.expect("--output from the cache: no weights are fetched", not checks.hub.bodies(".safetensors"))
     checks.download("acme/sharded", home, "--output", checks.work / "offline", more={"HF_HUB_OFFLINE": "1"},
                     title="--output, offline")
-    same = all((checks.work / "offline" / n).read_bytes() == (target / n).read_bytes()
-               for n in os.listdir(target))
-    checks.expect("--output, offline: the same files", same)
+    checks.expect("--output, offline: the same files", read_files(checks.work / "offline") == read_files(target))
     locked = checks.work / "locked"
     locked.write_text("a file")
     checks.download("acme/big", home, code=73, more={"HF_HUB_CACHE": str(locked / "cache")}, says=["locked"],

@@ -135,6 +135,8 @@ class Hub:
             return self.error(handler, 403, "GatedRepo", "Access to model is restricted")
         if record["path"].startswith("/api/models/"):
             return self.listing(handler, record)
+        if record["path"].count("/") < 5 or "/resolve/" not in record["path"]:
+            return self.error(handler, 404, "", "Not found")
         owner, name, _, commit, path = record["path"].lstrip("/").split("/", 4)
         repository = self.repositories.get(f"{owner}/{name}")
         if repository is None:

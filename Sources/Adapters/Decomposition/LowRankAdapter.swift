@@ -26,7 +26,7 @@ public struct LowRankAdapter {
   /// Where it comes from, for messages.
   public let source: String
 
-  /// Sorts an adapter's tensors.
+  /// Sorts an adapter's tensors; MonteCLoRA's distributions are left out, as evaluation does.
   ///
   /// - Parameters:
   ///   - configuration: Its configuration.
@@ -68,7 +68,12 @@ public struct LowRankAdapter {
           dtype: a.dtype, names: form,
           tails: (Array(a.shape.dropFirst()), Array(b.shape.dropFirst(2)))))
     }
-    others = tensors.filter { !partners.contains($0.key) }
+    // What training draws around the factors is not theirs.
+    others = tensors.filter { entry in
+      !partners.contains(entry.key)
+        && !MonteCLoRADistribution.names.contains { entry.key.hasSuffix("." + $0) }
+    }
+    self.configuration.monteCLoRA = nil
     let isTied = configuration.ensuresWeightTying
     if isTied, layers.contains(where: { $0.names.a == Self.forms[1].a }) {
       self.configuration = configuration.untied(layers.map(\.path))

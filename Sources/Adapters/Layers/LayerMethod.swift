@@ -119,6 +119,11 @@ protocol AdapterTraining: AnyObject {
   func begin(updates: Int) throws(AdapterError)
   /// Added to the loss of each micro-batch; nil for nothing.
   func penalty() -> Tensor?
+  /// The same beside what other adapters of the model do, for methods that take means over all of them.
+  ///
+  /// - Parameter acting: What all adapters that act do, this one among them.
+  /// - Returns: A scalar; nil for nothing.
+  func penalty(among acting: [any AdapterTraining]) -> Tensor?
   /// Called after each update, before gradients are forgotten.
   func didStep(_ step: Int, of total: Int)
   /// What has to be saved for a run to go on.
@@ -130,6 +135,7 @@ protocol AdapterTraining: AnyObject {
 extension AdapterTraining {
   func begin(updates: Int) throws(AdapterError) {}
   func penalty() -> Tensor? { nil }
+  func penalty(among acting: [any AdapterTraining]) -> Tensor? { penalty() }
   func didStep(_ step: Int, of total: Int) {}
 }
 

@@ -20,7 +20,8 @@ extension PeftModel {
   ///
   /// - Returns: A scalar.
   public func penalty() -> Tensor? {
-    let all = acting.compactMap { $0.penalty() }
+    let acting = acting
+    let all = acting.compactMap { $0.penalty(among: acting) }
     return all.dropFirst().reduce(all.first) { sum, next in sum.map { $0 + next } }
   }
 

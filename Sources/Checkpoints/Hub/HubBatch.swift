@@ -99,7 +99,9 @@ package struct HubBatch: Sendable {
         let isRedirect = (300...399).contains(response.status)
         let failure = isRedirect ? nil : client.failure(response, url: url, model: model)
         if let failure, !HubClient.isTransient(response.status) { throw failure }
-        if failure == nil { return Self.described(file, own, isRedirect: isRedirect) }
+        if failure == nil {
+          return Self.described(file, own, commit: commit, isRedirect: isRedirect)
+        }
         reason = "the server answers \(response.status)"
       } catch {
         guard let text = HubRetry.reason(of: error), HubRetry.isTransient(error) else {
@@ -115,17 +117,22 @@ package struct HubBatch: Sendable {
     }
   }
 
-  /// What the answer's headers say of a file; a tag that is no checksum still names the content.
+  /// What the answer's headers say of a file.
+  ///
+  /// A tag that is no checksum tells the versions of one address apart, so that it names the content
+  /// together with commit and path.
   package static func described(
-    _ file: HubFile, _ headers: [String: String], isRedirect: Bool
+    _ file: HubFile, _ headers: [String: String], commit: String, isRedirect: Bool
   ) -> HubFile {
     var file = file
     let tag = (headers["x-linked-etag"] ?? headers["etag"] ?? "")
       .replacing(#/^W\//#, with: "").trimmingCharacters(in: CharacterSet(charactersIn: "\""))
     if file.digest == nil {
       file.digest = HubDigest(entityTag: tag)
-      let name = String(tag.utf8.map { isNameByte($0) ? Character(Unicode.Scalar($0)) : "-" })
-      file.blob = file.digest?.digits ?? (name.isEmpty ? nil : "tag-" + name.prefix(128))
+      let name = "\(commit.prefix(12))-\(file.path)-\(tag)".utf8.map { byte in
+        isNameByte(byte) ? Character(Unicode.Scalar(byte)) : "-"
+      }
+      file.blob = file.digest?.digits ?? (tag.isEmpty ? nil : "tag-" + String(name.prefix(160)))
     }
     let size = headers["x-linked-size"] ?? (isRedirect ? nil : headers["content-length"])
     file.size = file.size ?? size.flatMap(Int.init)

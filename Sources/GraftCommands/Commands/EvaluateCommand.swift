@@ -35,6 +35,8 @@ enum EvaluateCommand: Verb {
 
   static func run(_ arguments: ParsedArguments, _ console: Console) throws -> ExitCode {
     try arguments.require(ModelOptions.model, data)
+    let wanted = (arguments[metrics] ?? "").split(separator: ",").map(String.init)
+    if wanted.contains("exact-match") { try checkTasks(arguments) }
     let directory = try ModelSource.directory(of: try arguments.value(ModelOptions.model))
     switch try TaskOptions.task(arguments, directory, adapter: arguments.adapterDirectory()) {
     case .causalLM: break
@@ -43,14 +45,12 @@ enum EvaluateCommand: Verb {
     case let other:
       throw UsageError("--task \(other.rawValue): expected \(TaskOptions.trained)")
     }
-    let wanted = (arguments[metrics] ?? "").split(separator: ",").map(String.init)
     for name in wanted where !known.contains(name) {
       let near = nearestName(name, among: known).map { "; did you mean '\($0)'?" } ?? ""
       throw UsageError("unknown metric '\(name)'\(near) (\(known.joined(separator: ", ")))")
     }
     guard !wanted.isEmpty else { throw UsageError("--metrics names no metric") }
     let path = try arguments.value(data)
-    if wanted.contains("exact-match") { try checkTasks(arguments) }
     let source = try ModelSource(arguments)
     let tokenizer = try source.tokenizer()
     var reader = try RecordReader(path: path)

@@ -1,7 +1,8 @@
 """LoRA's starts and variants through its configuration file; adapters.py has the rest of it."""
 
 from peft import EvaConfig, LoraConfig
-from peft.tuners.lora.config import BdLoraConfig, CordaConfig, KasaConfig, LoraGAConfig, VeloraConfig
+from peft.tuners.lora.config import (BdLoraConfig, CordaConfig, KasaConfig, LoraGAConfig, MontecloraConfig,
+                                     VeloraConfig)
 
 from peers import sample_inputs
 
@@ -48,5 +49,10 @@ CASES = {
     "lora tied module": dict(config=config(modules_to_save=["lm_head"], ensure_weight_tying=True),
                              bases=["llama-tied"], differentiates=False),
     "velora": dict(config=config(velora_config=VeloraConfig(num_groups=8, init_type="batch_average_once"))),
+    # Evaluation and files; scripts/goldens/lora_monteclora.py has the steps of training.
+    "monteclora": dict(config=config(monteclora_config=MontecloraConfig(num_samples=3, sample_scaler=1e-2,
+                                                                        buffer_size=2, use_entropy=True))),
+    "monteclora pissa": dict(config=config(init_lora_weights="pissa", rank_pattern={"up_proj": 6},
+                                           monteclora_config=MontecloraConfig(buffer_size=2)), scale=0.05),
     "lora mica": dict(config=config(init_lora_weights="mica")),
 }

@@ -35,7 +35,7 @@ extension PeftModel {
 }
 
 /// One low-rank update of one layer.
-final class LoRAAdapter: LowRankLayerAdapter {
+class LoRAAdapter: LowRankLayerAdapter {
   let factors: LoRAFactors
 
   init(_ factors: LoRAFactors) { self.factors = factors }
@@ -53,9 +53,23 @@ final class LoRAAdapter: LowRankLayerAdapter {
   func output(
     _ y: Tensor, input x: Tensor, base: any LinearProjection, _ context: AdapterContext
   ) -> Tensor {
-    guard let bias = factors.bias?.value else { return factors.adding(to: y, x, context) }
+    adding(to: y, x, context)
+  }
+
+  /// y plus the update of x and the bias.
+  ///
+  /// - Parameters:
+  ///   - y: As ``LayerAdapter/output(_:input:base:_:)`` gets it.
+  ///   - x: Likewise.
+  ///   - context: Whether dropout is on, and its generator.
+  ///   - a: What stands for A; nil for A.
+  /// - Returns: `[..., outputSize]`, of y's type.
+  func adding(
+    to y: Tensor, _ x: Tensor, _ context: AdapterContext, a: Tensor? = nil
+  ) -> Tensor {
+    guard let bias = factors.bias?.value else { return factors.adding(to: y, x, context, a: a) }
     // Rounded once, at the end, where the base is of half precision.
-    let sum = factors.adding(to: y.to(bias.dtype), x, context)
+    let sum = factors.adding(to: y.to(bias.dtype), x, context, a: a)
     return sum.adding(bias, scale: factors.scale).to(y.dtype)
   }
 
@@ -94,6 +108,7 @@ extension LoRAConfig: LayerMethod, TokenTraining {
   /// The adapter over some factors.
   func adapter(_ factors: LoRAFactors, _ site: LayerSite) -> any LayerAdapter {
     if let veLoRA { return VeLoRAAdapter(factors, veLoRA, site) }
+    if let monteCLoRA { return MonteCLoRAAdapter(factors, monteCLoRA, site) }
     if let tokens = invocationTokens { return ActivatedLoRAAdapter(factors, tokens: tokens) }
     return usesDoRA
       ? DoRAAdapter(factors, base: site.base, isLoading: site.isLoading) : LoRAAdapter(factors)

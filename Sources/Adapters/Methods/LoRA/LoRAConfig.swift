@@ -38,6 +38,8 @@ public struct LoRAConfig: LayerConfiguration {
   public var kasa: KaSAConfig?
   /// Training of A on compressed inputs; nil for an ordinary LoRA.
   public var veLoRA: VeLoRAConfig?
+  /// Training of A among samples of a distribution; nil for an ordinary LoRA.
+  public var monteCLoRA: MonteCLoRAConfig?
   /// Routing of tokens to other adapters; nil for an ordinary LoRA.
   public var arrow: ArrowConfig?
   /// Names of parameters that are adapted as `targetModules` are: weights of linear layers.
@@ -115,7 +117,9 @@ public struct LoRAConfig: LayerConfiguration {
       .flag("ensure_weight_tying", \.ensuresWeightTying),
       .fanInFanOut,
       .off("megatron_config", nil),
-      .off("megatron_core", "megatron.core", ignoring: true), .off("monteclora_config", nil),
+      .off("megatron_core", "megatron.core", ignoring: true),
+      .object(
+        "monteclora_config", \.monteCLoRA, MonteCLoRAConfig.fields, MonteCLoRAConfig.init),
       .off("qalora_group_size", 16, ignoring: true),
       .tokens(\.trainableTokens),
       .off("use_qalora", false),
@@ -180,6 +184,7 @@ public struct LoRAConfig: LayerConfiguration {
         initialization.json.serialized())
       try require("lora_bias", !usesBias, "false beside velora_config", usesBias)
     }
+    if let monteCLoRA { try check(monteCLoRA) }
     if let arrow {
       try requirePositive("arrow_config.top_k", arrow.topK)
       try require(

@@ -69,20 +69,22 @@ struct LoRAFactors {
     }
   }
 
-  /// y plus the update of x, without the bias.
+  /// y plus the update of x, without the bias; `a` stands for A where it is given.
   ///
   /// - Precondition: y is fresh.
-  func adding(to y: Tensor, _ x: Tensor, _ context: AdapterContext) -> Tensor {
+  func adding(
+    to y: Tensor, _ x: Tensor, _ context: AdapterContext, a changed: Tensor? = nil
+  ) -> Tensor {
     let share = context.isTraining ? dropout : 0
-    // What the base lacks is no update: it sees all of x.
-    guard share > 0, start != nil else {
+    // What the base lacks is no update: it sees all of x, and A0 as it is.
+    guard start != nil, share > 0 || changed != nil else {
       let (a, b) = whole()
       return addingLowRankProduct(
-        to: y, x, a: a, b: b, scale: scale, dropout: share, generator: context.generator)
+        to: y, x, a: changed ?? a, b: b, scale: scale, dropout: share, generator: context.generator)
     }
     let (a, b) = trained()
     return addingLowRankProduct(
-      to: lackingStart(in: y, x), x, a: a, b: b, scale: scale, dropout: share,
+      to: lackingStart(in: y, x), x, a: changed ?? a, b: b, scale: scale, dropout: share,
       generator: context.generator)
   }
 

@@ -57,6 +57,7 @@ extension LoRAConfig {
       (usesDoRA, "use_dora"), (invocationTokens != nil, "alora_invocation_tokens"),
       (bdLoRA != nil, "use_bdlora"), (kasa != nil, "kasa_config"),
       (arrow != nil, "arrow_config"), (veLoRA != nil, "velora_config"),
+      (monteCLoRA != nil, "monteclora_config"),
       (initialization == .mica, "init_lora_weights mica"),
     ].filter(\.0).map(\.1)
   }
@@ -117,14 +118,19 @@ extension LoRAConfig {
     return made
   }
 
-  /// The adapters, and KaSA's penalties.
+  /// The adapters, and what variants add to the loss.
   func adapters(for sites: [LayerSite]) throws(AdapterError) -> LayerAdapters {
     var made: [any LayerAdapter] = []
     for site in sites { made.append(try adapter(for: site)) }
-    let training = kasa.map { kasa in
-      KaSAPenalty(kasa, made.compactMap { ($0 as? any LowRankLayerAdapter)?.factors })
-    }
-    return LayerAdapters(layers: made, training: training)
+    return LayerAdapters(layers: made, training: training(of: made))
+  }
+
+  /// What variants add to the loss of some adapters; nil for nothing.
+  func training(of adapters: [any LayerAdapter]) -> (any AdapterTraining)? {
+    let updates = adapters.compactMap(\.lowRankUpdate)
+    if let kasa { return KaSAPenalty(kasa, updates.map { $0.factors }) }
+    guard monteCLoRA != nil else { return nil }
+    return MonteCLoRATraining(updates.compactMap { ($0 as? MonteCLoRAAdapter)?.distribution })
   }
 }
 

@@ -5,7 +5,7 @@ extension LoRAConfig {
   /// The configuration of the same update as a plain LoRA: [A; A0] and [B, -B0].
   ///
   /// Ranks double; the scale stays, as alpha doubles with them, or grows by sqrt(2) with
-  /// `usesRankStabilization`.
+  /// `usesRankStabilization`. MonteCLoRA's distributions, which are of the old rank, are left out.
   func plain() -> LoRAConfig {
     var result = self
     let growth = usesRankStabilization ? 2.0.squareRoot() : 2
@@ -14,7 +14,7 @@ extension LoRAConfig {
     result.rankPattern = rankPattern.map { PathPattern($0.pattern, $0.value * 2) }
     result.alphaPattern = alphaPattern.map { PathPattern($0.pattern, $0.value * growth) }
     result.initialization = .standard
-    (result.corda, result.loraGA) = (nil, nil)
+    (result.corda, result.loraGA, result.monteCLoRA) = (nil, nil, nil)
     return result
   }
 
@@ -79,7 +79,9 @@ extension PeftModel {
       let part = place.part.part(adapter.name)
       if let update = (part as? any LayerAdapter)?.lowRankUpdate {
         for (name, tensor) in update.factors.plain { changed[joined(path, name)] = tensor }
-        for name in LoRAFactors.startNames { dropped.insert(joined(path, name)) }
+        for name in LoRAFactors.startNames + MonteCLoRADistribution.names {
+          dropped.insert(joined(path, name))
+        }
       } else if let part = part as? EmbeddingLoRA {
         for (name, tensor) in part.plain { changed[joined(path, name)] = tensor }
       }

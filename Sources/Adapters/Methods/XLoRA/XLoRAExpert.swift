@@ -62,7 +62,8 @@ struct XLoRAExpert {
         wantedType: site.wantedType)
     }
     let made = try configuration.adapters(for: sites).layers
-    guard made.allSatisfy({ ($0 as? LoRAAdapter)?.isProduct == true }) else {
+    let isPlain = configuration.monteCLoRA == nil
+    guard isPlain, made.allSatisfy({ ($0 as? LoRAAdapter)?.isProduct == true }) else {
       throw .configuration(
         field: "adapters.\(name)", expected: "a plain LoRA adapter", actual: path)
     }

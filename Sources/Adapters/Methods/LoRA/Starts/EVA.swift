@@ -74,6 +74,7 @@ extension PeftModel {
       if alpha != config.alpha { result.alphaPattern.append(PathPattern(pattern, alpha)) }
     }
     let layers = lowRankLayers(placed.name)
+    let generator = Generator(seed: 0)
     for path in placed.targets where !layers.contains(where: { $0.path == path }) {
       remember(
         path, rank: try config.rankPattern.value(for: path, default: config.rank),
@@ -99,7 +100,7 @@ extension PeftModel {
       var a = vectors.narrowed(0, 0..<rank)
       if eva.whitens { a = a / own.values.narrowed(0, 0..<rank).squareRoot().unsqueezed(1) }
       let site = LayerSite(
-        path: path, base: projection.original, generator: Generator(seed: 0),
+        path: path, base: projection.original, generator: generator,
         wantedType: old.a.value.dtype)
       let factors = LoRAFactors(
         a: site.parameter(a), b: site.zeros([site.outputSize, rank]),
@@ -120,6 +121,7 @@ extension PeftModel {
         TargetMatching(base, for: config).shortestNames(for: placed.targets, among: basePaths))
     }
     placed.configuration = result
+    placed.training = config.training(of: adaptedLayers(placed.name).map(\.adapter))
     setTrainable(placed, true)
   }
 }
