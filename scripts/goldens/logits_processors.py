@@ -99,6 +99,8 @@ def result(model, settings, given, generator):
     # Few tokens, so that sequences come again.
     ids = torch.randint(1, 12, (ROWS, length), generator=generator)
     ids[:, -2:] = torch.tensor([1, 3])[-min(2, length):]
+    if length >= PROMPT:
+        ids[:, 4:7] = torch.tensor([1, 3, 7])  # What ends the rows was there before.
     mask = (torch.arange(prompt)[None] >= padding[:, None]).long()
     ids[:, :prompt] = ids[:, :prompt] * mask
     scores = 2.5 * torch.randn(ROWS, VOCABULARY, generator=generator)

@@ -115,7 +115,7 @@ def ends_of(model, inputs, pad):
 
 
 def compare_texts(report, options, tokenizer, model, name, directory, prompts, pad, count, adapter=None,
-                  chosen=SETTINGS, more=[], **given):
+                  chosen=SETTINGS, more=[]):
     inputs = batch(tokenizer, prompts, pad)
     ends = ends_of(model, inputs, pad)
     rows = write_rows(options.work / "prompts.jsonl", [{"prompt": text} for text in prompts])
@@ -124,7 +124,10 @@ def compare_texts(report, options, tokenizer, model, name, directory, prompts, p
         settings["eos_token_id"] = ends if settings["eos_token_id"] == "ends" and label != "greedy" else [2]
         file = options.work / "generation.json"
         file.write_text(json.dumps(settings))
+        given = {"tokenizer": tokenizer} if "stop_strings" in settings else {}
         expected, scores = written(model, inputs, settings, pad, count, **given)
+        if given:  # A row that stopped is filled up.
+            expected = [row[:max((i + 1 for i, token in enumerate(row) if token != pad), default=0)] for row in expected]
         results = options.graft.json(
             "generate", "--model", directory, "--prompts", rows, "--batch-size", len(prompts), "--generation-config",
             file, "--max-new-tokens", count, *(["--adapter", adapter] if adapter else []), *more)["results"]
@@ -160,7 +163,7 @@ def tiny(report, options, tokenizer, family):
 
 
 def main():
-    options = arguments(__doc__)
+    options = arguments(__doc__, lambda parser: parser.add_argument("--only", help="part of the names of cases to run"))
     report = Report("generation")
     tokenizer, model = load_tokenizer(options.smollm2), load_model(options.smollm2)
     end = model.generation_config.eos_token_id
@@ -191,8 +194,8 @@ def main():
     def stops():
         settings = {"a stop string": dict(stop_strings=["\n\n", "the ", "def"]),
                     "beams and a stop string": dict(stop_strings=["\n", " of the"], num_beams=3)}
-        compare_texts(report, options, tokenizer, model, "SmolLM2", options.smollm2, PROMPTS[:6], 2, 24,
-                      chosen=settings, tokenizer=tokenizer)
+        compare_texts(report, options, tokenizer, model, "SmolLM2", options.smollm2, PROMPTS[:6], 0, 24,
+                      chosen=settings)
 
     def shared():
         prompts = [f"The following is a list of colours and of things: {word}" for word in ("red", "green", "blue it")]
@@ -200,13 +203,12 @@ def main():
                       chosen={name: SETTINGS[name] for name in ("greedy, ends", "beams and rules")},
                       more=["--share-prefix"])
 
-    report.case("prompts", raw)
-    report.case("chat", chat)
-    report.case("beams and rules", together)
-    report.case("stop strings", stops)
-    report.case("shared beginning", shared)
-    for family in TINY_FAMILIES:
-        report.case(family, tiny, report, options, tokenizer, family)
+    cases = [("prompts", raw), ("chat", chat), ("beams and rules", together), ("stop strings", stops),
+             ("shared beginning", shared)]
+    cases += [(family, tiny, report, options, tokenizer, family) for family in TINY_FAMILIES]
+    for name, *case in cases:
+        if not options.only or options.only in name:
+            report.case(name, *case)
     report.finish()
 
 
