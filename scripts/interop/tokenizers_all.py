@@ -150,9 +150,8 @@ def compare(name, graft, tokenizer, maker, options, count, work, show=3):
     source = random.Random(f"{options.seed} {name}")
     directory = work / name
     directory.mkdir(parents=True, exist_ok=True)
-    if not (directory / "tokenizer.json").exists() and not (directory / "tokenizer.model").exists():
-        configure(tokenizer, None, None)
-        tokenizer.save(str(directory / "tokenizer.json"))
+    configure(tokenizer, None, None)
+    tokenizer.save(str(directory / "tokenizer.json"))
     different = done = 0
     while done < count:
         with silent(work):
