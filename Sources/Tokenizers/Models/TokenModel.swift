@@ -15,17 +15,20 @@ protocol TokenModel: Sendable {
 
 extension TokenModel {
   func encode(_ text: PreTokenizedText, with workspace: EncodingWorkspace) {
+    let longest = cachesWords ? WordCache.longestWord : 0
     text.text.bytes.withUnsafeBufferPointer { bytes in
       for piece in text.pieces {
-        encode(known: bytes.slice(piece.start, piece.end), with: workspace)
+        encode(known: bytes.slice(piece.start, piece.end), longest: longest, with: workspace)
       }
     }
   }
 
-  /// Appends the ids of one word, from the cache if it is there.
+  /// Appends the ids of one word, from the cache if it is there; longer words are not kept there.
   @inline(__always)
-  func encode(known word: UnsafeBufferPointer<UInt8>, with workspace: EncodingWorkspace) {
-    guard cachesWords, word.count <= WordCache.longestWord else {
+  private func encode(
+    known word: UnsafeBufferPointer<UInt8>, longest: Int, with workspace: EncodingWorkspace
+  ) {
+    guard word.count <= longest else {
       encode(word: word, with: workspace)
       return
     }

@@ -14,13 +14,20 @@ enum OnigurumaPattern {
     #"\x{0}-\x{8}\x{E}-\x{1F}\x{21}-\x{84}\x{86}-\x{9F}\x{A1}-\x{167F}\x{1681}-\x{1FFF}"#
     + #"\x{200B}-\x{2027}\x{202A}-\x{202E}\x{2030}-\x{205E}\x{2060}-\x{2FFF}\x{3001}-\x{10FFFF}"#
   /// Superscript digits and fractions of Latin-1 count as word characters in Oniguruma.
-  private static let word =
-    #"\p{Alphabetic}\p{M}\p{Nd}\p{Pc}\x{B2}\x{B3}\x{B9}\x{BC}-\x{BE}"#
-    + NewerCharacters.wordRanges
-  private static let digit = #"\p{Nd}"# + (NewerCharacters.ranges(ofCategory: "Nd") ?? "")
+  private static let word = #"\p{Alphabetic}\p{M}\p{Nd}\p{Pc}\x{B2}\x{B3}\x{B9}\x{BC}-\x{BE}"#
+  private static let digit = #"\p{Nd}"#
   private static let hexadecimal = "0-9A-Fa-f"
 
-  static func translate(_ pattern: String) throws(RegularExpression.Refusal) -> String {
+  /// Rewrites a pattern.
+  ///
+  /// - Parameters:
+  ///   - pattern: The pattern as the file has it.
+  ///   - namesNewerCharacters: Whether classes name the characters that PCRE2 does not know.
+  /// - Returns: The pattern for PCRE2.
+  /// - Throws: A `Refusal` for what cannot be expressed.
+  static func translate(
+    _ pattern: String, namesNewerCharacters: Bool = true
+  ) throws(RegularExpression.Refusal) -> String {
     let input = Array(pattern.unicodeScalars)
     var output = ""
     /// How many brackets are open: those inside a class add to it.
@@ -35,13 +42,14 @@ enum OnigurumaPattern {
         guard index < input.count else {
           throw .init(reason: "it ends with a backslash")
         }
-        if input[index] == "p" || input[index] == "P",
+        if namesNewerCharacters, input[index] == "p" || input[index] == "P",
           let (text, end) = category(input, index, inClass: inClass)
         {
           output += text
           index = end
         } else {
-          output += try escape(input[index], inClass: inClass)
+          output += try escape(
+            input[index], inClass: inClass, namesNewerCharacters: namesNewerCharacters)
           index += 1
         }
       case "(" where !inClass:
@@ -120,8 +128,11 @@ enum OnigurumaPattern {
   }
 
   private static func escape(
-    _ scalar: Unicode.Scalar, inClass: Bool
+    _ scalar: Unicode.Scalar, inClass: Bool, namesNewerCharacters: Bool
   ) throws(RegularExpression.Refusal) -> String {
+    let word = word + (namesNewerCharacters ? NewerCharacters.wordRanges : "")
+    let newerDigits = namesNewerCharacters ? NewerCharacters.ranges(ofCategory: "Nd") : nil
+    let digit = digit + (newerDigits ?? "")
     switch scalar {
     case "s": return inClass ? space : "[" + space + "]"
     case "S": return inClass ? notSpace : "[^" + space + "]"

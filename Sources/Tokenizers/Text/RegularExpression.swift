@@ -8,6 +8,8 @@ import CPCRE2
 final class RegularExpression: Sendable {
   // Written once in `init`; PCRE2 only reads a compiled pattern while it matches.
   private nonisolated(unsafe) let code: OpaquePointer
+  /// The pattern without the characters that PCRE2 does not know, which is faster; for ASCII texts.
+  private nonisolated(unsafe) let plainCode: OpaquePointer
 
   /// Compiles a pattern.
   ///
@@ -15,24 +17,33 @@ final class RegularExpression: Sendable {
   /// - Throws: A `Refusal` that says what is wrong.
   init(_ pattern: String) throws(Refusal) {
     let translated = try OnigurumaPattern.translate(pattern)
+    code = try Self.compile(translated)
+    let plain = try OnigurumaPattern.translate(pattern, namesNewerCharacters: false)
+    plainCode = plain == translated ? code : try Self.compile(plain)
+  }
+
+  private static func compile(_ pattern: String) throws(Refusal) -> OpaquePointer {
     var errorCode: Int32 = 0
     var errorOffset = 0
     let context = pcre2_compile_context_create_8(nil)
     defer { pcre2_compile_context_free_8(context) }
     pcre2_set_newline_8(context, UInt32(PCRE2_NEWLINE_LF))
     let options = PCRE2_UTF | PCRE2_UCP | PCRE2_MULTILINE | PCRE2_NEVER_BACKSLASH_C
-    let compiled = translated.withBytes { bytes in
+    let compiled = pattern.withBytes { bytes in
       pcre2_compile_8(bytes.baseAddress, bytes.count, options, &errorCode, &errorOffset, context)
     }
     guard let compiled else {
-      throw Refusal(reason: Self.message(errorCode) + " (at byte \(errorOffset))")
+      throw Refusal(reason: message(errorCode) + " (at byte \(errorOffset))")
     }
-    code = compiled
     // Without JIT, matching is the same but slower.
     pcre2_jit_compile_8(compiled, PCRE2_JIT_COMPLETE)
+    return compiled
   }
 
-  deinit { pcre2_code_free_8(code) }
+  deinit {
+    if plainCode != code { pcre2_code_free_8(plainCode) }
+    pcre2_code_free_8(code)
+  }
 
   /// Why a pattern cannot be used.
   struct Refusal: Error {
@@ -47,6 +58,7 @@ final class RegularExpression: Sendable {
     in text: UnsafeBufferPointer<UInt8>, _ body: (_ start: Int, _ end: Int) -> Void
   ) {
     guard let base = text.baseAddress, !text.isEmpty else { return }
+    let code = text.isASCII ? plainCode : code
     let data = pcre2_match_data_create_8(1, nil)
     defer { pcre2_match_data_free_8(data) }
     guard let offsets = pcre2_get_ovector_pointer_8(data) else { return }
