@@ -21,7 +21,7 @@ import transformers
 from peft import LoraConfig, get_peft_model, get_peft_model_state_dict
 from safetensors.torch import save_file
 
-from peers import load_model, padded, sample_inputs, save_tiny
+from peers import disturb, load_model, padded, sample_inputs, save_tiny
 
 SIZES = dict(vocab_size=48, hidden_size=16, intermediate_size=24, num_hidden_layers=2)
 FAMILIES = ["llama", "llama-rope-llama3", "llama-biases", "mistral-window", "qwen2-tied", "qwen3", "ministral3",
@@ -74,11 +74,7 @@ def adapters(root: Path, bases: Path):
         torch.manual_seed(3)
         model = get_peft_model(load_model(bases / base), LoraConfig(
             r=4, lora_alpha=6, task_type="CAUSAL_LM", **config))
-        generator = torch.Generator().manual_seed(5)
-        with torch.no_grad():
-            for parameter in model.parameters():
-                if parameter.requires_grad:
-                    parameter += 0.1 * torch.randn(parameter.shape, generator=generator)
+        disturb(model, 0.1)
         model.save_pretrained(root / name)
         (root / name / "README.md").unlink(missing_ok=True)
         path = root / name / "adapter_config.json"

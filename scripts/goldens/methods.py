@@ -16,22 +16,14 @@ sys.path.insert(0, str(ROOT / "scripts/interop"))
 import peft
 import torch
 import transformers
-from peft import PeftModel
 from safetensors.torch import save_file
 
-from adapter_checks import make_adapter, peer_gradients
+from adapter_checks import Peer
 from methods import cases
-from peers import load_model, sample_inputs, save_tiny
+from peers import save_tiny
 
 TARGET = ROOT / "Tests/AdaptersTests/Fixtures/methods"
 BASE = "llama"
-
-
-def results(model, inputs):
-    """Logits, loss, and gradients by the keys of the file."""
-    output = model(**inputs)
-    output.loss.backward()
-    return output.logits.detach().contiguous(), output.loss.detach(), peer_gradients(model)
 
 
 def rewrite(path, **changes):
@@ -52,23 +44,13 @@ def main():
             continue
         done.add(kind)
         folder = TARGET / kind.lower().replace("_", "-")
-        peer = case.get("peer")
-        if peer:
-            model = peer.trained(folder, base, case.get("scale", 0.1), config)
-        else:
-            make_adapter(folder, base, case.get("scale", 0.1), config)
+        peer = case.get("peer", Peer())
+        model = peer.trained(folder, base, case.get("scale", 0.1), config, case.get("repeated", ()))
         (folder / "README.md").unlink(missing_ok=True)
         rewrite(folder / "adapter_config.json", base_model_name_or_path="base")
-        if peer:
-            # Virtual tokens: PEFT opens them for inference only.
-            inputs = peer.inputs(model.config.vocab_size, length=9)
-            logits, loss, gradients = peer.results(model, inputs)
-            logits = logits.contiguous()
-        else:
-            model = PeftModel.from_pretrained(load_model(base), folder, is_trainable=True).eval()
-            inputs = {**sample_inputs(model.config.vocab_size, length=9), **case.get("inputs", {})}
-            logits, loss, gradients = results(model, inputs)
-        save_file({**inputs, "logits": logits, "loss": loss,
+        inputs = {**peer.inputs(model.config.vocab_size, length=9), **case.get("inputs", {})}
+        logits, loss, gradients = peer.results(model, inputs)
+        save_file({**inputs, "logits": logits.contiguous(), "loss": loss,
                    **{f"grad.{key}": value.contiguous() for key, value in gradients.items()}},
                   folder / "expected.safetensors")
         if kind == "XLORA":

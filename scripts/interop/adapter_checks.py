@@ -11,18 +11,9 @@ from peft import PeftConfig, PeftModel, get_peft_model, get_peft_model_state_dic
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
-from peers import completion_rows, largest, load_model, relative, sample_inputs, worst, write_rows
+from peers import completion_rows, disturb, folder, largest, load_model, relative, sample_inputs, worst, write_rows
 
 LOGITS, LOSS, GRADIENTS = 1e-4, 1e-4, 1e-4
-
-
-def disturb(model, scale):
-    """Moves every trainable tensor, so that an adapter that is not applied shows."""
-    generator = torch.Generator().manual_seed(5)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            if parameter.requires_grad:
-                parameter += scale * torch.randn(parameter.shape, generator=generator)
 
 
 def make_adapter(directory, base, scale, config):
@@ -142,7 +133,7 @@ def together(tensors):
 def from_peft(report, options, label, base, config, scale, merges=True, repeated=(), differentiates=True,
               peer=Peer(), more={}):
     """PEFT's adapter in graft: forward, gradients, merge where the method can."""
-    work = options.work / label.replace(" ", "-").replace(",", "")
+    work = folder(options, label)
     adapter = work / "adapter"
     model = peer.trained(adapter, base, scale, config, repeated)
     inputs = {**peer.inputs(model.config.vocab_size, length=12), **more}
@@ -179,7 +170,7 @@ def merged(report, options, label, base, adapter, inputs, logits):
 def from_graft(report, options, label, base, rate, changes, peft_type="LORA", merges=True, repeated=(), peer=Peer(),
                more={}):
     """An adapter trained by graft in PEFT: keys, logits, merge; the config in PEFT's spelling."""
-    work = options.work / label.replace(" ", "-").replace(",", "")
+    work = folder(options, label)
     rows = completion_rows(16)
     if "task_ids" in more:
         rows = [{**row, "task_id": index % 2} for index, row in enumerate(rows)]

@@ -11,9 +11,9 @@ from peft import AdaLoraConfig, AdamssConfig, PeftModel, get_peft_model
 from peft.tuners.adamss.asa_callback import AdamssAsaCallback
 from safetensors.torch import load_file
 
-from adapter_checks import disturb
-from peers import Report, arguments, completion_rows, load_model, read_metrics, tiny_with_tokenizer, worst, write_rows
-from training import ACCUMULATION, BATCH, CLIP, DECAY, collate, encode
+from peers import (Report, arguments, completion_rows, disturb, folder, load_model, read_metrics,
+                   tiny_with_tokenizer, worst, write_rows)
+from training import ACCUMULATION, BATCH, CLIP, DECAY, encode, groups, summed_loss
 
 RATE, WEIGHTS, LOSSES = 1e-2, 2e-3, 1e-4
 TARGETS = ["q_proj", "v_proj", "down_proj"]
@@ -24,20 +24,14 @@ def run(model, rows, steps, work, allocate, has_penalty):
     """PEFT's loop, `allocate` after each update; the adapter is saved then, and the mean loss returned."""
     parameters = [p for p in model.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(parameters, lr=RATE, weight_decay=DECAY)
-    losses, position = [], 0
-    for step in range(1, steps + 1):
-        batches = []
-        for _ in range(ACCUMULATION):
-            batches.append(collate(rows[position:position + BATCH]))
-            position = (position + BATCH) % len(rows)
-        tokens = sum(int((batch["labels"][:, 1:] != -100).sum()) for batch in batches)
+    losses = []
+    for step, batches, tokens in groups(rows, steps):
         total = 0.0
         for batch in batches:
             output = model(**batch)
-            wanted = batch["labels"][:, 1:].flatten()
-            loss = torch.nn.functional.cross_entropy(output.logits[:, :-1].flatten(0, 1), wanted, reduction="sum")
+            loss, count = summed_loss(output.logits, batch["labels"])
             # What PEFT added to the model's own mean loss is the penalty.
-            penalty = output.loss - loss / (wanted != -100).sum() if has_penalty else 0
+            penalty = output.loss - loss / count if has_penalty else 0
             (loss / tokens + penalty / ACCUMULATION).backward()
             total += float(loss.detach()) / tokens
         torch.nn.utils.clip_grad_norm_(parameters, CLIP)
@@ -54,7 +48,7 @@ def compare(report, options, base, name, steps, config, allocate, ours, theirs):
 
     allocate(model, step) is PEFT's part of a step; ours(checkpoint) and theirs(saved, model, step) tell what is
     left, which the peer is asked for after each step."""
-    work = options.work / name.replace(" ", "-")
+    work = folder(options, name)
     torch.manual_seed(11)
     start = get_peft_model(load_model(base), config)
     disturb(start, 0.05)

@@ -1,12 +1,10 @@
 #!/usr/bin/env python3
 """`graft blend` against PEFT's add_weighted_adapter: equal where PEFT is right, right where it is not."""
 
-import json
-
 import torch
-from peers import Report, arguments, load_file, relative, sample_inputs, save_tiny, worst
+from peers import Report, arguments, load_model, relative, sample_inputs, save_tiny, worst
 from peft import LoraConfig, PeftModel, get_peft_model
-from transformers import AutoModelForCausalLM
+from safetensors.torch import load_file
 
 # PEFT adds up in float32.
 CLOSE = 2e-5
@@ -32,7 +30,7 @@ RANDOM = [("dare_linear", 0.7), ("dare_ties", 0.7), ("dare_linear_svd", 0.7), ("
 def make(options, base, name, seed, **config):
     """An adapter of random numbers, saved by PEFT."""
     torch.manual_seed(seed)
-    model = get_peft_model(AutoModelForCausalLM.from_pretrained(base), LoraConfig(
+    model = get_peft_model(load_model(base), LoraConfig(
         task_type="CAUSAL_LM", init_lora_weights=False, target_modules="all-linear", **config))
     directory = options.work / name
     model.save_pretrained(directory)
@@ -46,7 +44,7 @@ def updates(model, adapter="default"):
 
 
 def both(base, adapters):
-    model = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(base), adapters[0], adapter_name="one")
+    model = PeftModel.from_pretrained(load_model(base), adapters[0], adapter_name="one")
     model.load_adapter(adapters[1], "two")
     return model
 
@@ -82,7 +80,7 @@ def one_case(report, options, base, number, kind, first, second, changes, weight
                                **{names[key]: value for key, value in changes.items()})
     output = options.work / f"{number}-blend"
     told = blend(options, adapters, weights, kind, changes, output)
-    opened = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(base), output)
+    opened = PeftModel.from_pretrained(load_model(base), output)
     found = updates(opened)
     report.within(f"{label}: PEFT's", worst(found, updates(model, "peer")), CLOSE)
     expected = exact_sum(model, weights)
@@ -108,7 +106,7 @@ def peft_is_wrong(report, options, base):
         expected = exact_sum(model, (0.7, 0.3))
         output = options.work / f"{name}-blend"
         told = blend(options, adapters, (0.7, 0.3), None, {}, output)
-        opened = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(base), output)
+        opened = PeftModel.from_pretrained(load_model(base), output)
         found = updates(opened)
         report.within(f"{name}: the sum", worst(found, {k: v.float() for k, v in expected.items()}), CLOSE)
         told_errors(report, name, told, found, expected)
@@ -120,7 +118,7 @@ def peft_is_wrong(report, options, base):
     # PEFT's own fails where the rank is more than a side of the matrix.
     output = options.work / "wide-blend"
     blend(options, adapters, (0.7, 0.3), "svd", dict(rank=20), output)
-    opened = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(base), output)
+    opened = PeftModel.from_pretrained(load_model(base), output)
     report.within("svd of rank 20 in layers of 16: the sum",
                   worst(updates(opened), {k: v.float() for k, v in expected.items()}), CLOSE)
     dora = make(options, base, "dora", 3, **EVEN, use_dora=True)
@@ -173,4 +171,5 @@ def main():
     report.finish()
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -5,9 +5,9 @@ import json
 
 import numpy
 import torch
-from peers import Report, arguments, load_file, relative, sample_inputs, save_file, save_tiny
+from peers import Report, arguments, folder, load_model, relative, sample_inputs, save_tiny
 from peft import LoraConfig, PeftModel, get_peft_model
-from transformers import AutoModelForCausalLM
+from safetensors.torch import load_file, save_file
 
 VALUES, BEST, FACTORS = 1e-5, 1e-4, 1e-10
 
@@ -170,7 +170,7 @@ def deltas(directory):
 def tuned_pair(options, base_name):
     """A checkpoint and one of which every weight has moved, by updates of falling spectra."""
     base = save_tiny(base_name, options.work / f"{base_name}-base")
-    model = AutoModelForCausalLM.from_pretrained(base)
+    model = load_model(base)
     rng = numpy.random.default_rng(5)
     with torch.no_grad():
         for parameter in model.parameters():
@@ -187,7 +187,7 @@ def tuned_pair(options, base_name):
 def extraction(report, options, base_name, choice):
     base, tuned = tuned_pair(options, base_name)
     label = f"extract {' '.join(choice)}, {base_name}"
-    output = options.work / label.replace(" ", "").replace(",", "-")
+    output = folder(options, label)
     told = options.graft.json("extract", "--base", base, "--tuned", tuned, *choice, "--output", output)
     before, after = (load_file(path / "model.safetensors") for path in (base, tuned))
     before.setdefault("lm_head.weight", before["model.embed_tokens.weight"])
@@ -214,7 +214,7 @@ def extraction(report, options, base_name, choice):
     report.within(f"{label}: energy lost", (abs(told["energy_lost"] - lost / total), ""), 1e-6)
     report.line(len(found) == 22, f"{label}: layers", str(len(found)))
     # PEFT opens it, and the base with it is what numpy says.
-    model = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(base), output)
+    model = PeftModel.from_pretrained(load_model(base), output)
     merged = model.merge_and_unload().state_dict()
     difference = max(distance(merged[path + ".weight"].double().numpy(), before[path + ".weight"].double().numpy() + delta)
                      for path, delta in found.items() if not (path == "lm_head" and "tied" in base_name))
@@ -231,7 +231,7 @@ def everything(report, options, base_name):
     actual = options.graft.forward(base, inputs, options.work / "forward", adapter=output)["logits"]
     report.within(f"extract everything, {base_name}: logits", relative(actual, expected), 1e-4)
     if "tied" not in base_name:
-        model = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(base), output)
+        model = PeftModel.from_pretrained(load_model(base), output)
         with torch.no_grad():
             report.within(f"extract everything, {base_name}: PEFT's logits",
                           relative(model(**inputs).logits, expected), 1e-4)
@@ -244,7 +244,7 @@ def resizing(report, options):
         ("plain", dict(r=8, lora_alpha=16)), ("rsLoRA", dict(r=8, lora_alpha=16, use_rslora=True)),
         ("patterns", dict(r=8, lora_alpha=16, rank_pattern={"q_proj": 5}, alpha_pattern={"down_proj": 3})),
     ]:
-        model = get_peft_model(AutoModelForCausalLM.from_pretrained(base), LoraConfig(
+        model = get_peft_model(load_model(base), LoraConfig(
             target_modules="all-linear", task_type="CAUSAL_LM", init_lora_weights=False, **config))
         source, output = (options.work / f"resize-{label}{end}" for end in ("", "-to"))
         model.save_pretrained(source)
@@ -260,7 +260,7 @@ def resizing(report, options):
                 error = numpy.linalg.norm(before[row["path"]] - found[row["path"]])
                 excess = max(excess, (error - best) / best if best > 1e-5 * scale else error / scale)
             report.within(f"resize {label} to {rank}: error above the best", (float(excess), ""), BEST)
-            opened = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(base), folder)
+            opened = PeftModel.from_pretrained(load_model(base), folder)
             difference = max(distance(module.get_delta_weight("default").detach().double().numpy(), found[path])
                              for path, module in opened.base_model.model.named_modules()
                              if hasattr(module, "get_delta_weight"))

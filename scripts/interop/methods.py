@@ -13,7 +13,7 @@ import pkgutil
 
 import method_cases
 from adapter_checks import Peer, from_graft, from_peft
-from peers import Report, arguments, save_tiny, tiny_with_tokenizer
+from peers import Report, arguments, folder, save_tiny, tiny_with_tokenizer
 
 
 def cases():
@@ -39,7 +39,7 @@ def main():
                         case.get("inputs", {}))
         if not case.get("trains", True):
             continue
-        directory = options.work / "configurations" / name.replace(" ", "-")
+        directory = folder(options, f"{name} configuration")
         config = make()
         config.save_pretrained(directory)
         label = f"{name}, trained by graft"

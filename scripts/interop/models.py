@@ -3,7 +3,7 @@
 
 import torch
 
-from peers import (TINY, Report, arguments, largest, load_model, padded, relative, sample_inputs,
+from peers import (TINY, Report, arguments, folder, largest, load_model, padded, relative, sample_inputs,
                    save_tiny)
 
 LOGITS, LOSS = 1e-4, 1e-5
@@ -39,7 +39,7 @@ def batches(vocabulary, pad):
 def tiny(report, options, name):
     for style, how in WRITTEN:
         label = f"{name} {style}"
-        directory = save_tiny(name, options.work / label.replace(" ", "-"), **how)
+        directory = save_tiny(name, folder(options, label), **how)
         if how.get("sharded"):
             assert (directory / "model.safetensors.index.json").exists(), "peer wrote no shards"
         model = load_model(directory)

@@ -115,6 +115,11 @@ def arguments(description: str, add=lambda parser: None) -> argparse.Namespace:
     return options
 
 
+def folder(options, label: str) -> Path:
+    """The folder of one case below the script's own; it is not made."""
+    return options.work / label.replace(" ", "-").replace(",", "")
+
+
 # Measuring
 
 
@@ -263,6 +268,15 @@ def load_model(directory: Path):
     model = AutoModelForCausalLM.from_pretrained(directory, dtype=torch.float32).eval()
     model.config.use_cache = False  # X-LoRA refuses models that keep keys and values.
     return model
+
+
+def disturb(model, scale: float):
+    """Moves every trainable tensor, so that an adapter that is not applied shows."""
+    generator = torch.Generator().manual_seed(5)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.requires_grad:
+                parameter += scale * torch.randn(parameter.shape, generator=generator)
 
 
 def sample_inputs(vocabulary: int, batch: int = 2, length: int = 12, seed: int = 1) -> dict:

@@ -5,10 +5,11 @@ import json
 
 import torch
 from generation import load_tokenizer
-from peers import Report, arguments, load_model, tiny_with_tokenizer, write_rows, completion_rows
+from peers import (Report, arguments, completion_rows, disturb, folder, load_model, tiny_with_tokenizer,
+                   write_rows)
 from peft import (AdaptionPromptConfig, CartridgeConfig, CPTConfig, PrefixTuningConfig, PromptEncoderConfig,
                   PromptTuningConfig, TrainableTokensConfig, get_peft_model)
-from adapter_checks import disturb, load_adapter
+from adapter_checks import load_adapter
 from safetensors.torch import load_file
 
 TOKENS = 24
@@ -30,7 +31,7 @@ CONFIGS = {
 
 def generated(options, report, base, tokenizer, name, config):
     """The adapter is opened as it is in use: from PEFT's directory alone."""
-    adapter = options.work / name.replace(" ", "-").replace(",", "")
+    adapter = folder(options, name)
     torch.manual_seed(3)
     made = get_peft_model(load_model(base), config)
     disturb(made, 0.5)

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import torch
 from bitsandbytes.nn import Linear4bit
-from peers import (TOKENIZER_FILES, Report, arguments, load_file, load_model, relative, sample_inputs,
-                   save_tiny)
+from peers import TOKENIZER_FILES, Report, arguments, folder, load_model, relative, sample_inputs, save_tiny
+from safetensors.torch import load_file
 from tokenizers import Tokenizer
 
 from quantized_files import compare_files, nibbles, quantization_state, weight_keys
@@ -55,7 +55,7 @@ def check_logits(report, label, name, actual, expected, base, inputs, model):
 
 def both_ways(report, options, label, base, name, inputs):
     """The peer's directory in graft, graft's in the peer, and the two beside each other."""
-    work = options.work / label.replace(" ", "-").replace(",", "")
+    work = folder(options, label)
     ours, theirs, spelled = work / "ours", work / "theirs", FORMATS[name][0]
     # Saved before anything else is done to it: see in_float32.
     peer = quantize(base, name)
@@ -86,7 +86,7 @@ def both_ways(report, options, label, base, name, inputs):
 def one_layer(report, options, name, threshold):
     """The formula of LLM.int8 on one layer: the threshold of the configuration, and of the option."""
     label = f"int8 rows, {name}, threshold {threshold}"
-    work = options.work / label.replace(" ", "-").replace(",", "")
+    work = folder(options, label)
     base = save_tiny(name, work / "base", **WIDE, num_hidden_layers=1)
     theirs, ours = work / "theirs", work / "ours"
     quantize(base, "int8", llm_int8_threshold=threshold).save_pretrained(theirs)
@@ -110,7 +110,7 @@ def one_layer(report, options, name, threshold):
 def odd_widths(report, options, name):
     """Rows that blocks run across and a last block that is short, where the peer decodes wrongly."""
     label = f"{name}, 40 columns"
-    work = options.work / label.replace(" ", "-").replace(",", "")
+    work = folder(options, label)
     base = save_tiny("llama", work / "base", hidden_size=40, intermediate_size=56, head_dim=10)
     theirs, ours = work / "theirs", work / "ours"
     quantize(base, name).save_pretrained(theirs)
@@ -126,7 +126,7 @@ def odd_widths(report, options, name):
 def block_sizes(report, options, name, size):
     """Sizes that only graft can ask for: codes against the function, logits against transformers."""
     label = f"{name}, blocks of {size}"
-    work = options.work / label.replace(" ", "-").replace(",", "")
+    work = folder(options, label)
     base = save_tiny("llama", work / "base", hidden_size=256, intermediate_size=512, head_dim=64)
     ours = work / "ours"
     options.graft.run("quantize", "--model", base, "--format", *FORMATS[name][0], "--block-size", size,
@@ -155,7 +155,7 @@ OTHERS = [
 
 def opened(report, options, label, name, how):
     """A directory of the peer in graft, which computes in float32, against its file decoded."""
-    work = options.work / label.replace(" ", "-").replace(",", "")
+    work = folder(options, label)
     base = save_tiny("llama", work / "base", **WIDE)
     quantize(base, name, **how).save_pretrained(work / "theirs")
     inputs = sample_inputs(96)
@@ -167,7 +167,7 @@ def opened(report, options, label, name, how):
 def left_out(report, options, base_name, modules):
     """graft's list of dense layers, whole paths, as transformers reads it."""
     label = f"{base_name} without {modules}"
-    work = options.work / label.replace(" ", "-").replace(",", "-")
+    work = folder(options, label)
     base, ours = save_tiny(base_name, work / "base", **WIDE), work / "ours"
     options.graft.run("quantize", "--model", base, "--format", "nf4", "--skip-modules", modules, "--output", ours)
     stored = {key.removesuffix(".weight") for key in weight_keys(load_file(ours / "model.safetensors"))}
@@ -185,7 +185,7 @@ def left_out(report, options, base_name, modules):
 def in_bfloat16(report, options, name):
     """A bfloat16 checkpoint stays one: its floats, the type that scales and states name."""
     label = f"{name}, bfloat16 checkpoint"
-    work = options.work / label.replace(" ", "-").replace(",", "")
+    work = folder(options, label)
     tiny = save_tiny("llama-biases", work / "float", **WIDE)
     base, ours, theirs = work / "base", work / "ours", work / "theirs"
     load_model(tiny).to(torch.bfloat16).save_pretrained(base)

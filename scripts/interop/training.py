@@ -39,24 +39,36 @@ def collate(rows):
     return {"input_ids": ids, "attention_mask": mask, "labels": labels}
 
 
+def groups(rows, steps):
+    """Each step's number, its batches in the order of the rows, and how many targets these have."""
+    position = 0
+    for step in range(1, steps + 1):
+        batches = []
+        for _ in range(ACCUMULATION):
+            batches.append(collate(rows[position:position + BATCH]))
+            position = (position + BATCH) % len(rows)
+        yield step, batches, sum(int((batch["labels"][:, 1:] != -100).sum()) for batch in batches)
+
+
+def summed_loss(logits, labels):
+    """The sum of a batch's cross entropies, and how many they are."""
+    wanted = labels[:, 1:].flatten()
+    loss = torch.nn.functional.cross_entropy(logits[:, :-1].flatten(0, 1), wanted, reduction="sum")
+    return loss, int((wanted != -100).sum())
+
+
 def train(model, rows, steps=STEPS, rate=1e-3):
     """The plain loop: file order, losses weighted by token over the accumulated batches."""
     parameters = [p for p in model.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(parameters, lr=rate, weight_decay=DECAY)
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimizer, lambda k: min(k / WARMUP, max(0.0, (steps - k) / (steps - WARMUP))))
-    metrics, position = [], 0
-    for step in range(1, steps + 1):
-        batches = []
-        for _ in range(ACCUMULATION):
-            batches.append(collate(rows[position:position + BATCH]))
-            position = (position + BATCH) % len(rows)
-        tokens = sum(int((batch["labels"][:, 1:] != -100).sum()) for batch in batches)
+    metrics = []
+    for step, batches, tokens in groups(rows, steps):
         total = 0.0
         for batch in batches:
             logits = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits
-            loss = torch.nn.functional.cross_entropy(
-                logits[:, :-1].flatten(0, 1), batch["labels"][:, 1:].flatten(), reduction="sum") / tokens
+            loss = summed_loss(logits, batch["labels"])[0] / tokens
             loss.backward()
             total += float(loss.detach())
         norm = torch.nn.utils.clip_grad_norm_(parameters, CLIP)

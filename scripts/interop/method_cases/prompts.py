@@ -1,8 +1,8 @@
 """Virtual tokens of every kind, adaption prompts, trainable tokens."""
 
 import torch
-from adapter_checks import Peer, disturb
-from peers import load_model, padded, sample_inputs
+from adapter_checks import Peer
+from peers import disturb, load_model, padded, sample_inputs
 from peft import (AdaptionPromptConfig, CartridgeConfig, CPTConfig, LoraConfig, MultitaskPromptTuningConfig,
                   PrefixTuningConfig, PromptEncoderConfig, PromptTuningConfig, TrainableTokensConfig, get_peft_model)
 from safetensors.torch import save_file
