@@ -133,7 +133,7 @@ let package = Package(
     tests(of: "Models", ["Layers", "Tensors", "TestSupport"], exclude: ["Fixtures"]),
     tests(
       of: "Adapters",
-      ["JSONValues", "Layers", "Models", "Quantization", "Tensors", "TestSupport"],
+      ["Checkpoints", "JSONValues", "Layers", "Models", "Quantization", "Tensors", "TestSupport"],
       exclude: ["Fixtures"]),
     tests(
       of: "Training",
