@@ -135,7 +135,7 @@ let package = Package(
       exclude: ["EncoderFixtures", "Fixtures"]),
     tests(
       of: "Adapters",
-      ["JSONValues", "Layers", "Models", "Quantization", "Tensors", "TestSupport"],
+      ["Checkpoints", "JSONValues", "Layers", "Models", "Quantization", "Tensors", "TestSupport"],
       exclude: ["EncoderFixtures", "Fixtures"]),
     tests(
       of: "Training",

@@ -41,15 +41,4 @@ extension ContractCases {
         PolyConfig(rank: 3, taskCount: 1, skillCount: 2, splitCount: 4, targetModules: some)
       ) { $0.startsAtIdentity = false }, isIdentity: false, mergeError: nil, hasDropout: true),
   ]
-
-  /// Layers of different shapes.
-  private static let some = TargetModules.names(["q_proj", "v_proj", "down_proj"])
-
-  private static func changed<Configuration>(
-    _ configuration: Configuration, _ change: (inout Configuration) -> Void
-  ) -> Configuration {
-    var result = configuration
-    change(&result)
-    return result
-  }
 }

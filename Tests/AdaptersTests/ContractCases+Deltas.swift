@@ -1,21 +1,10 @@
 import Adapters
 import Layers
 
-/// A configuration with some fields changed.
-private func changed<Configuration: AdapterConfiguration>(
-  _ change: (inout Configuration) -> Void
-) -> Configuration {
-  var configuration = Configuration()
-  change(&configuration)
-  return configuration
-}
-
 extension ContractCases {
   /// Methods that add a matrix of a form of its own.
   static let deltas: [ContractCase] =
     kronecker + shards + sparse + spectral + normed + networks
-
-  private static let some = TargetModules.names(["q_proj", "v_proj", "down_proj"])
 
   private static let kronecker: [ContractCase] = [
     ContractCase(

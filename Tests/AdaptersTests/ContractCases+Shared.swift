@@ -86,16 +86,4 @@ extension ContractCases {
         $0.dropout = 0.5
       }, isIdentity: false, hasDropout: true),
   ]
-
-  /// Layers of different shapes.
-  private static let some = TargetModules.names(["q_proj", "v_proj", "down_proj"])
-
-  /// A configuration with some fields set.
-  private static func changed<Configuration>(
-    _ configuration: Configuration, _ change: (inout Configuration) -> Void
-  ) -> Configuration {
-    var result = configuration
-    change(&result)
-    return result
-  }
 }

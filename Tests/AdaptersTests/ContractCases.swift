@@ -42,4 +42,33 @@ struct ContractCase: CustomTestStringConvertible {
 enum ContractCases {
   static let all: [ContractCase] =
     lora + deltas + shared + rotations + prompts + adaptive + routes
+
+  /// Layers of different shapes.
+  static let some = TargetModules.names(["q_proj", "v_proj", "down_proj"])
+}
+
+/// A configuration with some fields changed.
+func changed<Configuration>(
+  _ configuration: Configuration, _ change: (inout Configuration) -> Void
+) -> Configuration {
+  var configuration = configuration
+  change(&configuration)
+  return configuration
+}
+
+/// The default configuration of a method with some fields changed.
+func changed<Configuration: AdapterConfiguration>(
+  _ change: (inout Configuration) -> Void
+) -> Configuration {
+  changed(Configuration(), change)
+}
+
+/// A configuration for all linear layers with some fields changed.
+func onAllLinear<Configuration: LayerConfiguration>(
+  _ configuration: Configuration, _ change: (inout Configuration) -> Void
+) -> Configuration {
+  changed(configuration) {
+    $0.targetModules = .allLinear
+    change(&$0)
+  }
 }

@@ -11,39 +11,17 @@ import Testing
 
 /// What every adapter method must do.
 @Suite struct ContractTests {
-  private let batch = DecoderInput(ids: Tensor([7, 3, 200, 41, 9, 77], shape: [1, 6]))
-  private let labels = Tensor([7, 3, 200, 41, 9, 77] as [Int64], shape: [1, 6])
-
-  private func withModel(
-    dtype: DType = .float32, _ body: (String, DecoderForCausalLM) throws -> Void
-  ) throws {
-    try withTemporaryDirectory { directory in
-      try TinyModel().write(to: directory)
-      try body(directory, try AutoModelForCausalLM.fromPretrained(directory, dtype: dtype))
-    }
-  }
-
-  /// Moves what is trained, so that an adapter that does nothing shows.
-  private func disturb(_ peft: PeftModel<DecoderForCausalLM>, _ name: String? = nil) {
-    let generator = Generator(seed: 9)
-    withoutGradients {
-      for (_, parameter) in peft.trainableParameters {
-        let noise = Tensor.randomNormal(parameter.value.shape, generator: generator)
-        _ = parameter.value.addInPlace(noise.to(parameter.value.dtype), scale: 0.1)
-      }
-    }
-  }
-
-  private func logits(_ model: DecoderForCausalLM) -> Tensor {
-    withoutGradients { model.logits(batch) }
-  }
+  private let batch = sixTokens
+  private let labels = sixTokens.ids
 
   /// Losses before and after each of a few steps down the gradient's signs.
   private func losses(_ peft: PeftModel<DecoderForCausalLM>, step: Double) -> [Double] {
     func loss() -> Tensor { peft.base.summedLoss(batch, labels: labels) }
-    var found = [loss().item()]
+    var found: [Double] = []
     for _ in 0..<20 {
-      loss().backward()
+      let now = loss()
+      found.append(now.item())
+      now.backward()
       withoutGradients {
         for (_, parameter) in peft.trainableParameters {
           guard let gradient = parameter.value.gradient else { continue }
@@ -51,9 +29,8 @@ import Testing
           parameter.value.gradient = nil
         }
       }
-      found.append(loss().item())
     }
-    return found
+    return found + [loss().item()]
   }
 
   @Test func everyMethodHasACase() {
@@ -153,19 +130,13 @@ import Testing
       #expect(logits(model).isEqual(to: adapted))
       expectClose(logits(try peft.mergeAndUnload(safely: true)), adapted, absolute: error)
       let extra = Set(model.parameters().map(\.path))
-        .subtracting(try fresh().parameters().map(\.path))
+        .subtracting(try tinyModel().parameters().map(\.path))
       #expect(extra.isEmpty, "\(extra)")
     }
   }
 
   private func bytes(_ path: String) throws -> Data {
     try Data(contentsOf: URL(fileURLWithPath: path))
-  }
-
-  private func fresh() throws -> DecoderForCausalLM {
-    var result: DecoderForCausalLM?
-    try withModel { _, model in result = model }
-    return try #require(result)
   }
 
   @Test(arguments: ContractCases.all) func savedAndOpenedItIsTheSame(
@@ -203,10 +174,8 @@ import Testing
     #expect(again.json == json)
     var object = try #require(json.objectValue)
     object["from_the_future"] = "yes"
-    #expect {
-      _ = try AdapterMethods.configuration(json: .object(object), path: "x")
-    } throws: {
-      "\($0)".contains("from_the_future")
+    expectRefusal("from_the_future") {
+      try AdapterMethods.configuration(json: .object(object), path: "x")
     }
     object["from_the_future"] = nil as JSON?
     object["peft_type"] = "FUTURE"
@@ -254,16 +223,13 @@ import Testing
 
   /// Beside weights of half precision the adapter is in float32, and outputs are the base's type.
   @Test(arguments: ContractCases.all) func halfPrecision(_ sample: ContractCase) throws {
-    var expected: Tensor?
-    try withModel { _, model in
-      // Over the same numbers, as some methods start from a decomposition of them.
-      for (_, parameter) in model.parameters() {
-        parameter.value = parameter.value.to(.bfloat16).to(.float32)
-      }
-      let peft = try PeftModel(model, sample.configuration)
-      disturb(peft)
-      expected = logits(model)
+    let dense = try tinyModel()
+    // Over the same numbers, as some methods start from a decomposition of them.
+    for (_, parameter) in dense.parameters() {
+      parameter.value = parameter.value.to(.bfloat16).to(.float32)
     }
+    disturb(try PeftModel(dense, sample.configuration))
+    let wanted = logits(dense)
     try withModel(dtype: .bfloat16) { _, model in
       let peft = try PeftModel(model, sample.configuration)
       for (key, parameter) in peft.adapterParameters() where parameter.value.dtype.isFloatingPoint {
@@ -272,9 +238,10 @@ import Testing
       disturb(peft)
       let found = logits(model)
       #expect(found.dtype == .bfloat16)
-      let wanted = try #require(expected)
+      #expect(found.shape == wanted.shape && found.isAllFinite)
       let error = ((found.to(.float32) - wanted).norm() / wanted.norm()).item()
-      #expect(error < 0.1 || !sample.startsAlike, "\(error)")
+      // Where a rounded weight may start anywhere, the outputs are still of the size of the others.
+      #expect(error < (sample.startsAlike ? 0.1 : 2), "\(error)")
     }
   }
 
@@ -282,20 +249,9 @@ import Testing
     .int8(threshold: 6), .fourBit(.nf4, blockSize: 64, doubleQuantization: true),
   ]
 
-  private func withQuantizedModel(
-    _ format: WeightFormat, _ body: (DecoderForCausalLM) throws -> Void
-  ) throws {
-    try withTemporaryDirectory { directory in
-      try TinyModel().write(to: directory)
-      try body(
-        try AutoModelForCausalLM.fromPretrained(
-          directory, quantization: QuantizationOptions(format)))
-    }
-  }
-
   @Test(arguments: ContractCases.all, formats)
   func trainsOnQuantizedBases(_ sample: ContractCase, _ format: WeightFormat) throws {
-    try withQuantizedModel(format) { model in
+    try withModel(quantization: QuantizationOptions(format)) { _, model in
       let peft = try PeftModel(model, sample.configuration)
       let found = losses(peft, step: sample.step)
       // Not to the end for methods whose steps of equal length go too far.
@@ -308,7 +264,7 @@ import Testing
   func mergesIntoCodes(_ sample: ContractCase, _ format: WeightFormat) throws {
     var expected: Tensor?
     for requantizing in [false, true] {
-      try withQuantizedModel(format) { model in
+      try withModel(quantization: QuantizationOptions(format)) { _, model in
         let codes = model.modules().filter { $0.module.storedCount > 0 }.map(\.path)
         let peft = try PeftModel(model, sample.configuration)
         disturb(peft)
@@ -324,7 +280,7 @@ import Testing
   /// On weights of 8 and 4 bits: the same promises.
   @Test(arguments: ContractCases.all, formats)
   func quantizedBases(_ sample: ContractCase, _ format: WeightFormat) throws {
-    try withQuantizedModel(format) { model in
+    try withModel(quantization: QuantizationOptions(format)) { _, model in
       let plain = logits(model)
       let peft = try PeftModel(model, sample.configuration)
       let start = (logits(model) - plain).absolute().max().item()

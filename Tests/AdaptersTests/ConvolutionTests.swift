@@ -6,12 +6,6 @@ import Testing
 
 /// LoRA on convolutions; numbers of PEFT's from scripts/goldens/lora_convolutions.py.
 @Suite struct ConvolutionTests {
-  private final class Root: Module {
-    let layer: Convolution
-    init(_ layer: Convolution) { self.layer = layer }
-    var children: [(name: String, module: any Module)] { [("conv", layer)] }
-  }
-
   private static let steps: [String: ConvolutionSteps] = [
     "line": ConvolutionSteps(stride: [2], padding: [1]),
     "plane": ConvolutionSteps(stride: [2, 1], padding: [1, 0]),
@@ -36,7 +30,7 @@ import Testing
           bias: own["base.bias"].map { Parameter($0.cloned()) },
           steps: try #require(Self.steps[name])))
     }
-    let root = Root(try layer())
+    let root = OneLayer(try layer(), named: "conv")
     let x = golden[name + ".x"]
     let plain = root.layer(x)
     let peft = try PeftModel(root, config(name))
@@ -60,7 +54,7 @@ import Testing
     #expect(peft.withAdaptersDisabled { root.layer(x) }.isEqual(to: plain))
     try withTemporaryDirectory { directory in
       try peft.savePretrained(directory)
-      let other = Root(try layer())
+      let other = OneLayer(try layer(), named: "conv")
       _ = try PeftModel.fromPretrained(other, directory)
       #expect(other.layer(x).isEqual(to: y))
     }
@@ -80,11 +74,11 @@ import Testing
   /// A's kernel is spread as the base's is, so that merging holds; PEFT fails here.
   @Test func dilationIsTheBases() throws {
     let generator = Generator(seed: 2)
-    let root = Root(
+    let root = OneLayer(
       Convolution(
         DenseKernels(
           weight: Parameter(.randomNormal([5, 3, 3], generator: generator)),
-          steps: ConvolutionSteps(stride: [1], padding: [2], dilation: [2]))))
+          steps: ConvolutionSteps(stride: [1], padding: [2], dilation: [2]))), named: "conv")
     var config = config("line")
     config.initialization = .random
     let x = Tensor.randomNormal([2, 3, 8], generator: generator)
@@ -96,16 +90,15 @@ import Testing
 
   @Test func whatCannotBeIsRefused() throws {
     func refuses(_ words: String..., change: (inout LoRAConfig) -> Void) {
-      let root = Root(
+      let root = OneLayer(
         Convolution(
           DenseKernels(
-            weight: Parameter(.zeros([6, 2, 3])), steps: ConvolutionSteps(stride: [1], groups: 2))))
+            weight: Parameter(.zeros([6, 2, 3])), steps: ConvolutionSteps(stride: [1], groups: 2))),
+        named: "conv")
       var config = config("line")
       change(&config)
-      #expect {
-        _ = try PeftModel(root, config)
-      } throws: { error in
-        words.allSatisfy { "\(error)".contains($0) }
+      expectRefusal(parts: words) {
+        try PeftModel(root, config)
       }
     }
     refuses("rank", "conv", "2 groups") { $0.rank = 3 }

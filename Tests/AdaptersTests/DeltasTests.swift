@@ -9,15 +9,6 @@ import Testing
 @Suite struct DeltasTests {
   private let path = "model.layers.0.self_attn.q_proj"
 
-  private func model(_ change: (inout TinyModel) -> Void = { _ in }) throws -> DecoderForCausalLM {
-    try withTemporaryDirectory { directory in
-      var tiny = TinyModel()
-      change(&tiny)
-      try tiny.write(to: directory)
-      return try AutoModelForCausalLM.fromPretrained(directory)
-    }
-  }
-
   private func weight(_ model: DecoderForCausalLM, _ path: String? = nil) throws -> Tensor {
     let name = (path ?? self.path) + ".weight"
     return try #require(model.parameters().first { $0.path == name }).parameter.value.cloned()
@@ -28,7 +19,7 @@ import Testing
     _ configuration: any AdapterConfiguration, _ tensors: [String: Tensor] = [:],
     _ change: (inout TinyModel) -> Void = { _ in }
   ) throws -> [[Double]] {
-    let model = try model(change)
+    let model = try tinyModel(TinyModel(change))
     let before = try weight(model)
     let peft = try PeftModel(model, configuration)
     let own = Dictionary(
@@ -109,7 +100,7 @@ import Testing
   @Test func missBat() throws {
     var config = MissConfig()
     (config.rank, config.targetModules, config.variant) = (4, .names(["q_proj"]), .bat)
-    let flat = try weight(try model()).array(of: Double.self)
+    let flat = try weight(try tinyModel()).array(of: Double.self)
     let (block, value) = random([4, 4, 4])
     expectDelta(try delta(config, ["miss_block": block])) { o, j in
       (0..<4).reduce(value(o / 4, o % 4, j % 4)) { sum, k in
@@ -200,7 +191,7 @@ import Testing
     (config.rank, config.targetModules) = (3, .names(["q_proj"]))
     let (a, f) = random([3, 16])
     let (b, g) = random([16, 3], seed: 2)
-    let flat = try weight(try model()).array(of: Double.self)
+    let flat = try weight(try tinyModel()).array(of: Double.self)
     func norm(_ values: [Double]) -> Double { values.reduce(0) { $0 + $1 * $1 }.squareRoot() }
     let found = try delta(
       config, ["delora_A": a, "delora_B": b, "delora_lambda": Tensor([6.0]).to(.float32)])
@@ -241,7 +232,7 @@ import Testing
     (config.rank, config.targetModules) = (2, .names(["q_proj"]))
     let (a, f) = random([2, 16])
     let (b, g) = random([16, 2], seed: 2)
-    let flat = try weight(try model()).array(of: Double.self)
+    let flat = try weight(try tinyModel()).array(of: Double.self)
     expectDelta(try delta(config, ["hira_A": a, "hira_B": b])) { o, j in
       flat[o * 16 + j] * (0..<2).reduce(0) { $0 + g(o, $1) * f($1, j) }
     }
@@ -255,7 +246,7 @@ import Testing
     let (b, g) = random([16, 2], seed: 2)
     let (encoder, e) = random([2, 2], seed: 3)
     let (decoder, d) = random([2, 2], seed: 4)
-    let flat = try weight(try model()).array(of: Double.self)
+    let flat = try weight(try tinyModel()).array(of: Double.self)
     let found = try delta(
       config,
       [

@@ -6,14 +6,7 @@ import TestSupport
 import Testing
 
 @Suite struct LoRATests {
-  private let batch = DecoderInput(ids: Tensor([7, 3, 200, 41, 9, 77], shape: [1, 6]))
-
-  private func withModel(_ body: (DecoderForCausalLM) throws -> Void) throws {
-    try withTemporaryDirectory { directory in
-      try TinyModel().write(to: directory)
-      try body(try AutoModelForCausalLM.fromPretrained(directory))
-    }
-  }
+  private let batch = sixTokens
 
   private func moved(_ config: LoRAConfig) -> LoRAConfig {
     var config = config
@@ -23,7 +16,7 @@ import Testing
 
   @Test func identityAtInitialisation() throws {
     for initialization in [LoRAConfig.Initialization.standard, .gaussian] {
-      try withModel { model in
+      try withModel { _, model in
         let plain = model.logits(batch)
         var config = LoRAConfig(targetModules: .allLinear)
         config.initialization = initialization
@@ -34,7 +27,7 @@ import Testing
   }
 
   @Test func disabledAndUnloadedModelsAreTheBase() throws {
-    try withModel { model in
+    try withModel { _, model in
       let plain = model.logits(batch)
       var config = moved(LoRAConfig(targetModules: .names(["q_proj"])))
       config.modulesToSave = ["down_proj"]
@@ -54,7 +47,7 @@ import Testing
   }
 
   @Test func dropoutActsInTrainingOnly() throws {
-    try withModel { model in
+    try withModel { _, model in
       let peft = try PeftModel(
         model, moved(LoRAConfig(dropout: 0.5, targetModules: .allLinear)))
       let still = model.logits(batch)
@@ -68,7 +61,7 @@ import Testing
   }
 
   @Test func severalAdaptersSwitchAndAdd() throws {
-    try withModel { model in
+    try withModel { _, model in
       let plain = model.logits(batch)
       let peft = try PeftModel(model, moved(LoRAConfig(rank: 4, targetModules: .allLinear)))
       let first = model.logits(batch)
@@ -89,7 +82,7 @@ import Testing
   }
 
   @Test func safeMergeRefusesWhatIsNotFinite() throws {
-    try withModel { model in
+    try withModel { _, model in
       let plain = model.logits(batch)
       let peft = try PeftModel(model, LoRAConfig(targetModules: .allLinear))
       let last = try #require(peft.trainableParameters.last).parameter
@@ -111,7 +104,7 @@ import Testing
       var config = LoRAConfig()
       change(&config)
       var found: [String] = []
-      try withModel { model in
+      try withModel { _, model in
         let peft = try PeftModel(model, config)
         found = peft.adapterParameters().map(\.key).filter { $0.hasSuffix("lora_A.weight") }
           .map {

@@ -12,17 +12,9 @@ import Testing
   private func withPoly(
     _ config: PolyConfig, _ body: (String, PeftModel<DecoderForCausalLM>) throws -> Void
   ) throws {
-    try withTemporaryDirectory { directory in
-      try TinyModel().write(to: directory)
-      let model = try AutoModelForCausalLM.fromPretrained(directory)
+    try withModel { directory, model in
       let peft = try PeftModel(model, config)
-      let generator = Generator(seed: 9)
-      withoutGradients {
-        for (_, parameter) in peft.trainableParameters {
-          parameter.value.addInPlace(
-            .randomNormal(parameter.value.shape, generator: generator), scale: 0.5)
-        }
-      }
+      disturb(peft, scale: 0.5)
       try body(directory, peft)
     }
   }

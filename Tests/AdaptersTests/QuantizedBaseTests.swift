@@ -13,20 +13,8 @@ import Testing
     .int8(threshold: 6), .fourBit(.nf4, blockSize: 64, doubleQuantization: true),
     .fourBit(.fp4, blockSize: 64, doubleQuantization: false),
   ]
-  private let batch = DecoderInput(ids: Tensor([7, 3, 200, 41, 9, 77], shape: [1, 6]))
-  private let labels = Tensor([7, 3, 200, 41, 9, 77] as [Int64], shape: [1, 6])
-
-  private func withModel(
-    _ format: WeightFormat, _ body: (String, DecoderForCausalLM) throws -> Void
-  ) throws {
-    try withTemporaryDirectory { directory in
-      try TinyModel().write(to: directory)
-      try body(
-        directory,
-        try AutoModelForCausalLM.fromPretrained(
-          directory, quantization: QuantizationOptions(format)))
-    }
-  }
+  private let batch = sixTokens
+  private let labels = sixTokens.ids
 
   private func random(_ config: LoRAConfig = LoRAConfig(targetModules: .allLinear)) -> LoRAConfig {
     var config = config
@@ -35,7 +23,7 @@ import Testing
   }
 
   @Test(arguments: formats) func identityAndCounts(_ format: WeightFormat) throws {
-    try withModel(format) { directory, model in
+    try withModel(quantization: QuantizationOptions(format)) { directory, model in
       let plain = model.logits(batch)
       let peft = try PeftModel(model, LoRAConfig(targetModules: .allLinear))
       #expect(model.logits(batch).isEqual(to: plain))
@@ -50,7 +38,7 @@ import Testing
   /// The gradients are those of the same adapter on the dequantised base; with whole-number
   /// activations only nearly.
   @Test(arguments: formats) func gradients(_ format: WeightFormat) throws {
-    try withModel(format) { _, model in
+    try withModel(quantization: QuantizationOptions(format)) { _, model in
       let peft = try PeftModel(model, random())
       let loss = model.summedLoss(batch, labels: labels)
       loss.backward()
@@ -80,7 +68,7 @@ import Testing
 
   /// A few steps make the loss fall.
   @Test(arguments: formats) func trains(_ format: WeightFormat) throws {
-    try withModel(format) { _, model in
+    try withModel(quantization: QuantizationOptions(format)) { _, model in
       let peft = try PeftModel(model, LoRAConfig(targetModules: .allLinear))
       func loss() -> Tensor { model.summedLoss(batch, labels: labels) / 5.0 }
       let start = loss().item()
@@ -100,7 +88,7 @@ import Testing
 
   @Test(arguments: formats) func mergesIntoNumbersOrAnew(_ format: WeightFormat) throws {
     for requantizing in [false, true] {
-      try withModel(format) { _, model in
+      try withModel(quantization: QuantizationOptions(format)) { _, model in
         let peft = try PeftModel(model, random())
         let adapted = model.logits(batch)
         let merged = try peft.mergeAndUnload(safely: true, requantizing: requantizing)
@@ -116,7 +104,7 @@ import Testing
   }
 
   @Test(arguments: formats) func files(_ format: WeightFormat) throws {
-    try withModel(format) { directory, model in
+    try withModel(quantization: QuantizationOptions(format)) { directory, model in
       let peft = try PeftModel(model, random())
       let adapted = model.logits(batch)
       try peft.savePretrained(directory + "/adapter")
@@ -128,7 +116,7 @@ import Testing
   }
 
   @Test func quantisedModulesAreNotTrainedWhole() throws {
-    try withModel(Self.formats[0]) { _, model in
+    try withModel(quantization: QuantizationOptions(Self.formats[0])) { _, model in
       var config = LoRAConfig(targetModules: .names(["q_proj"]))
       config.modulesToSave = ["down_proj"]
       #expect(throws: AdapterError.self) { try PeftModel(model, config) }

@@ -8,20 +8,13 @@ import Testing
 
 /// Methods that scale, rotate or replace what a layer has, beyond what every method must do.
 @Suite struct RotationsTests {
-  private let batch = DecoderInput(ids: Tensor([7, 3, 200, 41, 9, 77], shape: [1, 6]))
+  private let batch = sixTokens
 
-  private func withModel(_ body: (DecoderForCausalLM) throws -> Void) throws {
-    try withTemporaryDirectory { directory in
-      try TinyModel().write(to: directory)
-      try body(try AutoModelForCausalLM.fromPretrained(directory))
-    }
-  }
-
-  /// One layer, y = x W^T + b, with an adapter whose tensors are set by their last names.
+  /// One layer, y = x W^T + b in float64, with an adapter whose tensors are set by their last names.
   private func layer(
     _ weight: [[Double]], bias: [Double]? = nil, _ configuration: any AdapterConfiguration,
     _ values: [String: [Double]] = [:]
-  ) throws -> OneLayer {
+  ) throws -> PeftModel<OneLayer<Linear>> {
     let weight = Tensor(weight.flatMap { $0 }, shape: [weight.count, weight[0].count])
     let model = OneLayer(
       Linear(weight: weight, bias: bias.map { Tensor($0, shape: [$0.count]) }))
@@ -31,22 +24,21 @@ import Testing
         parameter.value = Tensor(numbers, shape: parameter.value.shape)
       }
     }
-    model.peft = peft
-    return model
+    return peft
   }
 
   private func expectOutput(
-    _ model: OneLayer, _ x: [Double], _ expected: [Double],
+    _ peft: PeftModel<OneLayer<Linear>>, _ x: [Double], _ expected: [Double],
     sourceLocation: SourceLocation = #_sourceLocation
   ) throws {
     let x = Tensor(x, shape: [1, x.count])
     let expected = Tensor(expected, shape: [1, expected.count])
     expectClose(
-      withoutGradients { model.layer(x) }, expected, absolute: 1e-9,
+      withoutGradients { peft.base.layer(x) }, expected, absolute: 1e-9,
       sourceLocation: sourceLocation)
-    try model.peft?.mergeAdapter()
+    try peft.mergeAdapter()
     expectClose(
-      withoutGradients { model.layer(x) }, expected, absolute: 1e-9,
+      withoutGradients { peft.base.layer(x) }, expected, absolute: 1e-9,
       sourceLocation: sourceLocation)
   }
 
@@ -96,7 +88,7 @@ import Testing
     for (size, stored) in [(7, 6), (5, 4), (11, 12), (100, 24), (24, 24)] {
       let config = OFTConfig(blockSize: size, targetModules: .names(["layer"]))
       let row = [Double](repeating: 1, count: 24)
-      let found = try layer([row], config).peft?.adapterParameters().first?.parameter.value.shape
+      let found = try layer([row], config).adapterParameters().first?.parameter.value.shape
       #expect(found == [24 / stored, stored * (stored - 1) / 2], "\(size)")
     }
   }
@@ -105,10 +97,10 @@ import Testing
     var config = OFTConfig(blockSize: 2, targetModules: .names(["layer"]))
     config.isConstrained = true
     config.eps = 0.1
-    let model = try layer(
+    let peft = try layer(
       [[1, 0, 0, 0]], config, ["oft_R.weight": [3, 0.001]])
-    _ = withoutGradients { model.layer(Tensor([1, 2, 3, 4] as [Double], shape: [1, 4])) }
-    let values = try #require(model.peft?.adapterParameters().first?.parameter.value)
+    _ = withoutGradients { peft.base.layer(Tensor([1, 2, 3, 4] as [Double], shape: [1, 4])) }
+    let values = try #require(peft.adapterParameters().first?.parameter.value)
     // Norm sqrt 2 |q| of the first is eps / sqrt 2 for two blocks; the second is shorter.
     expectClose(values, Tensor([0.05, 0.001], shape: [2, 1]), absolute: 1e-12)
   }
@@ -129,7 +121,7 @@ import Testing
   }
 
   @Test func butterflyFactorsAreMadeAndKept() throws {
-    try withModel { model in
+    try withModel { _, model in
       let config = BOFTConfig(blockSize: 2, factorCount: 3, targetModules: .names(["q_proj"]))
       let peft = try PeftModel(model, config)
       #expect(peft.adapterParameters().first?.parameter.value.shape == [3, 8, 2, 2])
@@ -172,11 +164,11 @@ import Testing
   @Test func osfGradientsKeepOutOfTheKeptSubspace() throws {
     // Singular values 3, 2, 1 along the axes of 3 outputs and 4 inputs; one is kept.
     let config = OSFConfig(keptRank: .count(1), targetModules: .names(["layer"]))
-    let model = try layer([[3, 0, 0, 0], [0, 2, 0, 0], [0, 0, 1, 0]], config)
+    let peft = try layer([[3, 0, 0, 0], [0, 2, 0, 0], [0, 0, 1, 0]], config)
     let x = Tensor([1, 2, 3, 4, -2, 1, 5, 3] as [Double], shape: [2, 4])
-    let y = model.layer(x)
+    let y = peft.base.layer(x)
     (y * y).sum().backward()
-    for (key, parameter) in try #require(model.peft).trainableParameters {
+    for (key, parameter) in peft.trainableParameters {
       let gradient = try #require(parameter.value.gradient)
       #expect(gradient.absolute().max().item() > 1)
       // U's first row and V's first column belong to the kept direction.
@@ -201,19 +193,16 @@ import Testing
 
   @Test func aSeedGivesTheSameSubspace() throws {
     func output(_ seed: Int) throws -> Tensor {
-      var result: Tensor?
-      try withModel { model in
-        var config = PSOFTConfig(rank: 4, targetModules: .allLinear)
-        config.decomposition = .lowrank
-        config.iterations = 0
-        config.seed = seed
-        let peft = try PeftModel(model, config, seed: 11)
-        for (_, parameter) in peft.adapterParameters() {
-          withoutGradients { _ = parameter.value.addInPlace(0.5) }
-        }
-        result = withoutGradients { model.logits(batch) }
+      let model = try tinyModel()
+      var config = PSOFTConfig(rank: 4, targetModules: .allLinear)
+      config.decomposition = .lowrank
+      config.iterations = 0
+      config.seed = seed
+      let peft = try PeftModel(model, config, seed: 11)
+      for (_, parameter) in peft.adapterParameters() {
+        withoutGradients { _ = parameter.value.addInPlace(0.5) }
       }
-      return try #require(result)
+      return logits(model)
     }
     let (one, same, other) = (try output(3), try output(3), try output(4))
     #expect(one.isEqual(to: same) && !one.isEqual(to: other))
@@ -229,7 +218,7 @@ import Testing
       IA3Config(targetModules: .allLinear, feedforwardModules: .names(["up_proj"])), rotations,
       DEFTConfig(rank: 2, targetModules: .allLinear),
     ]
-    try withModel { model in
+    try withModel { _, model in
       let peft = try PeftModel(model, all[0], adapterName: "0")
       for (index, configuration) in all.enumerated().dropFirst() {
         try peft.addAdapter("\(index)", configuration, seed: UInt64(index))
@@ -242,9 +231,9 @@ import Testing
         }
       }
       try peft.setAdapter(all.indices.map(String.init))
-      let apart = withoutGradients { model.logits(batch) }
+      let apart = logits(model)
       try peft.mergeAdapter()
-      expectClose(withoutGradients { model.logits(batch) }, apart, absolute: 2e-5)
+      expectClose(logits(model), apart, absolute: 2e-5)
     }
   }
 
@@ -252,25 +241,24 @@ import Testing
   @Test(arguments: ContractCases.rotations) func halfPrecisionAdapters(
     _ sample: ContractCase
   ) throws {
-    try withModel { model in
+    try withModel { _, model in
       let peft = try PeftModel(model, sample.configuration, dtype: .bfloat16)
       for (key, parameter) in peft.adapterParameters() {
         #expect(parameter.value.dtype == (sample.hasBaseType ? .float32 : .bfloat16), "\(key)")
       }
-      let labels = Tensor([7, 3, 200, 41, 9, 77] as [Int64], shape: [1, 6])
-      model.summedLoss(batch, labels: labels).backward()
+      model.summedLoss(batch, labels: batch.ids).backward()
       for (key, parameter) in peft.trainableParameters {
         #expect(parameter.value.gradient?.isAllFinite == true, "\(key)")
       }
       guard sample.mergeError != nil else { return }
-      let apart = withoutGradients { model.logits(batch) }
+      let apart = logits(model)
       try peft.mergeAdapter()
-      expectClose(withoutGradients { model.logits(batch) }, apart, absolute: 1e-3)
+      expectClose(logits(model), apart, absolute: 1e-3)
     }
   }
 
   @Test func defaultsOfFilesAreNamed() throws {
-    try withModel { model in
+    try withModel { _, model in
       let peft = try PeftModel(model, IA3Config())
       let config = try #require(peft.configurations.first?.configuration as? IA3Config)
       #expect(config.feedforwardModules == .names(["down_proj"]))
@@ -278,28 +266,18 @@ import Testing
         Set(peft.adapterParameters().map { $0.parameter.value.shape })
           == [[8, 1], [1, 24]])
     }
-    try withModel { model in
+    try withModel { _, model in
       let peft = try PeftModel(model, IA3Config(targetModules: .names(["q_proj", "up_proj"])))
       let config = try #require(peft.configurations.first?.configuration as? IA3Config)
       #expect(config.feedforwardModules == .names([]))
     }
-    try withModel { model in
+    try withModel { _, model in
       let peft = try PeftModel(model, LNTuningConfig())
       #expect(peft.adapterParameters().count == 5)
     }
-    try withModel { model in
+    try withModel { _, model in
       let peft = try PeftModel(model, OSFConfig())
       #expect(peft.adapterParameters().count == 2 * 7 * 3)
     }
   }
-}
-
-/// A model of one linear layer, in float64.
-private final class OneLayer: Module {
-  let layer: Linear
-  var peft: PeftModel<OneLayer>?
-
-  init(_ layer: Linear) { self.layer = layer }
-
-  var children: [(name: String, module: any Module)] { [("layer", layer)] }
 }

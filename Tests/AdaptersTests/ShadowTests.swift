@@ -10,30 +10,10 @@ import Testing
 
 /// Shadow networks, beyond what every method promises.
 @Suite struct ShadowTests {
-  private let batch = DecoderInput(ids: Tensor([7, 3, 200, 41, 9, 77], shape: [1, 6]))
-  private let labels = Tensor([7, 3, 200, 41, 9, 77] as [Int64], shape: [1, 6])
+  private let batch = sixTokens
+  private let labels = sixTokens.ids
 
-  private func withModel(
-    layers: Int = 3, _ changes: [String: JSON] = [:],
-    _ body: (String, DecoderForCausalLM) throws -> Void
-  ) throws {
-    try withTemporaryDirectory { directory in
-      var model = TinyModel()
-      model.layerCount = layers
-      try model.write(to: directory)
-      if !changes.isEmpty {
-        var json = try #require(model.configuration.objectValue)
-        for (key, value) in changes { json[key] = value }
-        try Data(JSON.object(json).serialized(indent: 2).utf8)
-          .write(to: URL(fileURLWithPath: directory + "/config.json"))
-      }
-      try body(directory, try AutoModelForCausalLM.fromPretrained(directory))
-    }
-  }
-
-  private func logits(_ model: DecoderForCausalLM) -> Tensor {
-    withoutGradients { model.logits(batch) }
-  }
+  private var threeBlocks: TinyModel { TinyModel { $0.layerCount = 3 } }
 
   private func network(_ change: (inout ShadowConfig) -> Void = { _ in }) -> ShadowConfig {
     var config = ShadowConfig(rank: 4, dropout: 0)
@@ -41,22 +21,12 @@ import Testing
     return config
   }
 
-  private func disturb(_ peft: PeftModel<DecoderForCausalLM>) {
-    let generator = Generator(seed: 9)
-    withoutGradients {
-      for (_, parameter) in peft.trainableParameters {
-        _ = parameter.value.addInPlace(
-          Tensor.randomNormal(parameter.value.shape, generator: generator), scale: 0.3)
-      }
-    }
-  }
-
   private func parameters(_ peft: PeftModel<DecoderForCausalLM>) -> [String: Parameter] {
     Dictionary(peft.adapterParameters().map { ($0.key, $0.parameter) }, uniquingKeysWith: { $1 })
   }
 
   @Test func initialNumbers() throws {
-    try withModel(["initializer_range": 0.1]) { _, model in
+    try withModel(threeBlocks, configuration: ["initializer_range": 0.1]) { _, model in
       let peft = try PeftModel(
         model, network { ($0.hiddenSize, $0.intermediateSize) = (64, 128) })
       let own = parameters(peft)
@@ -89,14 +59,8 @@ import Testing
   @Test func corrections() throws {
     var tiny = TinyModel()
     tiny.tiesEmbeddings = false
-    func opened() throws -> DecoderForCausalLM {
-      try withTemporaryDirectory { directory in
-        try tiny.write(to: directory)
-        return try AutoModelForCausalLM.fromPretrained(directory)
-      }
-    }
     let said = Tensor((0..<16).map { Float($0) / 8 - 1 }, shape: [16])
-    let model = try opened()
+    let model = try tinyModel(tiny)
     let peft = try PeftModel(model, network { ($0.rank, $0.alpha) = (16, -1) })
     for (key, parameter) in peft.adapterParameters() {
       if key.contains("shadow_down") || key.contains("shadow_up.") {
@@ -108,7 +72,7 @@ import Testing
     }
     // So the second block alone is left, and starts from the same vector at every position.
     tiny.layerCount = 1
-    let other = try opened()
+    let other = try tinyModel(tiny)
     let weights = Dictionary(
       model.parameters().map { ($0.path, $0.parameter.value) }, uniquingKeysWith: { $1 })
     for (path, parameter) in other.parameters() {
@@ -123,10 +87,10 @@ import Testing
   }
 
   @Test func generatesAsWithoutCaches() throws {
-    try withModel { _, model in
+    try withModel(threeBlocks) { _, model in
       let peft = try PeftModel(
         model, network { ($0.alpha, $0.layerCount, $0.hiddenSize) = (1, 2, 8) })
-      disturb(peft)
+      disturb(peft, scale: 0.3)
       try expectSameTokens(model)
     }
   }
@@ -136,19 +100,16 @@ import Testing
     func loss(_ weight: Double, task: String? = "CAUSAL_LM", recording: Bool = true) throws
       -> Double
     {
-      var result = 0.0
-      try withModel { _, model in
-        let peft = try PeftModel(
-          model,
-          network {
-            $0.auxiliaryWeight = weight
-            $0.taskType = task
-          })
-        disturb(peft)
-        func value() -> Double { model.summedLoss(batch, labels: labels).item() }
-        result = recording ? value() : withoutGradients { value() }
-      }
-      return result
+      let model = try tinyModel(threeBlocks)
+      let peft = try PeftModel(
+        model,
+        network {
+          $0.auxiliaryWeight = weight
+          $0.taskType = task
+        })
+      disturb(peft, scale: 0.3)
+      func value() -> Double { model.summedLoss(batch, labels: labels).item() }
+      return recording ? value() : withoutGradients { value() }
     }
     let plain = try loss(0)
     let share = try loss(0.5) - plain
@@ -161,7 +122,7 @@ import Testing
   @Test func chosenBlocks() throws {
     func targets(_ change: (inout ShadowConfig) -> Void) throws -> ([String], ShadowConfig) {
       var result: ([String], ShadowConfig)?
-      try withModel { directory, model in
+      try withModel(threeBlocks) { directory, model in
         let peft = try PeftModel(model, network(change))
         try peft.savePretrained(directory + "/a")
         let keys = peft.adapterParameters().map(\.key).filter {
@@ -231,12 +192,12 @@ import Testing
   /// The embeddings of a decoder from a directory are saved but not trained; its path may count from
   /// the file.
   @Test func decodersOfDirectories() throws {
-    try withModel { directory, model in
+    try withModel(threeBlocks) { directory, model in
       let peft = try PeftModel(model, network { $0.backbone = TestAdapters.decoder })
       let key = "base_model.shadow_backbone.default.embed_tokens.weight"
       #expect(parameters(peft)[key] != nil)
       #expect(!peft.trainableParameters.contains { $0.key == key })
-      disturb(peft)
+      disturb(peft, scale: 0.3)
       try peft.savePretrained(directory + "/a")
       try FileManager.default.copyItem(
         atPath: TestAdapters.decoder, toPath: directory + "/a/small")
@@ -252,38 +213,30 @@ import Testing
     }
   }
 
-  private func expectRefusal(
-    _ parts: String..., sourceLocation: SourceLocation = #_sourceLocation,
-    change: (inout ShadowConfig) -> Void
-  ) throws {
-    try withModel { _, model in
-      #expect(sourceLocation: sourceLocation) {
-        _ = try PeftModel(model, network(change))
-      } throws: { error in
-        parts.allSatisfy("\(error)".contains)
-      }
-    }
-  }
-
   @Test func fields() throws {
-    try expectRefusal("target_modules is 0, 2", "blocks that follow one another") {
-      $0.targetModules = .names(["layers.0", "layers.2"])
-    }
-    try expectRefusal("target_modules", "all-linear") { $0.targetModules = .allLinear }
-    try expectRefusal("q_proj") { $0.targetModules = .names(["q_proj"]) }
-    try expectRefusal("r is 0") { $0.rank = 0 }
-    try expectRefusal("shadow_dropout is 1") { $0.dropout = 1 }
-    try expectRefusal("auxiliary_loss_weight is -1") { $0.auxiliaryWeight = -1 }
-    try expectRefusal("update_hidden_size is 0") { $0.updateSize = 0 }
-    try expectRefusal("shadow_num_hidden_layers is 0") { $0.layerCount = 0 }
-    try expectRefusal("shadow_num_attention_heads is 3", "the model's 2 key/value heads") {
-      $0.headCount = 3
-    }
-    try expectRefusal("shadow_hidden_size is 8", "nothing beside shadow_model") {
-      ($0.backbone, $0.hiddenSize) = (TestAdapters.decoder, 8)
-    }
-    try expectRefusal("shadow_model is /nowhere", "config.json") { $0.backbone = "/nowhere" }
-    try withModel { directory, model in
+    try expectRefusal(
+      network { $0.targetModules = .names(["layers.0", "layers.2"]) }, "target_modules is 0, 2",
+      "blocks that follow one another", in: threeBlocks)
+    try expectRefusal(
+      network { $0.targetModules = .allLinear }, "target_modules", "all-linear", in: threeBlocks)
+    try expectRefusal(network { $0.targetModules = .names(["q_proj"]) }, "q_proj", in: threeBlocks)
+    try expectRefusal(network { $0.rank = 0 }, "r is 0", in: threeBlocks)
+    try expectRefusal(network { $0.dropout = 1 }, "shadow_dropout is 1", in: threeBlocks)
+    try expectRefusal(
+      network { $0.auxiliaryWeight = -1 }, "auxiliary_loss_weight is -1", in: threeBlocks)
+    try expectRefusal(network { $0.updateSize = 0 }, "update_hidden_size is 0", in: threeBlocks)
+    try expectRefusal(
+      network { $0.layerCount = 0 }, "shadow_num_hidden_layers is 0", in: threeBlocks)
+    try expectRefusal(
+      network { $0.headCount = 3 }, "shadow_num_attention_heads is 3",
+      "the model's 2 key/value heads", in: threeBlocks)
+    try expectRefusal(
+      network { ($0.backbone, $0.hiddenSize) = (TestAdapters.decoder, 8) },
+      "shadow_hidden_size is 8", "nothing beside shadow_model", in: threeBlocks)
+    try expectRefusal(
+      network { $0.backbone = "/nowhere" }, "shadow_model is /nowhere", "config.json",
+      in: threeBlocks)
+    try withModel(threeBlocks) { directory, model in
       #expect { try PeftModel(model, network()).mergeAndUnload() } throws: {
         "\($0)" == "SHADOW adapters cannot be merged, as its corrections depend on the tokens"
       }

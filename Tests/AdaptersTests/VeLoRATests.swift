@@ -7,24 +7,21 @@ import Testing
 
 /// VeLoRA's gradients; everything else is in the contract suite.
 @Suite struct VeLoRATests {
-  private let batch = DecoderInput(ids: Tensor([7, 3, 200, 41, 9, 77], shape: [1, 6]))
+  private let batch = sixTokens
 
   /// Gradients of A and B of one layer, in training.
   private func gradients(_ velora: VeLoRAConfig?) throws -> (a: Tensor, b: Tensor, v: Tensor?) {
-    try withTemporaryDirectory { directory in
-      try TinyModel().write(to: directory)
-      let model = try AutoModelForCausalLM.fromPretrained(directory)
-      var config = LoRAConfig(rank: 3, targetModules: .names(["layers.1.mlp.down_proj"]))
-      (config.initialization, config.veLoRA) = (.random, velora)
-      let peft = try PeftModel(model, config, seed: 4)
-      peft.context.isTraining = true
-      model.summedLoss(batch, labels: batch.ids).backward()
-      let own = peft.adapterParameters().map { $0.parameter.value }
-      return (
-        try #require(own[0].gradient), try #require(own[1].gradient),
-        own.count > 2 ? own[2].detached() : nil
-      )
-    }
+    let model = try tinyModel()
+    var config = LoRAConfig(rank: 3, targetModules: .names(["layers.1.mlp.down_proj"]))
+    (config.initialization, config.veLoRA) = (.random, velora)
+    let peft = try PeftModel(model, config, seed: 4)
+    peft.context.isTraining = true
+    model.summedLoss(batch, labels: batch.ids).backward()
+    let own = peft.adapterParameters().map { $0.parameter.value }
+    return (
+      try #require(own[0].gradient), try #require(own[1].gradient),
+      own.count > 2 ? own[2].detached() : nil
+    )
   }
 
   private func settings(

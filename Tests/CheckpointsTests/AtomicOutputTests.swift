@@ -2,15 +2,6 @@ import Checkpoints
 import Foundation
 import Testing
 
-private func failure(_ body: () throws(CheckpointError) -> Void) -> CheckpointError? {
-  do throws(CheckpointError) {
-    try body()
-    return nil
-  } catch {
-    return error
-  }
-}
-
 @Suite("Atomic outputs")
 struct AtomicOutputTests {
   @Test("A file appears at commit and replaces the old one; without commit nothing changes")

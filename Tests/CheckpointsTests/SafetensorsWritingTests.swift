@@ -2,15 +2,6 @@ import Checkpoints
 import Foundation
 import Testing
 
-private func failure(_ body: () throws(CheckpointError) -> Void) -> CheckpointError? {
-  do throws(CheckpointError) {
-    try body()
-    return nil
-  } catch {
-    return error
-  }
-}
-
 @Suite("Writing safetensors")
 struct SafetensorsWritingTests {
   @Test("The same tensors give the same bytes as the Python package, in whatever order")

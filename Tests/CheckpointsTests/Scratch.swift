@@ -26,6 +26,16 @@ final class Scratch {
   }
 }
 
+/// What a body throws; nil for nothing.
+func failure(_ body: () throws(CheckpointError) -> Void) -> CheckpointError? {
+  do throws(CheckpointError) {
+    try body()
+    return nil
+  } catch {
+    return error
+  }
+}
+
 /// The bytes of a file.
 func contents(_ path: String) throws -> [UInt8] {
   [UInt8](try Data(contentsOf: URL(fileURLWithPath: path)))

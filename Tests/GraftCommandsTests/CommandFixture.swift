@@ -84,6 +84,18 @@ struct CommandFixture {
     try metrics(run).compactMap { $0["loss"]?.doubleValue }
   }
 
+  /// The loss that `graft evaluate` prints for the fixture's data.
+  func evaluatedLoss(
+    _ more: String..., sourceLocation: SourceLocation = #_sourceLocation
+  ) throws -> Double {
+    let result = try GraftProcess.run(
+      ["evaluate", "--data", "rows.jsonl", "--metrics", "loss", "--json"] + more,
+      directory: directory)
+    #expect(result.code == 0, "\(result.errors)", sourceLocation: sourceLocation)
+    return try #require(
+      JSON.parse(Data(result.output.utf8))["loss"]?.doubleValue, sourceLocation: sourceLocation)
+  }
+
   /// Expects a command to fail with a code and a message that names things, and to leave nothing.
   func expectFailure(
     _ code: Int32, naming mentions: [String], _ arguments: [String],

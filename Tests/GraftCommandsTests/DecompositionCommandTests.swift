@@ -27,13 +27,8 @@ import Testing
   }
 
   private func loss(_ fixture: CommandFixture, _ adapter: String?) throws -> Double {
-    let more = adapter.map { ["--adapter", $0] } ?? []
-    let result = try GraftProcess.run(
-      ["evaluate", "--model", "model", "--data", "rows.jsonl", "--metrics", "loss", "--json"]
-        + more,
-      directory: fixture.directory)
-    let object = try JSON.parse(Data(result.output.utf8))
-    return try #require(object["loss"]?.doubleValue)
+    guard let adapter else { return try fixture.evaluatedLoss("--model", "model") }
+    return try fixture.evaluatedLoss("--model", "model", "--adapter", adapter)
   }
 
   @Test func extractGivesBackWhatWasMerged() throws {
@@ -104,16 +99,9 @@ import Testing
       let told = try json(
         fixture, "extract", "--base", "codes", "--tuned", "model", "--rank", "16", "--output", "a")
       #expect(told["layers"]?.arrayValue?.count == 14)
-      func loss(_ more: String...) throws -> Double {
-        let result = try GraftProcess.run(
-          ["evaluate", "--data", "rows.jsonl", "--metrics", "loss", "--json"] + more,
-          directory: fixture.directory)
-        #expect(result.code == 0, "\(result.errors)")
-        return try #require(JSON.parse(Data(result.output.utf8))["loss"]?.doubleValue)
-      }
-      let exact = try loss("--model", "model")
-      let codes = try abs(loss("--model", "codes") - exact)
-      let mended = try abs(loss("--model", "codes", "--adapter", "a") - exact)
+      let exact = try fixture.evaluatedLoss("--model", "model")
+      let codes = try abs(fixture.evaluatedLoss("--model", "codes") - exact)
+      let mended = try abs(fixture.evaluatedLoss("--model", "codes", "--adapter", "a") - exact)
       #expect(mended < 1e-4 && codes > 10 * mended)
     }
   }

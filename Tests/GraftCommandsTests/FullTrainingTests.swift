@@ -46,11 +46,9 @@ import Testing
       let generated = try fixture.graft(
         "generate", "--model", "run", "--prompt", "row 1:", "--max-new-tokens", "4")
       #expect(generated.code == 0, "\(generated.errors)")
-      let evaluated = try fixture.graft(
-        "evaluate", "--model", "run", "--data", "rows.jsonl", "--metrics", "loss", "--json")
-      let loss = try JSON.parse(Data(evaluated.output.utf8))["loss"]?.doubleValue
+      let loss = try fixture.evaluatedLoss("--model", "run")
       let last = try fixture.metrics().compactMap { $0["eval_loss"]?.doubleValue }.last
-      #expect(try abs(#require(loss) - #require(last)) < 1e-5)
+      #expect(try abs(loss - #require(last)) < 1e-5)
       // And a base for the next run, whose files do not mix with this one's.
       let again = try GraftProcess.run(
         Self.words + ["--output", "next", "--model", "run", "--max-steps", "2"],
@@ -69,17 +67,11 @@ import Testing
         "extract", "--base", "model", "--tuned", "run", "--rank", "16", "--output", "adapter",
         "--keep-other-parameters")
       #expect(result.code == 0, "\(result.errors)")
-      func loss(_ more: String...) throws -> Double {
-        let result = try GraftProcess.run(
-          ["evaluate", "--data", "rows.jsonl", "--metrics", "loss", "--json"] + more,
-          directory: fixture.directory)
-        #expect(result.code == 0, "\(result.errors)")
-        return try #require(JSON.parse(Data(result.output.utf8))["loss"]?.doubleValue)
-      }
-      let tuned = try loss("--model", "run")
+      let tuned = try fixture.evaluatedLoss("--model", "run")
       // Full rank and the norms and embeddings with it: nothing is lost.
-      #expect(try abs(loss("--model", "model", "--adapter", "adapter") - tuned) < 1e-3)
-      #expect(try loss("--model", "model") > tuned + 0.1)
+      let extracted = try fixture.evaluatedLoss("--model", "model", "--adapter", "adapter")
+      #expect(abs(extracted - tuned) < 1e-3)
+      #expect(try fixture.evaluatedLoss("--model", "model") > tuned + 0.1)
     }
   }
 

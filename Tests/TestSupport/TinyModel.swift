@@ -28,6 +28,12 @@ public struct TinyModel {
   /// Makes a description with the default sizes.
   public init() {}
 
+  /// Makes a description that differs from the default one.
+  public init(_ change: (inout TinyModel) -> Void) {
+    self.init()
+    change(&self)
+  }
+
   /// Writes the directory: configuration, weights, tokenizer, chat template.
   public func write(to directory: String) throws {
     try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true)

@@ -1,13 +1,11 @@
 import Adapters
 import Checkpoints
-import Datasets
 import Foundation
 import JSONValues
 import Models
 import Tensors
 import TestSupport
 import Testing
-import Tokenizers
 import Training
 
 /// Methods that act between steps: runs that stop and go on, and schedules that do not fit.
@@ -35,14 +33,6 @@ import Training
   ) throws -> Trainer {
     let model = try AutoModelForCausalLM.fromPretrained(directory + "/model")
     let peft = try PeftModel(model, configuration, seed: 3)
-    let encoder = try ExampleEncoder(
-      tokenizer: try Tokenizer(directory: directory + "/model"), maximumLength: 64)
-    let rows = (0..<24).map { index in
-      LocatedRecord(
-        .promptCompletion(
-          prompt: "item \(index)", completion: String(repeating: "xy", count: 1 + index % 4)),
-        at: RecordLocation(file: "memory", line: index + 1))
-    }
     var options = TrainingOptions()
     options.maximumSteps = steps
     options.batchSize = 4
@@ -53,7 +43,7 @@ import Training
     let path = "\(directory)/\(run)"
     try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
     return try Trainer(
-      model: peft, examples: try encoder.encode(rows, file: "memory").examples, options: options,
+      model: peft, examples: try tinyExamples(directory + "/model"), options: options,
       directory: path, recipe: [:])
   }
 

@@ -1,11 +1,9 @@
 import Adapters
-import Datasets
 import Foundation
 import JSONValues
 import Models
 import TestSupport
 import Testing
-import Tokenizers
 import Training
 
 @Suite struct TrainerTests {
@@ -15,14 +13,6 @@ import Training
   ) throws -> [Double] {
     let model = try AutoModelForCausalLM.fromPretrained(directory + "/model")
     let peft = try PeftModel(model, LoRAConfig(rank: 4, targetModules: .allLinear), seed: 3)
-    let encoder = try ExampleEncoder(
-      tokenizer: try Tokenizer(directory: directory + "/model"), maximumLength: 64)
-    let rows = (0..<24).map { index in
-      LocatedRecord(
-        .promptCompletion(
-          prompt: "item \(index)", completion: String(repeating: "xy", count: 1 + index % 4)),
-        at: RecordLocation(file: "memory", line: index + 1))
-    }
     var options = TrainingOptions()
     options.maximumSteps = steps
     options.learningRate = 5e-3
@@ -31,7 +21,7 @@ import Training
     let run = "\(directory)/run-\(UUID().uuidString)"
     try FileManager.default.createDirectory(atPath: run, withIntermediateDirectories: true)
     let trainer = try Trainer(
-      model: peft, examples: try encoder.encode(rows, file: "memory").examples, options: options,
+      model: peft, examples: try tinyExamples(directory + "/model"), options: options,
       directory: run, recipe: [:])
     var losses: [Double] = []
     trainer.onStep = { losses.append($0.loss) }

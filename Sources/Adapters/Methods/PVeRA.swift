@@ -78,15 +78,10 @@ public struct PVeRAConfig: LayerConfiguration {
 
 extension PVeRAConfig: LayerMethod {
   func adapters(for sites: [LayerSite]) throws(AdapterError) -> LayerAdapters {
-    guard let first = sites.first else { return LayerAdapters(layers: []) }
-    let (aShape, bShape) = ([2 * rank, sites.largestInput], [sites.largestOutput, rank])
+    guard !sites.isEmpty else { return LayerAdapters(layers: []) }
     let projections = SharedProjections(
-      for: first, isStored: savesProjection, a: aShape, b: bShape
-    ) {
-      let generator = RedrawnNumbers.generator(seed: projectionSeed)
-      let a = RedrawnNumbers.kaimingUniform(aShape, generator: generator)
-      return (a, RedrawnNumbers.kaimingUniform(bShape, generator: generator))
-    }
+      uniformFor: sites, rows: 2 * rank, rank: rank, seed: projectionSeed,
+      isStored: savesProjection)
     let layers = sites.map { site in
       PVeRAAdapter(
         projections, inputSize: site.inputSize,
@@ -127,7 +122,7 @@ final class PVeRAAdapter: LayerAdapter {
   func output(
     _ y: Tensor, input x: Tensor, base: any LinearProjection, _ context: AdapterContext
   ) -> Tensor {
-    let a = projections.a.value.narrowed(1, 0..<inputSize)
+    let (a, wide) = projections.fitting(inputs: inputSize, outputs: b.count)
     let both = context.dropped(x, dropout).to(d.value.dtype).linear(a) * d.value  // [..., 2 rank]
     var z = both.narrowed(-1, 0..<rank)
     if context.isTraining || alwaysSamples {
@@ -139,14 +134,13 @@ final class PVeRAAdapter: LayerAdapter {
           shape, dtype: deviation.dtype, device: deviation.device, generator: context.generator)
       z = z + drawn * deviation
     }
-    return y.adding(wide: z.linear(projections.b.value.narrowed(0, 0..<b.count)) * b.value)
+    return y.adding(wide: z.linear(wide) * b.value)
   }
 
   func merge(into layer: inout MergedLayer) {
-    let left = projections.b.value.narrowed(0, 0..<b.count) * b.value.unsqueezed(1)
-    let right =
-      projections.a.value.narrowed(0, 0..<rank).narrowed(1, 0..<inputSize)
-      * d.value.narrowed(0, 0..<rank).unsqueezed(1)
+    let (a, wide) = projections.fitting(inputs: inputSize, outputs: b.count)
+    let left = wide * b.value.unsqueezed(1)
+    let right = a.narrowed(0, 0..<rank) * d.value.narrowed(0, 0..<rank).unsqueezed(1)
     layer.weight.addInPlace(left.matrixProduct(right).to(layer.weight.dtype))
   }
 }

@@ -22,6 +22,30 @@ final class SharedProjections {
     self.b = Parameter(second.to(site.dtype).to(device: site.device))
   }
 
+  /// A `[rows, widest input]` and B `[widest output, rank]`, drawn as torch's `kaiming_uniform_` does.
+  ///
+  /// - Parameters:
+  ///   - sites: The layers, of which there is one at least.
+  ///   - rows: Rows of A.
+  ///   - rank: Columns of B.
+  ///   - seed: Seed of both.
+  ///   - isStored: Whether files hold them.
+  convenience init(
+    uniformFor sites: [LayerSite], rows: Int, rank: Int, seed: Int, isStored: Bool
+  ) {
+    let (a, b) = ([rows, sites.largestInput], [sites.largestOutput, rank])
+    self.init(for: sites[0], isStored: isStored, a: a, b: b) {
+      let generator = RedrawnNumbers.generator(seed: seed)
+      let first = RedrawnNumbers.kaimingUniform(a, generator: generator)
+      return (first, RedrawnNumbers.kaimingUniform(b, generator: generator))
+    }
+  }
+
+  /// The columns of A and rows of B that fit a layer.
+  func fitting(inputs: Int, outputs: Int) -> (a: Tensor, b: Tensor) {
+    (a.value.narrowed(1, 0..<inputs), b.value.narrowed(0, 0..<outputs))
+  }
+
   /// What files hold of them: never trained.
   func parameters(_ aName: String, _ bName: String) -> [AdapterParameter] {
     [AdapterParameter(aName, a, isTrained: false), AdapterParameter(bName, b, isTrained: false)]

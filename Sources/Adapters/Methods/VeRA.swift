@@ -73,15 +73,9 @@ public struct VeRAConfig: LayerConfiguration {
 
 extension VeRAConfig: LayerMethod {
   func adapters(for sites: [LayerSite]) throws(AdapterError) -> LayerAdapters {
-    guard let first = sites.first else { return LayerAdapters(layers: []) }
-    let (aShape, bShape) = ([rank, sites.largestInput], [sites.largestOutput, rank])
+    guard !sites.isEmpty else { return LayerAdapters(layers: []) }
     let projections = SharedProjections(
-      for: first, isStored: savesProjection, a: aShape, b: bShape
-    ) {
-      let generator = RedrawnNumbers.generator(seed: projectionSeed)
-      let a = RedrawnNumbers.kaimingUniform(aShape, generator: generator)
-      return (a, RedrawnNumbers.kaimingUniform(bShape, generator: generator))
-    }
+      uniformFor: sites, rows: rank, rank: rank, seed: projectionSeed, isStored: savesProjection)
     let layers = sites.map { site in
       VeRAAdapter(
         projections, inputSize: site.inputSize,
@@ -114,23 +108,21 @@ final class VeRAAdapter: LayerAdapter {
 
   /// A `[rank, in]` and B `[out, rank]` of this layer.
   private var own: (a: Tensor, b: Tensor) {
-    (
-      projections.a.value.narrowed(1, 0..<inputSize),
-      projections.b.value.narrowed(0, 0..<b.count)
-    )
+    projections.fitting(inputs: inputSize, outputs: b.count)
   }
 
   func output(
     _ y: Tensor, input x: Tensor, base: any LinearProjection, _ context: AdapterContext
   ) -> Tensor {
-    let (big, small) = (own.b, own.a)
+    let (small, big) = own
     let inner = context.dropped(x, dropout).to(d.value.dtype).linear(small) * d.value
     return y.adding(wide: inner.linear(big) * b.value)
   }
 
   func merge(into layer: inout MergedLayer) {
-    let left = own.b * b.value.unsqueezed(1)
-    let right = own.a * d.value.unsqueezed(1)
+    let (small, big) = own
+    let left = big * b.value.unsqueezed(1)
+    let right = small * d.value.unsqueezed(1)
     layer.weight.addInPlace(left.matrixProduct(right).to(layer.weight.dtype))
   }
 }

@@ -50,13 +50,8 @@ extension PeftModel {
     let own = prompt.encoder.parameters
     var (report, found) = (LoadReport(), [(parameter: Parameter, tensor: Tensor)]())
     for (name, parameter) in own.map({ ($0.name, $0.parameter) }) {
-      guard let entry = file[name] else {
-        report.missing.append(name)
-        continue
-      }
-      guard entry.shape == parameter.value.shape else {
-        report.misshapen.append(
-          LoadReport.Misshapen(key: name, expected: parameter.value.shape, actual: entry.shape))
+      let entry = file[name]
+      guard report.accepts(name, entry?.shape, as: parameter.value.shape), let entry else {
         continue
       }
       found.append((parameter, try file.tensor(entry)))

@@ -25,6 +25,30 @@ public struct LoadReport: Equatable, Sendable {
     public let actual: [Int]
   }
 
+  /// Notes what is wrong with a tensor that is needed.
+  ///
+  /// - Parameters:
+  ///   - key: The tensor's key.
+  ///   - actual: The shape of the file's tensor; nil when it has none.
+  ///   - expected: The shape that the model needs.
+  ///   - free: A dimension that may have any size.
+  /// - Returns: Whether the tensor can be taken.
+  mutating func accepts(
+    _ key: String, _ actual: [Int]?, as expected: [Int], freeDimension free: Int? = nil
+  ) -> Bool {
+    guard let actual else {
+      missing.append(key)
+      return false
+    }
+    var shape = actual
+    if let free, shape.count == expected.count { shape[free] = expected[free] }
+    guard shape == expected else {
+      misshapen.append(Misshapen(key: key, expected: expected, actual: actual))
+      return false
+    }
+    return true
+  }
+
   /// Whether everything was found, and nothing else.
   public var isComplete: Bool { missing.isEmpty && unexpected.isEmpty && misshapen.isEmpty }
 }
@@ -73,23 +97,14 @@ extension PeftModel {
       _ key: String, _ parameter: Parameter, _ matched: WritableKeyPath<LoadReport, [String]>,
       freeDimension: Int? = nil, isTransposed: Bool = false
     ) {
-      guard let found = tensors[key] else {
-        report.missing.append(key)
-        return
-      }
-      let tensor = isTransposed && found.rank == 2 ? found.transposed() : found
-      var shape = tensor.shape
-      if let free = freeDimension, shape.count == parameter.value.rank {
-        shape[free] = parameter.value.size(free)
-      }
-      guard shape == parameter.value.shape else {
-        report.misshapen.append(
-          LoadReport.Misshapen(
-            key: key,
-            expected: isTransposed ? parameter.value.shape.reversed() : parameter.value.shape,
-            actual: found.shape))
-        return
-      }
+      let found = tensors[key]
+      let shape = parameter.value.shape
+      // Only whole weights of the base are transposed in files, and these have no free dimension.
+      let fits = report.accepts(
+        key, found?.shape, as: isTransposed ? shape.reversed() : shape,
+        freeDimension: freeDimension)
+      guard fits, let found else { return }
+      let tensor = isTransposed ? found.transposed() : found
       report[keyPath: matched].append(key)
       chosen.append((parameter, tensor))
     }

@@ -80,13 +80,8 @@ struct XLoRAExpert {
   ) throws(AdapterError) {
     var report = LoadReport()
     for (key, parameter) in parameters {
-      guard let tensor = tensors[key] else {
-        report.missing.append(key)
-        continue
-      }
-      guard tensor.shape == parameter.value.shape else {
-        report.misshapen.append(
-          LoadReport.Misshapen(key: key, expected: parameter.value.shape, actual: tensor.shape))
+      let tensor = tensors[key]
+      guard report.accepts(key, tensor?.shape, as: parameter.value.shape), let tensor else {
         continue
       }
       parameter.value = tensor.to(parameter.value.dtype).to(device: device).cloned()
