@@ -32,12 +32,9 @@ enum ClassificationEvaluation {
     if report.truncatedCount > 0 { console.log("\(report)") }
     try source.check(examples, vocabularySize: model.vocabularySize)
 
-    let scores = model.scores(of: examples, batchSize: size)
-    let figures = ClassificationFigures(
-      scores: scores, targets: examples.map { $0.target ?? [] },
-      problem: model.problem(of: examples))
+    let (loss, scores, figures) = model.results(of: examples, batchSize: size)
     var found = Dictionary(uniqueKeysWithValues: figures.all.map { ($0.name, $0.value) })
-    found["loss"] = meanLoss(model, examples, batchSize: size)
+    found["loss"] = loss
     var result = JSONObject([("rows", .integer(records.count))])
     for name in try wanted(arguments, found) {
       result[name] = found[name].map(JSON.number) ?? .null

@@ -15,7 +15,6 @@ enum ClassificationTraining {
     var (recipe, options) = (recipe, options)
     let arguments = recipe.arguments
     try checkChoices(arguments, options)
-    let checkpoint = recipe.isResumed ? latestCheckpoint(ofRun: recipe.directory) : nil
     let path = try arguments.value(TrainOptions.data)
     let records = try read(path)
     let labels = try labels(records, path, recipe, source)
@@ -35,9 +34,12 @@ enum ClassificationTraining {
     }
     try source.check(examples + (evaluation ?? []), vocabularySize: base.vocabularySize)
 
-    let model = try adapted(base, checkpoint, tokenizer, recipe, given, options.seed)
+    let continued = try TrainCommand.continued(base, recipe, given, options.seed)
+    let model =
+      try continued
+      ?? PeftModel(base, AdapterOptions.configuration(arguments, tokenizer), seed: options.seed)
     for warning in model.warnings { console.log("warning: \(warning)") }
-    if checkpoint == nil, arguments[ModelOptions.adapter] == nil,
+    if continued == nil,
       let config = model.configurations.first?.configuration as? LoRAConfig
     {
       try begin(model, config, examples, options, arguments)
@@ -94,27 +96,6 @@ enum ClassificationTraining {
     return own
   }
 
-  /// The adapter of the newest checkpoint, the one to go on with, or a new one.
-  private static func adapted(
-    _ base: TaskModel, _ checkpoint: String?, _ tokenizer: Tokenizer, _ recipe: TrainRecipe,
-    _ given: ParsedArguments, _ seed: UInt64
-  ) throws -> PeftModel<TaskModel> {
-    if let checkpoint {
-      return try PeftModel.fromPretrained(base, checkpoint, trainable: true, seed: seed)
-    }
-    guard let path = try recipe.arguments.adapterDirectory() else {
-      return try PeftModel(
-        base, try AdapterOptions.configuration(recipe.arguments, tokenizer), seed: seed)
-    }
-    let model = try PeftModel.fromPretrained(
-      base, path, trainable: true, seed: seed,
-      dropout: given.isGiven("dropout") ? given[TrainOptions.dropout] : nil)
-    for (_, configuration) in model.configurations {
-      try AdapterOptions.checkAgreement(given, configuration, path)
-    }
-    return model
-  }
-
   /// Finds the start of a new LoRA that depends on data.
   private static func begin(
     _ model: PeftModel<TaskModel>, _ config: LoRAConfig, _ examples: [TokenizedExample],
@@ -123,10 +104,7 @@ enum ClassificationTraining {
     if config.initialization == .loftq {
       throw UsageError("init_lora_weights loftq: expected another start for a model with a head")
     }
-    guard config.needsCalibration else { return }
-    try calibrate(
-      model, examples, options: options,
-      batches: max(1, try arguments.value(TrainOptions.calibrationBatches)))
+    try TrainCommand.calibrateIfNeeded(model, config, examples, options, arguments)
   }
 }
 

@@ -85,35 +85,40 @@ extension TaskModel: LossModel {
   public func figures(
     of examples: [TokenizedExample], batchSize: Int
   ) -> [(name: String, value: Double)] {
-    let loss = meanLoss(self, examples, batchSize: batchSize)
-    return [("loss", loss)]
-      + ClassificationFigures(
-        scores: scores(of: examples, batchSize: batchSize),
-        targets: examples.map { $0.target ?? [] },
-        problem: problem(of: examples)
-      ).all
+    let results = results(of: examples, batchSize: batchSize)
+    return [("loss", results.loss)] + results.figures.all
   }
 
-  /// What the head gives for each example, in their order.
+  /// Loss, outputs and figures of examples, from one pass over them.
   ///
   /// - Parameters:
-  ///   - examples: The data.
+  ///   - examples: Rows with targets.
   ///   - batchSize: Rows of a batch.
-  /// - Returns: One list of outputs for each example.
-  public func scores(of examples: [TokenizedExample], batchSize: Int) -> [[Double]] {
+  /// - Returns: The mean loss, one list of outputs for each example in their order, and how right they
+  ///   are.
+  public func results(
+    of examples: [TokenizedExample], batchSize: Int
+  ) -> (loss: Double, scores: [[Double]], figures: ClassificationFigures) {
     let sampler = BatchSampler(
       examples, options: BatchingOptions(batchSize: batchSize, shuffles: false),
       paddingID: fillingID)
-    var result = Array(repeating: [Double](), count: examples.count)
+    var scores = Array(repeating: [Double](), count: examples.count)
+    var (sum, count) = (0.0, 0)
     withoutGradients {
       for rows in sampler.plan(epoch: 0) {
-        let found = self(sampler.batch(rows).taskInput(on: device)).to(.float32)
+        let batch = sampler.batch(rows)
+        let found = self(batch.taskInput(on: device))
+        sum += summedLoss(ofRows: found, labels: taskLabels(of: batch)).sum.item()
+        count += batch.targetCount
+        let numbers = found.to(.float32)
         for (place, row) in rows.enumerated() {
-          result[row[0]] = found.selected(0, place).array(of: Float.self).map(Double.init)
+          scores[row[0]] = numbers.selected(0, place).array(of: Float.self).map(Double.init)
         }
       }
     }
-    return result
+    let figures = ClassificationFigures(
+      scores: scores, targets: examples.map { $0.target ?? [] }, problem: problem(of: examples))
+    return (sum / Double(max(count, 1)), scores, figures)
   }
 
   /// How the outputs are meant for some examples.

@@ -6,13 +6,6 @@ import Testing
 
 /// Several texts at once from one prompt, with adapters that tell rows apart.
 @Suite struct BeamsWithAdaptersTests {
-  private func withModel(_ body: (DecoderForCausalLM) throws -> Void) throws {
-    try withTemporaryDirectory { directory in
-      try TinyModel().write(to: directory)
-      try body(try AutoModelForCausalLM.fromPretrained(directory))
-    }
-  }
-
   private func random(_ rank: Int) -> LoRAConfig {
     var config = LoRAConfig(rank: rank, alpha: 30, targetModules: .allLinear)
     config.initialization = .random
@@ -26,7 +19,7 @@ import Testing
   }
 
   @Test func rowsWithAdaptersOfTheirOwn() throws {
-    try withModel { model in
+    try withModel { _, model in
       let peft = try PeftModel(model, random(3), adapterName: "a", seed: 1)
       try peft.addAdapter("b", random(2), seed: 2)
       let prompts = [[5, 9, 30], [7, 7], [100]]
@@ -42,7 +35,7 @@ import Testing
 
   /// Some prompts call the adapter and some do not; each of their beams is as its prompt says.
   @Test func invokedRows() throws {
-    try withModel { model in
+    try withModel { _, model in
       var config = random(4)
       config.invocationTokens = [200, 41]
       let peft = try PeftModel(model, config)

@@ -8,15 +8,6 @@ import Testing
 
 /// What MonteCLoRA promises beyond the contract and PEFT's numbers.
 @Suite struct MonteCLoRATests {
-  private let batch = DecoderInput(ids: Tensor([7, 3, 200, 41, 9, 77], shape: [1, 6]))
-
-  private func withModel(_ body: (String, DecoderForCausalLM) throws -> Void) throws {
-    try withTemporaryDirectory { directory in
-      try TinyModel().write(to: directory)
-      try body(directory, try AutoModelForCausalLM.fromPretrained(directory))
-    }
-  }
-
   private func config(
     _ names: [String] = ["q_proj", "down_proj"],
     _ change: (inout MonteCLoRAConfig) -> Void = { _ in }
@@ -27,10 +18,6 @@ import Testing
     change(&settings)
     config.monteCLoRA = settings
     return config
-  }
-
-  private func logits(_ model: DecoderForCausalLM) -> Tensor {
-    withoutGradients { model.logits(batch) }
   }
 
   private func values(
@@ -116,7 +103,7 @@ import Testing
         let peft = try PeftModel(model, sampled, seed: 4)
         model.model.checkpointsActivations = checkpoints
         peft.context.isTraining = true
-        let loss = model.summedLoss(batch, labels: batch.ids)
+        let loss = model.summedLoss(sixTokens, labels: sixTokens.ids)
         (loss + (try #require(peft.penalty()))).backward()
         for (key, parameter) in peft.trainableParameters {
           found.append((key, try #require(parameter.value.gradient, "\(key)")))
@@ -178,7 +165,7 @@ import Testing
       moved.rankPattern = [PathPattern("v_proj", 3)]
       let peft = try PeftModel(model, moved)
       try peft.calibrate([
-        CalibrationBatch { model.summedLoss(self.batch, labels: self.batch.ids) / 5 }
+        CalibrationBatch { model.summedLoss(sixTokens, labels: sixTokens.ids) / 5 }
       ])
       let ranks = values(peft, "lora_A.weight").map { $0.size(0) }
       #expect(ranks != [1, 3, 1, 3])

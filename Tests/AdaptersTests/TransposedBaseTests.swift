@@ -9,29 +9,10 @@ import Testing
 
 /// Adapters of models whose files hold matrices as [inputs, outputs], as GPT-2's.
 @Suite struct TransposedBaseTests {
-  private let batch = DecoderInput(ids: Tensor([7, 3, 200, 41, 9, 77], shape: [1, 6]))
-
-  private func withModel(_ body: (String, DecoderForCausalLM) throws -> Void) throws {
-    try withTemporaryDirectory { directory in
-      var tiny = TinyModel()
-      tiny.isGPT2 = true
-      try tiny.write(to: directory)
-      try body(directory, try AutoModelForCausalLM.fromPretrained(directory))
-    }
-  }
-
-  private func logits(_ model: DecoderForCausalLM) -> Tensor {
-    withoutGradients { model.logits(batch) }
-  }
-
-  private func disturb(_ peft: PeftModel<DecoderForCausalLM>) {
-    let generator = Generator(seed: 9)
-    withoutGradients {
-      for (_, parameter) in peft.trainableParameters {
-        parameter.value.addInPlace(
-          .randomNormal(parameter.value.shape, generator: generator), scale: 0.1)
-      }
-    }
+  private func withGPT2(_ body: (String, DecoderForCausalLM) throws -> Void) throws {
+    var tiny = TinyModel()
+    tiny.isGPT2 = true
+    try withModel(tiny, body)
   }
 
   /// Saves a disturbed adapter and opens it on a fresh model; the file's tensors by their keys.
@@ -40,7 +21,7 @@ import Testing
     _ configuration: any AdapterConfiguration
   ) throws -> (shapes: [String: [Int]], configuration: JSON) {
     var result: (shapes: [String: [Int]], configuration: JSON) = ([:], nil)
-    try withModel { directory, model in
+    try withGPT2 { directory, model in
       let plain = logits(model)
       let peft = try PeftModel(model, configuration)
       disturb(peft)
@@ -86,7 +67,7 @@ import Testing
   }
 
   @Test func blendedAdaptersHaveThemToo() throws {
-    try withModel { _, model in
+    try withGPT2 { _, model in
       var config = LoRAConfig(rank: 2, alpha: 4, targetModules: .names(["c_attn"]))
       config.modulesToSave = ["c_fc"]
       let peft = try PeftModel(model, config)
@@ -100,7 +81,7 @@ import Testing
 
   /// PEFT takes them for [outputs, inputs].
   @Test func singleWeightsAreRefused() throws {
-    try withModel { _, model in
+    try withGPT2 { _, model in
       var config = LoRAConfig(rank: 2, alpha: 4, targetModules: .names(["c_attn"]))
       config.targetParameters = ["c_fc.weight"]
       #expect { _ = try PeftModel(model, config) } throws: {

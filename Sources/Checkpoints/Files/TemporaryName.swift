@@ -93,3 +93,9 @@ func removeTree(_ path: String) {
   }
   rmdir(path)
 }
+
+/// Bytes of the file that a path leads to, or nil when there is none.
+func fileSize(of path: String) -> Int? {
+  var status = stat()
+  return stat(path, &status) == 0 ? Int(status.st_size) : nil
+}

@@ -34,8 +34,8 @@ package struct HubBatch: Sendable {
   func run(
     _ files: [HubFile], threads: Int, plan: ([HubFile]) -> Void
   ) throws -> [HubSnapshot.File] {
-    let described = try each(files, threads: threads) { file, client, _ in
-      try describe(file, client)
+    let described = try each(files, threads: threads) { file, client, cancellation in
+      try describe(file, client, cancellation)
     }
     plan(described)
     try checkRoom(for: described)
@@ -49,7 +49,7 @@ package struct HubBatch: Sendable {
     return zip(described, fetched).map { file, fetched in
       let place = "\(cache.snapshot(of: model.name, commit: commit))/\(file.path)"
       return HubSnapshot.File(
-        path: file.path, bytes: file.size ?? Self.size(of: place), fetchedBytes: fetched)
+        path: file.path, bytes: file.size ?? fileSize(of: place) ?? 0, fetchedBytes: fetched)
     }
   }
 
@@ -88,7 +88,9 @@ package struct HubBatch: Sendable {
   }
 
   /// Asks what a file is, where the list did not say.
-  private func describe(_ file: HubFile, _ client: HubClient) throws -> HubFile {
+  private func describe(
+    _ file: HubFile, _ client: HubClient, _ cancellation: HubCancellation
+  ) throws -> HubFile {
     guard file.digest == nil || file.size == nil else { return file }
     let url = try client.endpoint.file(file.path, of: model.name, commit: commit)
     var retry = HubRetry()
@@ -113,7 +115,7 @@ package struct HubBatch: Sendable {
         throw HubError.unreachable(url: HubClient.shown(url), reason: reason)
       }
       report(.retrying(file: file.path, reason: reason, seconds: seconds))
-      try HubRetry.wait(seconds, HubCancellation())
+      try HubRetry.wait(seconds, cancellation)
     }
   }
 
@@ -145,7 +147,8 @@ package struct HubBatch: Sendable {
     for file in files {
       guard let size = file.size, let name = file.blob else { continue }
       let blob = cache.blob(name, of: model.name)
-      wanted += max(0, size - max(Self.size(of: blob), Self.size(of: blob + ".incomplete")))
+      wanted += max(
+        0, size - max(fileSize(of: blob) ?? 0, fileSize(of: blob + ".incomplete") ?? 0))
     }
     let system = try? FileManager.default.attributesOfFileSystem(forPath: cache.directory)
     guard let free = (system?[.systemFreeSize] as? NSNumber)?.intValue, wanted > free else {
@@ -155,8 +158,4 @@ package struct HubBatch: Sendable {
       path: cache.directory, reason: "\(wanted) bytes are needed, and the disk has \(free) left")
   }
 
-  private static func size(of path: String) -> Int {
-    var status = stat()
-    return stat(path, &status) == 0 ? Int(status.st_size) : 0
-  }
 }

@@ -27,7 +27,7 @@ struct HubFileDownload {
     }
     // A link to a content, or the content itself where there are no links.
     let place = "\(cache.snapshot(of: model.name, commit: commit))/\(file.path)"
-    if let size = size(of: place), size == file.size ?? size {
+    if let size = fileSize(of: place), size == file.size ?? size {
       report(.received(file: file.path, bytes: size))
       report(.finished(file: file.path))
       return 0
@@ -42,7 +42,7 @@ struct HubFileDownload {
     }
     defer { withExtendedLifetime(lock) {} }
     var fetched = 0
-    if size(of: blob).map({ $0 == file.size ?? $0 }) != true {
+    if fileSize(of: blob).map({ $0 == file.size ?? $0 }) != true {
       try copyFromSource(name, to: blob + ".incomplete")
       let partial = try PartialFile(
         path: blob + ".incomplete", size: file.size, digest: file.digest)
@@ -56,16 +56,11 @@ struct HubFileDownload {
     return fetched
   }
 
-  private func size(of path: String) -> Int? {
-    var status = stat()
-    return stat(path, &status) == 0 ? Int(status.st_size) : nil
-  }
-
   /// Takes a content from the other cache; it is checked like one that was fetched.
   private func copyFromSource(_ name: String, to path: String) throws {
     guard let source, let size = file.size, size > 0 else { return }
     let other = source.blob(name, of: model.name)
-    guard self.size(of: other) == size, self.size(of: path) ?? 0 < size else { return }
+    guard fileSize(of: other) == size, fileSize(of: path) ?? 0 < size else { return }
     unlink(path)
     do {
       try FileManager.default.copyItem(

@@ -37,11 +37,12 @@ enum EvaluateCommand: Verb {
     try arguments.require(ModelOptions.model, data)
     let wanted = (arguments[metrics] ?? "").split(separator: ",").map(String.init)
     if wanted.contains("exact-match") { try checkTasks(arguments) }
-    let directory = try ModelSource.directory(of: try arguments.value(ModelOptions.model))
-    switch try TaskOptions.task(arguments, directory, adapter: arguments.adapterDirectory()) {
+    let source = try ModelSource(arguments)
+    let adapter = try arguments.adapterDirectory()
+    switch try TaskOptions.task(arguments, source.directory, adapter: adapter) {
     case .causalLM: break
     case .sequenceClassification:
-      return try ClassificationEvaluation.run(arguments, try ModelSource(arguments), console)
+      return try ClassificationEvaluation.run(arguments, source, console)
     case let other:
       throw UsageError("--task \(other.rawValue): expected \(TaskOptions.trained)")
     }
@@ -51,11 +52,10 @@ enum EvaluateCommand: Verb {
     }
     guard !wanted.isEmpty else { throw UsageError("--metrics names no metric") }
     let path = try arguments.value(data)
-    let source = try ModelSource(arguments)
     let tokenizer = try source.tokenizer()
     var reader = try RecordReader(path: path)
     let records = try reader.readAll()
-    let (model, peft) = try source.model(adapter: arguments.adapterDirectory())
+    let (model, peft) = try source.model(adapter: adapter)
     let style = arguments[promptStyle] ?? .plain
     let size = try SamplingOptions.count(arguments, batchSize, 1...1 << 24) ?? 8
     let limit = model.configuration.maximumLength - (model.prompt?.length ?? 0)

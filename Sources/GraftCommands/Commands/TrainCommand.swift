@@ -197,24 +197,41 @@ enum TrainCommand: Verb {
   ) throws -> PeftModel<DecoderForCausalLM> {
     let seed = options.seed
     let base = try source.model()
+    if let model = try continued(base, recipe, given, seed) { return model }
+    let configuration = try AdapterOptions.configuration(recipe.arguments, tokenizer)
+    let model = try PeftModel(base, configuration, seed: seed)
+    try AdapterOptions.begin(model, recipe.arguments, tokenizer)
+    try start(model, source, recipe.arguments, options, examples)
+    return model
+  }
+
+  /// The adapter of the newest checkpoint or the one to go on with; nil for a new one.
+  static func continued<Base>(
+    _ base: Base, _ recipe: TrainRecipe, _ given: ParsedArguments, _ seed: UInt64
+  ) throws -> PeftModel<Base>? {
     if recipe.isResumed, let path = latestCheckpoint(ofRun: recipe.directory) {
       return try PeftModel.fromPretrained(base, path, trainable: true, seed: seed)
     }
-    guard let path = recipe.arguments[ModelOptions.adapter] else {
-      let configuration = try AdapterOptions.configuration(recipe.arguments, tokenizer)
-      let model = try PeftModel(base, configuration, seed: seed)
-      try AdapterOptions.begin(model, recipe.arguments, tokenizer)
-      try start(model, source, recipe.arguments, options, examples)
-      return model
-    }
+    guard let name = recipe.arguments[ModelOptions.adapter] else { return nil }
     let model = try PeftModel.fromPretrained(
-      base, try HubNames.adapter(path, isQuiet: given[TrainOptions.quiet]), trainable: true,
+      base, try HubNames.adapter(name, isQuiet: given[TrainOptions.quiet]), trainable: true,
       seed: seed,
       dropout: given.isGiven("dropout") ? given[TrainOptions.dropout] : nil)
     for (_, configuration) in model.configurations {
-      try AdapterOptions.checkAgreement(given, configuration, path)
+      try AdapterOptions.checkAgreement(given, configuration, name)
     }
     return model
+  }
+
+  /// Finds the start of a new LoRA that depends on data.
+  static func calibrateIfNeeded<Base: LossModel>(
+    _ model: PeftModel<Base>, _ config: LoRAConfig, _ examples: [TokenizedExample],
+    _ options: TrainingOptions, _ arguments: ParsedArguments
+  ) throws {
+    guard config.needsCalibration else { return }
+    try calibrate(
+      model, examples, options: options,
+      batches: max(1, try arguments.value(TrainOptions.calibrationBatches)))
   }
 
   /// Writes what the adapter is into the recipe, where the command line said nothing.
@@ -236,11 +253,7 @@ extension TrainCommand {
     _ options: TrainingOptions, _ examples: [TokenizedExample]
   ) throws {
     guard let config = model.configurations.first?.configuration as? LoRAConfig else { return }
-    if config.needsCalibration {
-      try calibrate(
-        model, examples, options: options,
-        batches: max(1, try arguments.value(TrainOptions.calibrationBatches)))
-    }
+    try calibrateIfNeeded(model, config, examples, options, arguments)
     guard config.initialization == .loftq else { return }
     guard source.quantization != nil else {
       throw UsageError("init_lora_weights loftq needs --quantize, which it makes up for")

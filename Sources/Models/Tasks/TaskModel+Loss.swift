@@ -35,14 +35,9 @@ extension TaskModel {
       }
       return ((sums[0] + sums[1]) / 2, 1)
     case .values(let values):
-      let scores = head(backbone.pooled(states, input))
-      return (summedLoss(scores, values: values.reshaped(scores.shape)), scores.size(0))
+      return summedLoss(ofRows: head(backbone.pooled(states, input)), values: values)
     case .classes(let classes) where task == .sequenceClassification:
-      let scores = head(backbone.pooled(states, input))
-      if scores.size(1) == 1 || self.labels?.problem == .regression {
-        return (summedLoss(scores, values: classes.reshaped(scores.shape)), scores.size(0))
-      }
-      return (summedCrossEntropy(scores, labels: classes), askedCount(classes))
+      return summedLoss(ofRows: head(backbone.pooled(states, input)), classes: classes)
     case .classes(let classes):
       // The head is computed where something is asked.
       let flat = classes.reshaped([-1])
@@ -52,11 +47,35 @@ extension TaskModel {
     }
   }
 
-  private func summedLoss(_ scores: Tensor, values: Tensor) -> Tensor {
+  /// The loss of a head's outputs for rows, before it is divided.
+  ///
+  /// - Parameters:
+  ///   - scores: `[batch, outputs]`, as the model gives them for `.sequenceClassification`.
+  ///   - labels: Classes or values of the rows.
+  /// - Returns: A scalar in float32, and what to divide it by for the mean.
+  public func summedLoss(ofRows scores: Tensor, labels: TaskLabels) -> (sum: Tensor, count: Int) {
+    switch labels {
+    case .values(let values): summedLoss(ofRows: scores, values: values)
+    case .classes(let classes): summedLoss(ofRows: scores, classes: classes)
+    case .answers: preconditionFailure("summedLoss(ofRows:labels:): answers lie in rows")
+    }
+  }
+
+  private func summedLoss(ofRows scores: Tensor, classes: Tensor) -> (sum: Tensor, count: Int) {
+    if scores.size(1) == 1 || labels?.problem == .regression {
+      return summedLoss(ofRows: scores, values: classes)
+    }
+    return (summedCrossEntropy(scores, labels: classes), askedCount(classes))
+  }
+
+  private func summedLoss(ofRows scores: Tensor, values: Tensor) -> (sum: Tensor, count: Int) {
     let problem = labels?.problem ?? (scores.size(1) == 1 ? .regression : .multiLabel)
-    return problem == .regression
-      ? summedSquaredError(scores, targets: values)
-      : summedBinaryCrossEntropy(scores, targets: values)
+    let targets = values.reshaped(scores.shape)
+    let sum =
+      problem == .regression
+      ? summedSquaredError(scores, targets: targets)
+      : summedBinaryCrossEntropy(scores, targets: targets)
+    return (sum, scores.size(0))
   }
 
   /// Mean cross entropy over rows whose answer is in the row.
