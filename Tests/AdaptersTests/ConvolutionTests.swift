@@ -4,71 +4,10 @@ import TestSupport
 import Tensors
 import Testing
 
-/// LoRA on convolutions; numbers of PEFT's from scripts/goldens/lora_convolutions.py.
+/// Adapters on convolutions, where PEFT's numbers (`PartGoldenTests`) say nothing.
 @Suite struct ConvolutionTests {
-  private static let steps: [String: ConvolutionSteps] = [
-    "line": ConvolutionSteps(stride: [2], padding: [1]),
-    "plane": ConvolutionSteps(stride: [2, 1], padding: [1, 0]),
-    "point": ConvolutionSteps(stride: [1, 1]),
-    "grouped": ConvolutionSteps(stride: [1, 1], groups: 2),
-    "bias": ConvolutionSteps(stride: [1]), "dora": ConvolutionSteps(stride: [1, 1]),
-  ]
-
-  private func config(_ name: String) -> LoRAConfig {
-    var config = LoRAConfig(rank: 4, alpha: 6, targetModules: .names(["conv"]))
-    (config.usesBias, config.usesDoRA) = (name == "bias", name == "dora")
-    return config
-  }
-
-  @Test(arguments: steps.keys.sorted()) func itIsPeftsNumbers(_ name: String) throws {
-    let golden = try Goldens(testDirectory() + "/Fixtures/lora-convolutions.safetensors")
-    let own = golden.tensors(prefix: name + ".")
-    func layer() throws -> Convolution {
-      Convolution(
-        DenseKernels(
-          weight: Parameter(golden[name + ".base.weight"].cloned()),
-          bias: own["base.bias"].map { Parameter($0.cloned()) },
-          steps: try #require(Self.steps[name])))
-    }
-    let root = OneLayer(try layer(), named: "conv")
-    let x = golden[name + ".x"]
-    let plain = root.layer(x)
-    let peft = try PeftModel(root, config(name))
-    expectClose(root.layer(x).detached(), plain, absolute: 1e-6)
-    let adapter = golden.tensors(prefix: name + ".adapter.")
-    #expect(Set(peft.adapterParameters().map(\.key)) == Set(adapter.keys))
-    for (key, parameter) in peft.trainableParameters {
-      let value = try #require(adapter[key])
-      #expect(parameter.value.shape == value.shape, "\(key)")
-      parameter.value = value.cloned()
-      parameter.isTrainable = true
-    }
-    let y = root.layer(x)
-    expectClose(y.detached(), golden[name + ".y"], absolute: 1e-4)
-    (y * y).sum().backward()
-    for (key, parameter) in peft.trainableParameters {
-      expectClose(
-        try #require(parameter.value.gradient), golden["\(name).grad.\(key)"], absolute: 1e-3,
-        relative: 1e-4)
-    }
-    #expect(peft.withAdaptersDisabled { root.layer(x) }.isEqual(to: plain))
-    try withTemporaryDirectory { directory in
-      try peft.savePretrained(directory)
-      let other = OneLayer(try layer(), named: "conv")
-      _ = try PeftModel.fromPretrained(other, directory)
-      #expect(other.layer(x).isEqual(to: y))
-    }
-    guard name != "grouped" else {
-      #expect(throws: AdapterError.self) { try peft.mergeAdapter() }
-      return
-    }
-    try peft.mergeAdapter()
-    expectClose(root.layer(x), golden[name + ".merged"], absolute: 1e-4)
-    peft.unmergeAdapter()
-    expectClose(root.layer(x).detached(), y.detached(), absolute: 0)
-    try peft.mergeAndUnload()
-    expectClose(root.layer(x), golden[name + ".merged"], absolute: 1e-4)
-    #expect(root.layer.kernels is DenseKernels)
+  private var config: LoRAConfig {
+    LoRAConfig(rank: 4, alpha: 6, targetModules: .names(["conv"]))
   }
 
   /// A's kernel is spread as the base's is, so that merging holds; PEFT fails here.
@@ -79,7 +18,7 @@ import Testing
         DenseKernels(
           weight: Parameter(.randomNormal([5, 3, 3], generator: generator)),
           steps: ConvolutionSteps(stride: [1], padding: [2], dilation: [2]))), named: "conv")
-    var config = config("line")
+    var config = self.config
     config.initialization = .random
     let x = Tensor.randomNormal([2, 3, 8], generator: generator)
     let peft = try PeftModel(root, config)
@@ -95,7 +34,7 @@ import Testing
           DenseKernels(
             weight: Parameter(.zeros([6, 2, 3])), steps: ConvolutionSteps(stride: [1], groups: 2))),
         named: "conv")
-      var config = config("line")
+      var config = self.config
       change(&config)
       expectRefusal(parts: words) {
         try PeftModel(root, config)
@@ -105,5 +44,58 @@ import Testing
     refuses("init_lora_weights", "pissa") { $0.initialization = .pissa }
     refuses("use_dora", "groups") { $0.usesDoRA = true }
     refuses("alora_invocation_tokens") { $0.invocationTokens = [1] }
+  }
+
+  private func layer(_ shape: [Int], groups: Int = 1) -> OneLayer<Convolution> {
+    OneLayer(
+      Convolution(
+        DenseKernels(
+          weight: Parameter(.randomNormal(shape, generator: Generator(seed: 5))),
+          steps: ConvolutionSteps(stride: shape.dropFirst(2).map { _ in 1 }, groups: groups))),
+      named: "conv")
+  }
+
+  @Test func methodsRefuseConvolutionsThatTheyHaveNoFormulaFor() throws {
+    let target = TargetModules.names(["conv"])
+    func refuses(
+      _ config: any AdapterConfiguration, _ shape: [Int], groups: Int = 1, _ words: String...
+    ) {
+      expectRefusal(parts: words) { try PeftModel(layer(shape, groups: groups), config) }
+    }
+    refuses(OFTConfig(blockSize: 4, targetModules: target), [6, 4, 3], "OFT", "conv")
+    refuses(
+      BOFTConfig(blockSize: 4, targetModules: target), [6, 4, 3, 3], groups: 2, "BOFT", "groups")
+    refuses(HRAConfig(rank: 2, targetModules: target), [6, 4, 3, 3], groups: 2, "HRA", "groups")
+    var loha = LoHaConfig()
+    loha.targetModules = target
+    refuses(loha, [6, 4, 2, 2, 2], "LOHA", "conv, over 3")
+    var hira = HiraConfig()
+    hira.targetModules = target
+    refuses(hira, [6, 4, 3], groups: 2, "HIRA", "groups")
+    refuses(IA3Config(targetModules: target, feedforwardModules: .names([])), [6, 4, 3], "IA3")
+  }
+
+  /// Two adapters that turn kernels act one after the other, in the layer as in its merged form.
+  @Test func severalAdaptersActAsTheyAreMerged() throws {
+    let root = layer([6, 4, 3, 3])
+    var config = BOFTConfig(blockSize: 4, targetModules: .names(["conv"]))
+    config.hasStandardInitialization = false
+    let peft = try PeftModel(root, config)
+    try peft.addAdapter("other", config)
+    try peft.setAdapter(["default", "other"])
+    let x = Tensor.randomNormal([2, 4, 6, 6], generator: Generator(seed: 6))
+    let y = root.layer(x).detached()
+    try peft.setAdapter(["default"])
+    #expect(!root.layer(x).isEqual(to: y))
+    try peft.setAdapter(["default", "other"])
+    try peft.mergeAndUnload()
+    expectClose(root.layer(x), y, absolute: 1e-3)
+  }
+
+  @Test func blockSizesThatDoNotDivideAreChangedWithAWarning() throws {
+    let config = OFTConfig(blockSize: 5, targetModules: .names(["conv"]))
+    let peft = try PeftModel(layer([6, 4, 3, 3]), config)
+    #expect(peft.warnings.contains { $0.contains("oft_block_size 5") && $0.contains("conv") })
+    #expect(peft.trainableParameters.first?.parameter.value.shape == [9, 6])
   }
 }

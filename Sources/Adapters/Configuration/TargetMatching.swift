@@ -26,12 +26,21 @@ struct TargetMatching {
     linearPaths = modules.filter { $0.module is Linear }.map(\.path)
     candidatePaths =
       paths
-      ?? modules.filter {
-        $0.module is Linear || $0.module is Embedding && method is any EmbeddingMethod
-          || $0.module is Convolution && method is any ConvolutionMethod
-      }.map(\.path)
+      ?? modules.filter { Self.canAdapt($0.module, method) }.map(\.path)
     headPath = (model as? any AdaptableModel)?.outputHeadPath
     modelType = (model as? any AdaptableModel)?.modelType
+  }
+
+  /// Whether a method, or one that adapts linear layers, can adapt a module.
+  private static func canAdapt(
+    _ module: any Module, _ method: (any LayerConfiguration)?
+  ) -> Bool {
+    switch module {
+    case is Linear: true
+    case is Embedding: method is any EmbeddingMethod || method is any TableMatrixMethod
+    case is Convolution: method is any ConvolutionMethod || method is any KernelMatrixMethod
+    default: false
+    }
   }
 
   /// The layers that get an adapter.

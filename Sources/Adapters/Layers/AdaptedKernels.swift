@@ -70,9 +70,23 @@ final class AdaptedKernels: Adapted<any ConvolutionKernels, any ConvolutionAdapt
 
   func callAsFunction(_ x: Tensor) -> Tensor {
     guard context.isEnabled, context.rowAdapters == nil else { return original(x) }
-    return acting.reduce(base(x)) { y, adapter in
+    let acting = acting
+    let changes = acting.compactMap { $0 as? any KernelAdapter }
+    return acting.reduce(changes.isEmpty ? base(x) : changed(x, by: changes)) { y, adapter in
       adapter.output(y, input: x, base: base, context)
     }
+  }
+
+  /// The convolution with kernels that some adapters change, one after the other.
+  private func changed(_ x: Tensor, by changes: [any KernelAdapter]) -> Tensor {
+    let wide = DType.computing(base.weight.dtype)
+    var layer = MergedLayer(weight: base.weight.to(wide), bias: base.bias?.value.to(wide))
+    for change in changes { change.change(&layer, context) }
+    let type = DType.computing(x.dtype, layer.weight.dtype)
+    return x.to(type).convolved(
+      layer.weight.to(type), bias: layer.bias?.to(type), stride: steps.stride,
+      padding: steps.padding, dilation: steps.dilation, groups: steps.groups
+    ).to(x.dtype)
   }
 
   func obstacle(toMerging name: String) -> String? {
@@ -86,7 +100,10 @@ final class AdaptedKernels: Adapted<any ConvolutionKernels, any ConvolutionAdapt
       var layer = MergedLayer(
         weight: dense.to(wide).cloned(),
         bias: base.bias.map { $0.value.detached().to(wide).cloned() })
-      for name in names { adapter(name)?.merge(into: &layer) }
+      // Those that change kernels act before those that add to outputs, as above.
+      let adapters = names.compactMap(adapter)
+      for adapter in adapters where adapter is any KernelAdapter { adapter.merge(into: &layer) }
+      for adapter in adapters where !(adapter is any KernelAdapter) { adapter.merge(into: &layer) }
       let (weight, bias) = (layer.weight.to(dense.dtype), layer.bias?.to(dense.dtype))
       let made = DenseKernels(
         weight: Parameter(weight), bias: bias.map(Parameter.init), steps: base.steps)

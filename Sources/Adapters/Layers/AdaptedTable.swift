@@ -26,6 +26,51 @@ protocol EmbeddingMethod: LayerMethod {
   /// - Returns: The adapter, with its initial numbers.
   /// - Throws: ``AdapterError`` when the configuration does not fit it.
   func adapter(for site: EmbeddingSite) throws(AdapterError) -> any EmbeddingAdapter
+
+  /// What settings were changed to, to fit an embedding, each in a sentence.
+  func warnings(for site: EmbeddingSite) -> [String]
+}
+
+extension EmbeddingMethod {
+  func warnings(for site: EmbeddingSite) -> [String] { [] }
+}
+
+/// A method that adapts a table `[count, size]` as the weight of a linear layer with `count` outputs.
+///
+/// Its layer adapters are ``TableRows``.
+protocol TableMatrixMethod: LayerMethod {}
+
+/// An adapter of a linear layer that can tell single rows of what it adds to the weight.
+protocol TableRows: LayerAdapter {
+  /// Rows of D, differentiable in the adapter's parameters.
+  ///
+  /// - Parameters:
+  ///   - ids: int64 numbers of outputs, `[...]`.
+  ///   - context: Whether dropout is on, and its generator.
+  /// - Returns: `[..., inputSize]`.
+  func rows(_ ids: Tensor, _ context: AdapterContext) -> Tensor
+}
+
+/// An adapter of a linear layer, on a table as its weight.
+final class TableMatrixAdapter: EmbeddingAdapter {
+  private let inner: any TableRows
+
+  init(_ inner: any TableRows) { self.inner = inner }
+
+  var parameters: [AdapterParameter] { inner.parameters }
+  var shared: [AdapterParameter] { inner.shared }
+
+  func didLoad() throws(AdapterError) { try inner.didLoad() }
+
+  func output(_ y: Tensor, ids: Tensor, _ context: AdapterContext) -> Tensor {
+    y.adding(wide: inner.rows(ids, context))
+  }
+
+  func merge(into table: inout Tensor) {
+    var layer = MergedLayer(weight: table)
+    withoutGradients { inner.merge(into: &layer) }
+    table = layer.weight
+  }
 }
 
 /// An embedding that gets an adapter.

@@ -1,7 +1,7 @@
 import Layers
 import Tensors
 
-/// A linear layer that gets an adapter.
+/// A linear layer that gets an adapter, or a part of a model that is taken for one.
 struct LayerSite: InitialNumbers {
   /// The layer's path in the model.
   let path: String
@@ -21,6 +21,8 @@ struct LayerSite: InitialNumbers {
   var wantedType: DType?
   /// Adapters that the layer has already.
   var neighbours: [(name: String, adapter: any LayerAdapter)] = []
+  /// Where it is a convolution's kernels as a matrix, their shape.
+  var kernel: KernelShape?
 
   /// W as numbers of the adapter's type.
   func weight() -> Tensor { base.denseWeight().detached().to(dtype) }

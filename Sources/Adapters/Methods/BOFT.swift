@@ -75,7 +75,9 @@ public struct BOFTConfig: LayerConfiguration {
   }
 }
 
-extension BOFTConfig: LayerMethod {
+extension BOFTConfig: KernelMatrixMethod {
+  static var kernelDimensions: ClosedRange<Int> { 2...2 }
+
   func adapter(for site: LayerSite) throws(AdapterError) -> any LayerAdapter {
     let inputs = site.inputSize
     let (field, given) =
@@ -95,7 +97,8 @@ extension BOFTConfig: LayerMethod {
             + "and a count that 2^(m-1) divides", actual: "\(factorCount)")
       }
     }
-    let (shape, outputs) = ([factorCount, count, size, size], [site.outputSize, 1])
+    let shape = [factorCount, count, size, size]
+    let outputs = site.kernel == nil ? [site.outputSize, 1] : [1, site.outputSize]
     return BOFTAdapter(
       hasStandardInitialization ? site.zeros(shape) : site.normal(shape, deviation: 0.1),
       scales: hasStandardInitialization
@@ -107,7 +110,7 @@ extension BOFTConfig: LayerMethod {
 /// A butterfly of rotations of one layer's inputs, and scales of its outputs.
 final class BOFTAdapter: LayerAdapter {
   let matrices: Parameter  // [factors, blocks, size, size]
-  let scales: Parameter  // [out, 1]
+  let scales: Parameter  // [out, 1]; of a convolution [1, out]
   let dropout: Double
   /// Where each input goes before and after the blocks of a factor, `[in]`; nil for nowhere.
   private let orders: [(there: Tensor, back: Tensor)?]

@@ -60,7 +60,9 @@ public struct HRAConfig: LayerConfiguration {
   }
 }
 
-extension HRAConfig: LayerMethod {
+extension HRAConfig: KernelMatrixMethod {
+  static var kernelDimensions: ClosedRange<Int> { 2...2 }
+
   func adapter(for site: LayerSite) throws(AdapterError) -> any LayerAdapter {
     guard !orthogonalizes || rank <= site.inputSize else {
       throw misfit(

@@ -5,7 +5,9 @@ import Tensors
 /// Configuration of Hadamard high-rank adaptation: D = W ∘ (B A) with A `[rank, inputSize]` and B
 /// `[outputSize, rank]`.
 ///
-/// Several adapters add up, each over the weight without the others.
+/// Several adapters add up, each over the weight without the others. An embedding's table is W^T, a
+/// convolution's kernels are W `[out, in · kernel]`; for both PEFT has one start only, A zero and B
+/// normal for the one, the standard one for the other, unless `init_weights` is false.
 ///
 /// PEFT 0.21.2 heeds `rank_pattern` in a second adapter only. Files of both kinds are read, as nothing
 /// but the tensors depends on the rank; PEFT cannot open one whose layers' ranks differ.
@@ -97,12 +99,7 @@ final class HiraAdapter: DeltaAdapter {
     ]
   }
 
-  func didLoad() throws(AdapterError) {
-    let (rows, columns) = (a.value.size(0), b.value.size(1))
-    guard rows != columns else { return }
-    throw .configuration(
-      field: "hira_B", expected: "the rank of hira_A, \(rows)", actual: "rank \(columns)")
-  }
+  func didLoad() throws(AdapterError) { try requireEqualRanks(a, b) }
 
   func delta() -> Tensor {
     base.denseWeight().detached().to(a.value.dtype) * b.value.matrixProduct(a.value)

@@ -89,18 +89,65 @@ extension IA3Config: LayerMethod {
     return result
   }
 
+  private func scalesInput(of path: String) throws(AdapterError) -> Bool {
+    switch feedforwardModules {
+    case .names(let names): names.contains(where: path.hasSuffix)
+    case .pattern(let pattern):
+      try TargetMatching.matches(path, pattern: pattern, field: "feedforward_modules")
+    case .allLinear, nil: false
+    }
+  }
+
   func adapter(for site: LayerSite) throws(AdapterError) -> any LayerAdapter {
-    let scalesInput =
-      switch feedforwardModules {
-      case .names(let names): names.contains(where: site.path.hasSuffix)
-      case .pattern(let pattern):
-        try TargetMatching.matches(site.path, pattern: pattern, field: "feedforward_modules")
-      case .allLinear, nil: false
-      }
+    let scalesInput = try scalesInput(of: site.path)
     let shape = scalesInput ? [1, site.inputSize] : [site.outputSize, 1]
     return IA3Adapter(
       hasStandardInitialization ? site.constant(shape, 1) : site.normal(shape),
       scalesInput: scalesInput)
+  }
+}
+
+extension IA3Config: ConvolutionMethod {
+  func adapter(for site: ConvolutionSite) throws(AdapterError) -> any ConvolutionAdapter {
+    let kernel = KernelShape(site.base)
+    guard kernel.sizes.count > 1 else {
+      throw .configuration(
+        field: "target_modules", expected: "for IA3 convolutions over two or three dimensions",
+        actual: "\(site.path), over one")
+    }
+    let scalesInput = try scalesInput(of: site.path)
+    let features = scalesInput ? kernel.channels * kernel.groups : site.base.weight.size(0)
+    let shape = [1, features] + kernel.sizes.map { _ in 1 }
+    return ConvolutionIA3(
+      hasStandardInitialization ? site.constant(shape, 1) : site.normal(shape),
+      scalesInput: scalesInput, groups: kernel.groups)
+  }
+}
+
+/// One factor for each output or each input channel of a convolution.
+final class ConvolutionIA3: KernelAdapter {
+  private let factors: Parameter  // [1, channels, 1...]
+  private let scalesInput: Bool
+  private let groups: Int
+
+  init(_ factors: Parameter, scalesInput: Bool, groups: Int) {
+    (self.factors, self.scalesInput, self.groups) = (factors, scalesInput, groups)
+  }
+
+  var parameters: [AdapterParameter] { [AdapterParameter("ia3_l", factors)] }
+
+  func change(_ layer: inout MergedLayer, _ context: AdapterContext) {
+    let shape = layer.weight.shape
+    let factors = factors.value.to(layer.weight.dtype)
+    guard scalesInput else {
+      layer.weight = layer.weight * factors.transposed(0, 1)
+      layer.bias = layer.bias.map { $0 * factors.reshaped($0.shape) }
+      return
+    }
+    // Each group of outputs sees its own inputs.
+    let grouped = layer.weight.reshaped([groups, -1, shape[1]] + shape.dropFirst(2))
+    let own = factors.reshaped([groups, 1, shape[1]] + shape.dropFirst(2).map { _ in 1 })
+    layer.weight = (grouped * own).reshaped(shape)
   }
 }
 

@@ -30,6 +30,9 @@ public struct LoHaConfig: LayerConfiguration {
   public var moduleDropout = 0.0
   /// Whether a fresh adapter changes nothing: B2 is zero; else all four are random.
   public var startsAtIdentity = true
+  /// Whether a convolution's B are products of a core `[r, r, kernel...]` with a matrix `[r,
+  /// channels]`, which is smaller, where its kernel has more than one element.
+  public var factorsKernels = false
 
   /// Makes a configuration with PEFT's defaults.
   public init() {}
@@ -41,8 +44,7 @@ public struct LoHaConfig: LayerConfiguration {
       .pattern("rank_pattern", \.rankPattern), .pattern("alpha_pattern", \.alphaPattern),
       .number("rank_dropout", \.rankDropout), .number("module_dropout", \.moduleDropout),
       .flag("init_weights", \.startsAtIdentity),
-      // Convolutions only.
-      .off("use_effective_conv2d", false, ignoring: true),
+      .flag("use_effective_conv2d", \.factorsKernels),
       .targetModules, .excludeModules, .layersToTransform, .layersPattern, .modulesToSave,
     ]
   }
@@ -59,48 +61,79 @@ public struct LoHaConfig: LayerConfiguration {
   }
 }
 
-extension LoHaConfig: LayerMethod {
+extension LoHaConfig: KernelMatrixMethod {
+  static var kernelDimensions: ClosedRange<Int> { 1...2 }
+  static var takesGroups: Bool { true }
+
   func adapter(for site: LayerSite) throws(AdapterError) -> any LayerAdapter {
     let rank = try rankPattern.value(for: site.path, default: rank)
     let alpha = try alphaPattern.value(for: site.path, default: alpha)
-    let (left, right) = ([site.outputSize, rank], [rank, site.inputSize])
+    func factor(isZero: Bool) -> HadamardFactor {
+      func last(_ shape: [Int]) -> Parameter {
+        isZero ? site.zeros(shape) : site.linearUniform(shape)
+      }
+      if factorsKernels, let kernel = site.kernel, kernel.area > 1 {
+        return HadamardFactor(
+          a: site.linearUniform([rank, site.outputSize]), b: last([rank, kernel.channels]),
+          core: site.linearUniform([rank, rank] + kernel.planeSizes))
+      }
+      return HadamardFactor(
+        a: site.linearUniform([site.outputSize, rank]), b: last([rank, site.inputSize]))
+    }
     return LoHaAdapter(
-      a1: site.linearUniform(left), b1: site.linearUniform(right), a2: site.linearUniform(left),
-      b2: startsAtIdentity ? site.zeros(right) : site.linearUniform(right),
-      scale: alpha / Double(rank),
+      factor(isZero: false), factor(isZero: startsAtIdentity), scale: alpha / Double(rank),
       dropout: StructuralDropout(module: moduleDropout, rows: rankDropout, rescales: true))
   }
 }
 
+/// A matrix `[out, in]` of rank r.
+struct HadamardFactor {
+  let a: Parameter  // [out, r]; with a core [r, out]
+  let b: Parameter  // [r, in]; with a core [r, channels]
+  var core: Parameter?  // [r, r, kernel...]
+
+  func parameters(_ number: Int) -> [AdapterParameter] {
+    [
+      AdapterParameter("hada_w\(number)_a", a), AdapterParameter("hada_w\(number)_b", b),
+    ] + (core.map { [AdapterParameter("hada_t\(number)", $0)] } ?? [])
+  }
+
+  /// The two matrices `[out, r]` and `[r, in]` that it is the product of.
+  var matrices: [Tensor] {
+    core.map { [a.value.transposed(), kernelRows($0.value, b.value)] } ?? [a.value, b.value]
+  }
+}
+
+/// The matrix `[r, channels · kernel]` that a core `[r, r', kernel...]` gives with a matrix `[r',
+/// channels]`.
+func kernelRows(_ core: Tensor, _ matrix: Tensor) -> Tensor {
+  let planes = core.reshaped([core.size(0), core.size(1), -1])  // [r, r', kernel]
+  return matrix.transposed().matrixProduct(planes).reshaped([core.size(0), -1])
+}
+
 final class LoHaAdapter: LayerAdapter {
-  let a1, b1, a2, b2: Parameter  // [out, rank], [rank, in], twice
+  let first, second: HadamardFactor
   let scale: Double
   let dropout: StructuralDropout
 
   init(
-    a1: Parameter, b1: Parameter, a2: Parameter, b2: Parameter, scale: Double,
-    dropout: StructuralDropout
+    _ first: HadamardFactor, _ second: HadamardFactor, scale: Double, dropout: StructuralDropout
   ) {
-    (self.a1, self.b1, self.a2, self.b2) = (a1, b1, a2, b2)
-    self.scale = scale
-    self.dropout = dropout
+    (self.first, self.second, self.scale, self.dropout) = (first, second, scale, dropout)
   }
 
-  var parameters: [AdapterParameter] {
-    [
-      AdapterParameter("hada_w1_a", a1), AdapterParameter("hada_w1_b", b1),
-      AdapterParameter("hada_w2_a", a2), AdapterParameter("hada_w2_b", b2),
-    ]
-  }
+  var parameters: [AdapterParameter] { first.parameters(1) + second.parameters(2) }
 
   private func delta() -> Tensor {
-    hadamardProduct(a1.value, b1.value, a2.value, b2.value, scale: scale)
+    let (first, second) = (first.matrices, second.matrices)
+    return hadamardProduct(first[0], first[1], second[0], second[1], scale: scale)
   }
 
   func output(
     _ y: Tensor, input x: Tensor, base: any LinearProjection, _ context: AdapterContext
   ) -> Tensor {
-    let update = x.to(a1.value.dtype).linear(delta())
+    let delta = delta()
+    let update = x.to(delta.dtype).linear(delta)
     let factors = dropout.factors(update.size(-1), like: update, context)
     return y.adding(wide: factors.map { update * $0 } ?? update)
   }

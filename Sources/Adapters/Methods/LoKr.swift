@@ -49,6 +49,9 @@ public struct LoKrConfig: LayerConfiguration {
   public var decomposeFactor = -1
   /// How the factors start.
   public var initialization = Initialization.standard
+  /// Whether a convolution's W2, where it is a product, is one of a core `[r, r, kernel...]` and two
+  /// matrices, if its kernel has more than one element.
+  public var factorsKernels = false
 
   /// Makes a configuration with PEFT's defaults.
   public init() {}
@@ -64,8 +67,7 @@ public struct LoKrConfig: LayerConfiguration {
       .spelled(
         "init_weights", \.initialization,
         [(.standard, true), (.random, false), (.lycoris, "lycoris")]),
-      // Convolutions only.
-      .off("use_effective_conv2d", false, ignoring: true),
+      .flag("use_effective_conv2d", \.factorsKernels),
       .targetModules, .excludeModules, .layersToTransform, .layersPattern, .modulesToSave,
     ]
   }
@@ -100,55 +102,80 @@ public struct LoKrConfig: LayerConfiguration {
   }
 }
 
-extension LoKrConfig: LayerMethod {
+extension LoKrConfig: KernelMatrixMethod {
+  static var kernelDimensions: ClosedRange<Int> { 1...2 }
+  static var takesGroups: Bool { true }
+
   func adapter(for site: LayerSite) throws(AdapterError) -> any LayerAdapter {
     let rank = try rankPattern.value(for: site.path, default: rank)
     let alpha = try alphaPattern.value(for: site.path, default: alpha)
     let (l, k) = split(site.outputSize)
-    let (m, n) = split(site.inputSize)
-    func factor(_ rows: Int, _ columns: Int, isProduct: Bool, zero: KroneckerFactor.Zero?)
-      -> KroneckerFactor
-    {
-      func values(_ shape: [Int], _ isZero: Bool) -> Parameter {
-        isZero ? site.zeros(shape) : site.linearUniform(shape)
-      }
-      guard isProduct else { return .whole(values([rows, columns], zero != nil)) }
-      return .product(
-        values([rows, rank], zero == .left), values([rank, columns], zero == .right))
+    let (m, n) = split(site.kernel?.channels ?? site.inputSize)
+    func values(_ shape: [Int], isZero: Bool) -> Parameter {
+      isZero ? site.zeros(shape) : site.linearUniform(shape)
+    }
+    let (firstIsZero, secondIsZero) = (initialization == .standard, initialization == .lycoris)
+    let w1 =
+      decomposesBoth && 2 * rank < max(l, m)
+      ? KroneckerFactor.product(
+        values([l, rank], isZero: firstIsZero), values([rank, m], isZero: false))
+      : .whole(values([l, m], isZero: firstIsZero))
+    let sizes = site.kernel?.sizes ?? []
+    let w2: KroneckerFactor
+    if 2 * rank >= max(k, n) {
+      w2 = .whole(values([k, n] + sizes, isZero: secondIsZero))
+    } else if factorsKernels, let kernel = site.kernel, kernel.area > 1 {
+      w2 = .core(
+        values([rank, rank] + kernel.planeSizes, isZero: false), values([rank, k], isZero: false),
+        values([rank, n], isZero: secondIsZero))
+    } else {
+      w2 = .product(
+        values([k, rank], isZero: false),
+        values([rank, n * sizes.reduce(1, *)], isZero: secondIsZero))
     }
     return LoKrAdapter(
-      w1: factor(
-        l, m, isProduct: decomposesBoth && 2 * rank < max(l, m),
-        zero: initialization == .standard ? .left : nil),
-      w2: factor(
-        k, n, isProduct: 2 * rank < max(k, n), zero: initialization == .lycoris ? .right : nil),
-      scale: alpha / Double(rank),
+      w1: w1, w2: w2, scale: alpha / Double(rank),
       dropout: StructuralDropout(
         module: moduleDropout, rows: rankDropout, rescales: rescalesRankDropout))
   }
 }
 
-/// A factor of a Kronecker product, itself whole or a product of two.
+/// A factor of a Kronecker product, itself whole or a product.
 enum KroneckerFactor {
-  /// The part that starts as zero.
-  enum Zero { case left, right }
-
+  /// `[rows, columns]`; for kernels also `[rows, channels, kernel...]`.
   case whole(Parameter)
+  /// `[rows, r]` and `[r, columns]`.
   case product(Parameter, Parameter)
+  /// `[r, r, kernel...]`, `[r, rows]` and `[r, channels]`.
+  case core(Parameter, Parameter, Parameter)
 
+  /// `[rows, columns]`, kernels flat.
   var value: Tensor {
     switch self {
-    case .whole(let parameter): parameter.value
+    case .whole(let parameter): parameter.value.reshaped([parameter.value.size(0), -1])
     case .product(let left, let right): left.value.matrixProduct(right.value)
+    case .core(let core, let left, let right):
+      left.value.transposed().matrixProduct(kernelRows(core.value, right.value))
     }
   }
 
-  func parameters(_ name: String) -> [AdapterParameter] {
-    switch self {
+  func parameters(_ number: Int) -> [AdapterParameter] {
+    let name = "lokr_w\(number)"
+    return switch self {
     case .whole(let parameter): [AdapterParameter(name, parameter)]
     case .product(let left, let right):
       [AdapterParameter(name + "_a", left), AdapterParameter(name + "_b", right)]
+    case .core(let core, let left, let right):
+      [
+        AdapterParameter("lokr_t\(number)", core), AdapterParameter(name + "_a", left),
+        AdapterParameter(name + "_b", right),
+      ]
     }
+  }
+
+  /// A whole factor over kernels of one dimension, `[rows, channels, kernel]`; else nil.
+  var lines: Tensor? {
+    if case .whole(let parameter) = self, parameter.value.rank == 3 { parameter.value } else { nil }
   }
 }
 
@@ -164,27 +191,46 @@ final class LoKrAdapter: LayerAdapter {
     self.dropout = dropout
   }
 
-  var parameters: [AdapterParameter] { w1.parameters("lokr_w1") + w2.parameters("lokr_w2") }
+  var parameters: [AdapterParameter] { w1.parameters(1) + w2.parameters(2) }
 
   func output(
     _ y: Tensor, input x: Tensor, base: any LinearProjection, _ context: AdapterContext
   ) -> Tensor {
-    let (w1, w2) = (w1.value, w2.value)
+    let update = update(x).reshaped(y.shape)
+    let factors = dropout.factors(update.size(-1), like: update, context)
+    return y.adding(wide: factors.map { update * $0 } ?? update)
+  }
+
+  private func update(_ x: Tensor) -> Tensor {
+    let w1 = w1.value
+    if w2.lines != nil { return x.to(w1.dtype).linear(delta()) * scale }
+    let w2 = w2.value
     // (W1 ⊗ W2) x = W1 X W2^T with x as a matrix X [m, n]: D itself is never formed.
     // Products of two dimensions, whose sums do not depend on whether gradients are needed.
     let (m, n) = (w1.size(1), w2.size(1))
     let narrow = x.to(w1.dtype).reshaped([-1, n]).linear(w2)  // [N m, k]
     let turned = narrow.reshaped([-1, m, w2.size(0)]).transposed().reshaped([-1, m])  // [N k, m]
     let product = turned.linear(w1).reshaped([-1, w2.size(0), w1.size(0)])  // [N, k, l]
-    let update = (product * scale).transposed().reshaped(y.shape)
-    let factors = dropout.factors(update.size(-1), like: update, context)
-    return y.adding(wide: factors.map { update * $0 } ?? update)
+    return (product * scale).transposed()
+  }
+
+  /// W1 ⊗ W2, `[outputSize, inputSize]`.
+  private func delta() -> Tensor {
+    let w1 = w1.value
+    let (l, m) = (w1.size(0), w1.size(1))
+    if let lines = w2.lines {
+      // PEFT hands three dimensions to a product that adds missing ones in front: outputs are in the
+      // order (k, l), inputs in the order (n, m).
+      let (k, n, length) = (lines.size(0), lines.size(1), lines.size(2))
+      return (w1.reshaped([1, l, 1, m, 1]) * lines.reshaped([k, 1, n, 1, length]))
+        .reshaped([k * l, -1])
+    }
+    let w2 = w2.value
+    return (w1.reshaped([l, 1, m, 1]) * w2.reshaped([1, w2.size(0), 1, w2.size(1)]))
+      .reshaped([l * w2.size(0), -1])
   }
 
   func merge(into layer: inout MergedLayer) {
-    let (w1, w2) = (w1.value.detached(), w2.value.detached())
-    let product =
-      w1.reshaped([w1.size(0), 1, w1.size(1), 1]) * w2.reshaped([1, w2.size(0), 1, w2.size(1)])
-    layer.weight.addInPlace(product.reshaped(layer.weight.shape), scale: scale)
+    layer.weight.addInPlace(delta().detached().to(layer.weight.dtype), scale: scale)
   }
 }

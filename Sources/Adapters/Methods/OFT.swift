@@ -14,6 +14,10 @@ import Tensors
 /// ``PeftModel/warnings`` say so. Unlike
 /// in PEFT 0.21.2, where it has no effect on linear layers, `blockDropout` works.
 ///
+/// On a convolution the inputs of a patch are rotated. PEFT merges that, but its forward pass adds
+/// overlapping patches up, so that even a fresh adapter changes a layer whose kernel has more than one
+/// element; here merging and the layer agree.
+///
 /// Source: Qiu et al. 2023, arXiv 2306.07280; the series: Qiu et al. 2025, arXiv 2506.19847.
 /// Defaults are those of PEFT 0.21.2.
 public struct OFTConfig: LayerConfiguration {
@@ -88,12 +92,22 @@ public struct OFTConfig: LayerConfiguration {
   }
 }
 
-extension OFTConfig: LayerMethod {
+extension OFTConfig: KernelMatrixMethod, EmbeddingMethod {
+  static var kernelDimensions: ClosedRange<Int> { 2...2 }
+
   func adapters(for sites: [LayerSite]) throws(AdapterError) -> LayerAdapters {
     var made: [any LayerAdapter] = []
-    for site in sites { made.append(try adapter(for: site)) }
-    return LayerAdapters(layers: made, warnings: warnings(sites))
+    for site in sites { made.append(try rotations(of: site.inputSize, at: site.path, site)) }
+    return LayerAdapters(
+      layers: made, warnings: warnings(sites.map { ($0.path, $0.inputSize) }))
   }
+
+  /// Rotates blocks of the rows that a table gives.
+  func adapter(for site: EmbeddingSite) throws(AdapterError) -> any EmbeddingAdapter {
+    EmbeddingOFT(try rotations(of: site.base.size, at: site.path, site))
+  }
+
+  func warnings(for site: EmbeddingSite) -> [String] { warnings([(site.path, site.base.size)]) }
 
   /// The field that says how inputs are divided, what it says, and what it is taken for.
   private func division(_ inputs: Int) -> (field: String, wanted: Int, taken: Int) {
@@ -102,30 +116,31 @@ extension OFTConfig: LayerMethod {
   }
 
   /// One for each number of inputs that what is wanted does not divide.
-  private func warnings(_ sites: [LayerSite]) -> [String] {
-    let bySize = Dictionary(grouping: sites, by: \.inputSize).sorted { $0.key < $1.key }
-    return bySize.compactMap { inputs, sites in
+  private func warnings(_ places: [(path: String, inputs: Int)]) -> [String] {
+    let bySize = Dictionary(grouping: places, by: \.inputs).sorted { $0.key < $1.key }
+    return bySize.compactMap { inputs, places in
       let (field, wanted, taken) = division(inputs)
       guard wanted != taken else { return nil }
-      let more = sites.count > 1 ? " and \(sites.count - 1) more" : ""
-      return "\(field) \(wanted) does not divide the \(inputs) inputs of \(sites[0].path)\(more); "
+      let more = places.count > 1 ? " and \(places.count - 1) more" : ""
+      return "\(field) \(wanted) does not divide the \(inputs) inputs of \(places[0].path)\(more); "
         + "it is \(taken) there"
     }
   }
 
-  func adapter(for site: LayerSite) throws(AdapterError) -> any LayerAdapter {
-    let inputs = site.inputSize
+  private func rotations(
+    of inputs: Int, at path: String, _ source: some ParameterSource
+  ) throws(AdapterError) -> OFTAdapter {
     let (field, _, taken) = division(inputs)
     let size = blockSize > 0 ? taken : inputs / taken
     guard size > 1 else {
-      throw misfit(
-        site, field: field, expected: "blocks of at least two of its \(inputs) inputs",
+      throw .configuration(
+        field: "\(field) for \(path)", expected: "blocks of at least two of its \(inputs) inputs",
         actual: "blocks of one")
     }
     let shape = [sharesBlocks ? 1 : inputs / size, UpperTriangles.count(size)]
     return OFTAdapter(
-      hasStandardInitialization ? site.zeros(shape) : site.normal(shape, deviation: 0.1),
-      UpperTriangles(size: size, device: site.device), self)
+      hasStandardInitialization ? source.zeros(shape) : source.normal(shape, deviation: 0.1),
+      UpperTriangles(size: size, device: source.device), self)
   }
 
   private static func divisor(of count: Int, near wanted: Int) -> Int {
@@ -134,6 +149,25 @@ extension OFTConfig: LayerMethod {
     while count % lower != 0 { lower -= 1 }
     while count % upper != 0 { upper += 1 }
     return wanted - lower <= upper - wanted ? lower : upper
+  }
+}
+
+/// Rotations of the rows of a table.
+final class EmbeddingOFT: EmbeddingAdapter {
+  private let inner: OFTAdapter
+
+  init(_ inner: OFTAdapter) { self.inner = inner }
+
+  var parameters: [AdapterParameter] {
+    [AdapterParameter("oft_embedding_R.weight", inner.upper)]
+  }
+
+  func output(_ y: Tensor, ids: Tensor, _ context: AdapterContext) -> Tensor {
+    inner.input(y, context)
+  }
+
+  func merge(into table: inout Tensor) {
+    table = withoutGradients { inner.rotated(table, without: nil) }
   }
 }
 
@@ -156,11 +190,14 @@ final class OFTAdapter: LayerAdapter {
 
   var parameters: [AdapterParameter] { [AdapterParameter("oft_R.weight", upper)] }
 
-  func input(_ x: Tensor, _ context: AdapterContext) -> Tensor {
+  func input(_ x: Tensor, _ context: AdapterContext) -> Tensor { rotated(x, without: context) }
+
+  /// Rows with their blocks rotated, but for those that a context drops.
+  func rotated(_ x: Tensor, without context: AdapterContext?) -> Tensor {
     constrain()
     let type = DType.computing(x.dtype, upper.value.dtype)
-    let rotations = context.withoutSome(
-      transform(triangles.skewSymmetric(upper.value.to(type))), dropout)
+    let all = transform(triangles.skewSymmetric(upper.value.to(type)))
+    let rotations = context.map { $0.withoutSome(all, dropout) } ?? all
     return x.to(type).rotatingBlocks(rotations).to(x.dtype)
   }
 

@@ -94,7 +94,7 @@ public struct TinyLoRAConfig: LayerConfiguration {
   }
 }
 
-extension TinyLoRAConfig: LayerMethod {
+extension TinyLoRAConfig: TableMatrixMethod {
   /// Which vector each of some layers has.
   func groups(_ layerCount: Int) -> [Int] {
     // As Python rounds: halves to even.
@@ -149,7 +149,7 @@ extension TinyLoRAConfig: LayerMethod {
 }
 
 /// The frozen factors of one layer.
-final class TinyLoRAAdapter: LayerAdapter {
+final class TinyLoRAAdapter: TableRows {
   let vector: Parameter  // [count]
   let name: String
   let a: Parameter  // [r, in]
@@ -185,6 +185,12 @@ final class TinyLoRAAdapter: LayerAdapter {
   ) -> Tensor {
     let inner = context.dropped(x, dropout).to(a.value.dtype).linear(a.value).linear(mixed())
     return y.adding(wide: inner.linear(b.value))
+  }
+
+  func rows(_ ids: Tensor, _ context: AdapterContext) -> Tensor {
+    let narrow = b.value.selecting(0, ids.reshaped([-1]))  // [N, r]
+    return context.dropped(narrow, dropout).matrixProduct(mixed()).matrixProduct(a.value)
+      .reshaped(ids.shape + [a.value.size(1)])
   }
 
   func merge(into layer: inout MergedLayer) {

@@ -66,37 +66,40 @@ struct AdapterPlacement {
       .filter { $0 != tie?.table.head }
     let modules = Dictionary(
       model.modules().map { ($0.path, $0.module) }, uniquingKeysWith: { first, _ in first })
-    let chosen = placed.targets.compactMap { path in
+    let linear = placed.targets.compactMap { path in
       (modules[path] as? Linear).map { (path, $0) }
     }
-    try checkParameters((method as? LoRAConfig)?.targetParameters ?? [], chosen)
-    let sites = chosen.map { path, layer in
-      LayerSite(
-        path: path, base: layer.unadapted,
-        generator: generator, isLoading: isLoading, isOutputHead: path == matching.headPath,
-        wantedType: dtype, neighbours: (layer.projection as? AdaptedProjection)?.adapters ?? [])
+    try checkParameters((method as? LoRAConfig)?.targetParameters ?? [], linear)
+    var matrices: [MatrixPlace] = []
+    var others: [PartPlace] = []
+    for path in placed.targets {
+      if let place = try matrixPlace(
+        path, modules[path], method, generator, isOutputHead: path == matching.headPath)
+      {
+        matrices.append(place)
+      } else {
+        others.append(try placing(method, modules[path], path, placed.name, generator))
+      }
     }
     var method = method
     if type(of: method).groupsByTargetName {
       let paths = model.modules().map(\.path)
       method.targetModules = try matching.named(method, targets: placed.targets, among: paths)
     }
-    let made = try method.adapters(for: sites)
-    var others: [() -> any PartAdapter] = []
-    let otherPaths = placed.targets.filter { !(modules[$0] is Linear) }
-    for path in otherPaths {
-      others.append(try placing(method, modules[path], path, placed.name, generator))
-    }
-    for ((path, layer), adapter) in zip(chosen, made.layers) {
-      layer.adapted(in: context).add(placed.name, adapter)
-      placed.layers.append((path, adapter))
+    let made = try method.adapters(for: matrices.map(\.site))
+    for (place, adapter) in zip(matrices, made.layers) {
+      let path = place.site.path
+      placed.layers.append((path, place.put(placed.name, adapter)))
       placed.parameters += adapter.parameters.map { (keyPrefix + joined(path, $0.name), $0) }
       placed.repeatedKeys.formUnion(made.repeated.map { keyPrefix + joined(path, $0) })
     }
-    for (path, place) in zip(otherPaths, others) {
-      let adapter = place()
-      placed.layers.append((path, adapter))
-      placed.parameters += adapter.parameters.map { (keyPrefix + joined(path, $0.name), $0) }
+    for place in others {
+      place.put()
+      placed.layers.append((place.path, place.adapter))
+      placed.parameters += place.adapter.parameters.map {
+        (keyPrefix + joined(place.path, $0.name), $0)
+      }
+      placed.warnings += place.warnings
     }
     placed.storage = made.storage
     placed.warnings += made.warnings
@@ -149,39 +152,6 @@ struct AdapterPlacement {
     else { return }
     placed.replacements.removeAll { $0.path == table.head }
     placed.replacements.append(ModuleReplacement(head, path: table.head, sharing: copy))
-  }
-
-  /// Makes the adapter of a module that is no linear layer.
-  ///
-  /// - Returns: What puts it in place and gives it.
-  private func placing(
-    _ method: any LayerMethod, _ module: (any Module)?, _ path: String, _ name: String,
-    _ generator: Generator
-  ) throws(AdapterError) -> () -> any PartAdapter {
-    if let layer = module as? Convolution, let method = method as? any ConvolutionMethod {
-      let own = layer.kernels as? AdaptedKernels
-      let base = own?.original ?? layer.kernels
-      let adapter = try method.adapter(
-        for: ConvolutionSite(
-          path: path, base: base, generator: generator, isLoading: isLoading, wantedType: dtype))
-      return {
-        let kernels = own ?? AdaptedKernels(base: base, context: context)
-        kernels.add(name, adapter)
-        layer.kernels = kernels
-        return adapter
-      }
-    }
-    guard let layer = module as? Embedding, let method = method as? any EmbeddingMethod else {
-      throw .noSuchModules(names: [path], known: [])
-    }
-    let base = layer.unadapted
-    let adapter = try method.adapter(
-      for: EmbeddingSite(
-        path: path, base: base, generator: generator, isLoading: isLoading, wantedType: dtype))
-    return {
-      layer.adapted(in: context).add(name, adapter)
-      return adapter
-    }
   }
 
   /// The model's biases that are trained with the adapter.
