@@ -53,14 +53,28 @@ struct WaveletFilters {
   /// - Returns: A new tensor, differentiable in the coefficients.
   func inverse(_ bands: Tensor) -> Tensor {
     let (height, width) = (bands.size(0) / 2, bands.size(1) / 2)
-    let filters = Tensor(low + high, shape: [2, 1, low.count]).to(bands.dtype)
-      .to(device: bands.device)
-    // [low or high across, low or high down, height, width]
-    let quarters = bands.reshaped([2, height, 2, width]).permuted([0, 2, 1, 3])
-    let down = quarters.transposedConvolution2D(
-      filters.unsqueezed(3), stride: [2, 1], cropped: [excess, 0])  // [2, 1, height', width]
-    return down.transposed(0, 1).transposedConvolution2D(
-      filters.unsqueezed(2), stride: [1, 2], cropped: [0, excess]
-    ).selected(0, 0).selected(0, 0)
+    let rows = [0..<height, height..<2 * height].map { half in
+      let own = bands.narrowed(0, half)
+      return combined(
+        own.narrowed(1, 0..<width), own.narrowed(1, width..<2 * width), along: 0)
+    }
+    return combined(rows[0], rows[1], along: 1)
+  }
+
+  /// Coefficients of both filters put together along one dimension: what element 2 t + p gets of them
+  /// are the elements of the filters that are 2 k + p, times the coefficients t - k.
+  private func combined(_ smooth: Tensor, _ rough: Tensor, along dimension: Int) -> Tensor {
+    let (high, taps, length) = (high, low.count / 2, smooth.size(dimension))
+    let phases = (0..<2).map { phase in
+      let terms = (0..<taps).map { tap in
+        let range = taps - 1 - tap..<length - tap
+        return (smooth.narrowed(dimension, range) * low[2 * tap + phase])
+          .adding(rough.narrowed(dimension, range), scale: high[2 * tap + phase])
+      }
+      return terms.dropFirst().reduce(terms[0]) { $0 + $1 }
+    }
+    var shape = phases[0].shape
+    shape[dimension] *= 2
+    return Tensor.stacked(phases, dimension: dimension + 1).reshaped(shape)
   }
 }
