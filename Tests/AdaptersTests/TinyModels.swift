@@ -95,3 +95,27 @@ final class OneLayer<Layer: Module>: Module {
 
   var children: [(name: String, module: any Module)] { [(name, layer)] }
 }
+
+/// Checks that an adapter's directory holds what PEFT's own holds: tensors key by key and number by
+/// number, and every field of the configuration but the version.
+func expectSameFiles(_ copy: String, _ directory: String) throws {
+  let (old, new) = (
+    try Goldens(directory + "/adapter_model.safetensors").tensors(prefix: ""),
+    try Goldens(copy + "/adapter_model.safetensors").tensors(prefix: "")
+  )
+  #expect(Set(old.keys) == Set(new.keys))
+  for (key, tensor) in old { #expect(new[key]?.isEqual(to: tensor) == true, "\(key)") }
+  let (before, after) = (
+    try JSON.read(path: directory + "/adapter_config.json"),
+    try JSON.read(path: copy + "/adapter_config.json")
+  )
+  for (key, value) in before.objectValue ?? JSONObject() where key != "peft_version" {
+    if key == "target_modules" || key == "exclude_modules", let names = value.arrayValue {
+      let other = after[key]?.arrayValue ?? []
+      #expect(
+        Set(names.map { $0.serialized() }) == Set(other.map { $0.serialized() }), "\(key)")
+    } else {
+      #expect(after[key] == value, "\(key)")
+    }
+  }
+}

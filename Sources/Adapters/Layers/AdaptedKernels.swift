@@ -83,10 +83,10 @@ final class AdaptedKernels: Adapted<any ConvolutionKernels, any ConvolutionAdapt
     var layer = MergedLayer(weight: base.weight.to(wide), bias: base.bias?.value.to(wide))
     for change in changes { change.change(&layer, context) }
     let type = DType.computing(x.dtype, layer.weight.dtype)
-    return x.to(type).convolved(
-      layer.weight.to(type), bias: layer.bias?.to(type), stride: steps.stride,
-      padding: steps.padding, dilation: steps.dilation, groups: steps.groups
-    ).to(x.dtype)
+    let kernels = DenseKernels(
+      weight: Parameter(layer.weight.to(type)),
+      bias: layer.bias.map { Parameter($0.to(type)) }, steps: steps)
+    return kernels(x.to(type)).to(x.dtype)
   }
 
   func obstacle(toMerging name: String) -> String? {

@@ -52,18 +52,15 @@ protocol TableRows: LayerAdapter {
 }
 
 /// An adapter of a linear layer, on a table as its weight.
-final class TableMatrixAdapter: EmbeddingAdapter {
-  private let inner: any TableRows
+final class TableMatrixAdapter: EmbeddingAdapter, OutsideLinearLayer {
+  private let rows: any TableRows
 
-  init(_ inner: any TableRows) { self.inner = inner }
+  init(_ rows: any TableRows) { self.rows = rows }
 
-  var parameters: [AdapterParameter] { inner.parameters }
-  var shared: [AdapterParameter] { inner.shared }
-
-  func didLoad() throws(AdapterError) { try inner.didLoad() }
+  var inner: any LayerAdapter { rows }
 
   func output(_ y: Tensor, ids: Tensor, _ context: AdapterContext) -> Tensor {
-    y.adding(wide: inner.rows(ids, context))
+    y.adding(wide: rows.rows(ids, context))
   }
 
   func merge(into table: inout Tensor) {

@@ -44,17 +44,15 @@ struct KernelShape {
   var planeSizes: [Int] { sizes.count == 1 ? sizes + [1] : sizes }
 }
 
-/// A method that adapts kernels as it does the weight of a linear layer whose inputs are patches.
-///
-/// Its ``LayerSite`` has a ``LayerSite/kernel`` then.
-protocol KernelMatrixMethod: LayerMethod {
+/// A method that PEFT has for some kinds of convolutions.
+protocol KernelMethod: LayerMethod {
   /// Numbers of dimensions of the convolutions that PEFT can adapt.
   static var kernelDimensions: ClosedRange<Int> { get }
   /// Whether kernels of several groups can be.
   static var takesGroups: Bool { get }
 }
 
-extension KernelMatrixMethod {
+extension KernelMethod {
   static var takesGroups: Bool { false }
 
   /// Refuses a convolution that the method has no formula for.
@@ -75,19 +73,19 @@ extension KernelMatrixMethod {
   }
 }
 
+/// A method that adapts kernels as it does the weight of a linear layer whose inputs are patches.
+///
+/// Its ``LayerSite`` has a ``LayerSite/kernel`` then.
+protocol KernelMatrixMethod: KernelMethod {}
+
 /// An adapter of a linear layer, on kernels as a matrix.
 ///
 /// What the layer makes of the identity is its weight, so that whatever an adapter does to inputs and
 /// outputs is done to the kernels once a pass, not to every patch.
-final class KernelMatrixAdapter: KernelAdapter {
-  private let inner: any LayerAdapter
+final class KernelMatrixAdapter: KernelAdapter, OutsideLinearLayer {
+  let inner: any LayerAdapter
 
   init(_ inner: any LayerAdapter) { self.inner = inner }
-
-  var parameters: [AdapterParameter] { inner.parameters }
-  var shared: [AdapterParameter] { inner.shared }
-
-  func didLoad() throws(AdapterError) { try inner.didLoad() }
 
   func change(_ layer: inout MergedLayer, _ context: AdapterContext) {
     let shape = layer.weight.shape

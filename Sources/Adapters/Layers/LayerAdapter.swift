@@ -49,6 +49,19 @@ extension LayerAdapter {
   ) -> Tensor { y }
 }
 
+/// An adapter of a linear layer that acts on another part, whose tensors are its own.
+protocol OutsideLinearLayer: PartAdapter {
+  /// The adapter of a linear layer.
+  var inner: any LayerAdapter { get }
+}
+
+extension OutsideLinearLayer {
+  var parameters: [AdapterParameter] { inner.parameters }
+  var shared: [AdapterParameter] { inner.shared }
+
+  func didLoad() throws(AdapterError) { try inner.didLoad() }
+}
+
 /// A tensor of an adapter.
 struct AdapterParameter {
   /// What files put behind the layer's path, for example "lora_A.weight".

@@ -1,14 +1,11 @@
 import Layers
 import Tensors
 
-extension HiraConfig: ConvolutionMethod {
+extension HiraConfig: ConvolutionMethod, KernelMethod {
+  static var kernelDimensions: ClosedRange<Int> { 1...3 }
+
   func adapter(for site: ConvolutionSite) throws(AdapterError) -> any ConvolutionAdapter {
     let kernel = KernelShape(site.base)
-    guard kernel.groups == 1 else {
-      throw .configuration(
-        field: "target_modules", expected: "for \(Self.type) convolutions without groups",
-        actual: "\(site.path), which has \(kernel.groups)")
-    }
     let rank = try rankPattern.value(for: site.path, default: rank)
     let right = [rank, kernel.channels] + kernel.sizes
     let left = [site.base.weight.size(0), rank] + kernel.sizes.map { _ in 1 }
@@ -86,7 +83,9 @@ final class EmbeddingHira: EmbeddingAdapter {
     ]
   }
 
-  func didLoad() throws(AdapterError) { try requireEqualRanks(a, b) }
+  func didLoad() throws(AdapterError) {
+    try requireEqualRanks(a, b, prefix: "hira_embedding")
+  }
 
   func output(_ y: Tensor, ids: Tensor, _ context: AdapterContext) -> Tensor {
     let narrow = a.value.selecting(1, ids.reshaped([-1])).transposed()  // [N, rank]
@@ -102,10 +101,13 @@ final class EmbeddingHira: EmbeddingAdapter {
   }
 }
 
-/// Refuses factors of a file that do not go together.
-func requireEqualRanks(_ a: Parameter, _ b: Parameter) throws(AdapterError) {
+/// Refuses factors A and B of a file, called so behind a prefix, that do not go together.
+func requireEqualRanks(
+  _ a: Parameter, _ b: Parameter, prefix: String = "hira"
+) throws(AdapterError) {
   let (rows, columns) = (a.value.size(0), b.value.size(1))
   guard rows != columns else { return }
   throw .configuration(
-    field: "hira_B", expected: "the rank of hira_A, \(rows)", actual: "rank \(columns)")
+    field: prefix + "_B", expected: "the rank of \(prefix)_A, \(rows)",
+    actual: "rank \(columns)")
 }

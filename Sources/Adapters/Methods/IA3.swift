@@ -107,14 +107,12 @@ extension IA3Config: LayerMethod {
   }
 }
 
-extension IA3Config: ConvolutionMethod {
+extension IA3Config: ConvolutionMethod, KernelMethod {
+  static var kernelDimensions: ClosedRange<Int> { 2...3 }
+  static var takesGroups: Bool { true }
+
   func adapter(for site: ConvolutionSite) throws(AdapterError) -> any ConvolutionAdapter {
     let kernel = KernelShape(site.base)
-    guard kernel.sizes.count > 1 else {
-      throw .configuration(
-        field: "target_modules", expected: "for IA3 convolutions over two or three dimensions",
-        actual: "\(site.path), over one")
-    }
     let scalesInput = try scalesInput(of: site.path)
     let features = scalesInput ? kernel.channels * kernel.groups : site.base.weight.size(0)
     let shape = [1, features] + kernel.sizes.map { _ in 1 }

@@ -47,7 +47,7 @@ extension AdapterPlacement {
         return placed
       }
     case (let layer as Convolution, let method as any KernelMatrixMethod):
-      let base = (layer.kernels as? AdaptedKernels)?.original ?? layer.kernels
+      let base = layer.unadapted
       let kernel = KernelShape(base)
       try method.check(kernel, path: path)
       let matrix = base.weight.detached().reshaped([base.weight.size(0), -1])
@@ -68,7 +68,8 @@ extension AdapterPlacement {
     _ generator: Generator
   ) throws(AdapterError) -> PartPlace {
     if let layer = module as? Convolution, let method = method as? any ConvolutionMethod {
-      let base = (layer.kernels as? AdaptedKernels)?.original ?? layer.kernels
+      let base = layer.unadapted
+      try (method as? any KernelMethod)?.check(KernelShape(base), path: path)
       let adapter = try method.adapter(
         for: ConvolutionSite(
           path: path, base: base, generator: generator, isLoading: isLoading, wantedType: dtype))
@@ -90,6 +91,9 @@ extension AdapterPlacement {
 }
 
 extension Convolution {
+  /// The kernels below adapters, without those that are merged into them.
+  var unadapted: any ConvolutionKernels { (kernels as? AdaptedKernels)?.original ?? kernels }
+
   /// The kernels with adapters, put in place where there are none.
   func adapted(in context: AdapterContext) -> AdaptedKernels {
     if let own = kernels as? AdaptedKernels { return own }

@@ -70,16 +70,11 @@ struct AdapterPlacement {
       (modules[path] as? Linear).map { (path, $0) }
     }
     try checkParameters((method as? LoRAConfig)?.targetParameters ?? [], linear)
-    var matrices: [MatrixPlace] = []
-    var others: [PartPlace] = []
+    var (matrices, otherPaths): ([MatrixPlace], [String]) = ([], [])
     for path in placed.targets {
-      if let place = try matrixPlace(
+      let place = try matrixPlace(
         path, modules[path], method, generator, isOutputHead: path == matching.headPath)
-      {
-        matrices.append(place)
-      } else {
-        others.append(try placing(method, modules[path], path, placed.name, generator))
-      }
+      if let place { matrices.append(place) } else { otherPaths.append(path) }
     }
     var method = method
     if type(of: method).groupsByTargetName {
@@ -87,6 +82,10 @@ struct AdapterPlacement {
       method.targetModules = try matching.named(method, targets: placed.targets, among: paths)
     }
     let made = try method.adapters(for: matrices.map(\.site))
+    var others: [PartPlace] = []
+    for path in otherPaths {
+      others.append(try placing(method, modules[path], path, placed.name, generator))
+    }
     for (place, adapter) in zip(matrices, made.layers) {
       let path = place.site.path
       placed.layers.append((path, place.put(placed.name, adapter)))
