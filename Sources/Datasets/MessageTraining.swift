@@ -1,8 +1,10 @@
 import JSONValues
 import Tokenizers
 
-/// Which messages of a conversation the loss counts: `"train": true` or `false` on a message as axolotl
-/// writes it, `"weight": 1` or `0` as OpenAI does. An assistant's message without either counts.
+/// Which messages of a conversation the loss counts.
+///
+/// `"train": true` or `false` on a message, as axolotl writes it, or `"weight": 1` or `0`, as OpenAI does,
+/// says so. An assistant's message without either counts.
 enum MessageTraining {
   static let keys = ["train", "weight"]
 
@@ -34,6 +36,8 @@ extension Fields {
   ///   - message: The members of the message.
   ///   - name: What errors call it, such as `messages[1]`.
   ///   - role: Who speaks.
+  /// - Throws: `DatasetError` for a value of a wrong type, for two that differ, and for a message that
+  ///   cannot be trained on.
   func checkTraining(
     _ message: JSONObject, named name: String, role: String
   ) throws(DatasetError) {
@@ -74,6 +78,7 @@ extension ExampleEncoder {
   ///   - chat: The template that wrote it.
   ///   - place: Where the record stands.
   /// - Returns: The text with the spans that count.
+  /// - Throws: `DatasetError` where that cannot be told.
   func trained(
     _ rendered: RenderedChat, of conversation: Conversation, by chat: ChatTemplate,
     at place: RecordLocation
