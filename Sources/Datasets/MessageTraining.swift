@@ -100,7 +100,7 @@ extension ExampleEncoder {
   /// The message that each span belongs to.
   ///
   /// Without `{% generation %}` blocks every message of the assistant has one span. With them the spans
-  /// that the conversation has through a message and not before it are the message's.
+  /// that the conversation has through a message and not before it are the message's; each has some.
   private func owners(
     of rendered: RenderedChat, _ conversation: Conversation, _ chat: ChatTemplate,
     _ place: RecordLocation
@@ -114,7 +114,10 @@ extension ExampleEncoder {
       var beginning = conversation
       beginning.messages = Array(conversation.messages[...index])
       let count = try rendering(of: beginning, by: chat, at: place).assistantSpans.count
-      guard count >= owners.count else { break }
+      guard count > owners.count else {
+        owners = []
+        break
+      }
       owners += Array(repeating: index, count: count - owners.count)
     }
     guard owners.count == rendered.assistantSpans.count else {

@@ -96,11 +96,9 @@ import Tokenizers
   @Test func `blocks that do not belong to messages are refused`() throws {
     let once =
       "{% generation %}{% for m in messages %}{{ m['content'] }}{% endfor %}{% endgeneration %}"
-    #expect(try asked(line(""), chat: once) == "aokbc")
+    #expect(try asked(line(""), chat: once) == "okbc")
     let error = #expect(throws: DatasetError.self) {
-      try asked(
-        line("", second: #""train": false"#),
-        chat: "{% if messages|length > 3 %}" + once + "{% endif %}" + once)
+      try asked(line("", second: #""train": false"#), chat: once)
     }
     #expect(error.map { "\($0)".contains("{% generation %}") } == true)
   }
