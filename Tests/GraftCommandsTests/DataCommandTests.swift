@@ -138,6 +138,25 @@ import Testing
     }
   }
 
+  @Test func `a model that is written anew keeps its named templates`() throws {
+    try CommandFixture.with { fixture in
+      let folder = fixture.path("model/additional_chat_templates")
+      try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
+      try fixture.write("model/additional_chat_templates/last.jinja", "{{ messages[-1].content }}:")
+      let written = try fixture.graft(
+        "quantize", "--model", "model", "--format", "int8", "--output", "small")
+      #expect(written.code == 0, "\(written.errors)")
+      try fixture.write("chats.jsonl", String(chats.prefix { $0 != "\n" }))
+      let rows = try json(
+        fixture,
+        [
+          "data", "render", "--model", "small", "--data", "chats.jsonl", "--chat-template-name",
+          "last",
+        ])["rows"]?.arrayValue
+      #expect(rows?.first?["text"]?.stringValue == "bc:")
+    }
+  }
+
   @Test func `the preview shows which messages count`() throws {
     try CommandFixture.with { fixture in
       try fixture.write(
