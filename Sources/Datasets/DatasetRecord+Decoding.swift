@@ -110,6 +110,7 @@ struct Fields {
       throw .wrongType(
         at: place, key: "\(name).role", expected: "\"\(meant)\"", actual: "\"\(roleName)\"")
     }
+    try checkTraining(fields, named: name, role: roleName)
     switch fields["content"] {
     case .string, .array:
       return

@@ -79,8 +79,9 @@ extension ExampleEncoder {
         prompt: "\(preamble)### Instruction:\n\(task)\n\n\(material)### Response:\n",
         answer: output)
     case .messages(let messages, let tools, let variables):
+      let (plain, untrained) = MessageTraining.split(messages)
       return .conversation(
-        Conversation(messages: messages, tools: tools, variables: variables))
+        Conversation(messages: plain, tools: tools, variables: variables, untrained: untrained))
     case .labeled, .sourceTarget:
       throw .incompatibleFormat(
         at: located.location, expected: "text, prompt and completion, messages or instruction",

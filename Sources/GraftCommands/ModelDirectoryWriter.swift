@@ -87,13 +87,16 @@ struct ModelDirectoryWriter {
   /// What is written anew, and files of a run whose directory a model is in.
   private static let notCompanions: Set = ["config.json", TrainRecipe.fileName, "state.json"]
 
+  /// The folder of named chat templates.
+  private static let templateFolder = "additional_chat_templates"
+
   /// Everything of the source but weights and configuration.
   private func copyCompanions(to target: String) throws {
     let files = try FileManager.default.contentsOfDirectory(atPath: source)
     for name in files.sorted() {
       let isCompanion =
         name.hasSuffix(".json") || name.hasSuffix(".jinja") || name.hasSuffix(".txt")
-        || name.hasSuffix(".model")
+        || name.hasSuffix(".model") || name == Self.templateFolder
       guard isCompanion, !Self.notCompanions.contains(name), !name.hasSuffix(".index.json") else {
         continue
       }

@@ -10,7 +10,7 @@ enum DataCommand: Verb {
     help: "preview: tokens beside labels, and what is cut or left out. "
       + "render: conversations as the chat template writes them.")
   static let model = Option<String>(
-    "model", default: nil, help: "Directory with tokenizer.json, GGUF file or hub name.")
+    "model", default: nil, help: "Directory with a tokenizer, GGUF file or hub name.")
   static let rows = Option<Int>("rows", default: 3, help: "Rows to show from the beginning.")
   static let allTokens = Flag(
     "all-tokens", help: "Show every token; otherwise the middle of long masked parts is left out.")

@@ -31,7 +31,7 @@ enum EvaluateCommand: Verb {
     options: [
       data, metrics, promptStyle, maximumLength, batchSize, trainOnPrompt, samples, json,
       SamplingOptions.maximumNewTokens, TaskOptions.task,
-    ] + ModelOptions.all)
+    ] + DataOptions.templates + ModelOptions.all)
 
   static func run(_ arguments: ParsedArguments, _ console: Console) throws -> ExitCode {
     try arguments.require(ModelOptions.model, data)
@@ -65,7 +65,9 @@ enum EvaluateCommand: Verb {
       let encoder = try ExampleEncoder(
         tokenizer: tokenizer,
         maximumLength: length,
-        trainsOnPrompt: arguments[trainOnPrompt], promptStyle: style)
+        trainsOnPrompt: arguments[trainOnPrompt], promptStyle: style,
+        chatTemplate: try DataOptions.template(arguments),
+        chatTemplateName: arguments[TrainOptions.chatTemplateName])
       let (examples, report) = try encoder.encode(records, file: path)
       if report.truncatedCount > 0 || report.droppedCount > 0 { console.log("\(report)") }
       try source.check(examples, model.configuration)
@@ -124,7 +126,8 @@ enum EvaluateCommand: Verb {
     let encoder = try ExampleEncoder(
       tokenizer: tokenizer,
       maximumLength: model.configuration.maximumLength - (model.prompt?.length ?? 0),
-      promptStyle: style)
+      promptStyle: style, chatTemplate: try DataOptions.template(arguments),
+      chatTemplateName: arguments[TrainOptions.chatTemplateName])
     let pairs = try records.map { located in
       guard let answer = ExampleEncoder.answer(of: located.record) else {
         throw DatasetError.incompatibleFormat(

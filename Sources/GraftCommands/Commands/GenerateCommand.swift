@@ -37,7 +37,7 @@ enum GenerateCommand: Verb {
     options: [
       prompt, chat, system, prompts, promptStyle, batchSize, sharePrefix, task, logProbabilities,
       json,
-    ] + SamplingOptions.all + ModelOptions.all)
+    ] + DataOptions.templates + SamplingOptions.all + ModelOptions.all)
 
   static func run(_ arguments: ParsedArguments, _ console: Console) throws -> ExitCode {
     let given = [arguments[prompt], arguments[chat], arguments[prompts]].compactMap { $0 }
@@ -46,6 +46,11 @@ enum GenerateCommand: Verb {
     }
     if arguments[system] != nil, arguments[chat] == nil {
       throw UsageError("--system-prompt needs --chat")
+    }
+    if arguments[prompt] != nil, arguments[promptStyle] != .chat,
+      arguments[TrainOptions.chatTemplate] != nil || arguments[TrainOptions.chatTemplateName] != nil
+    {
+      throw UsageError("a chat template is for --chat, --prompts or --prompt-style chat")
     }
     try arguments.require(ModelOptions.model)
     let alternatives = try SamplingOptions.count(arguments, logProbabilities, 0...1 << 20)
@@ -141,7 +146,9 @@ enum GenerateCommand: Verb {
     }
     let encoder = try ExampleEncoder(
       tokenizer: tokenizer, maximumLength: max(2, limit),
-      promptStyle: isChat ? .chat : arguments[promptStyle] ?? .plain)
+      promptStyle: isChat ? .chat : arguments[promptStyle] ?? .plain,
+      chatTemplate: try DataOptions.template(arguments),
+      chatTemplateName: arguments[TrainOptions.chatTemplateName])
     if let path = arguments[prompts] {
       var reader = try RecordReader(path: path, allowsPromptOnly: true)
       let records = try reader.readAll()

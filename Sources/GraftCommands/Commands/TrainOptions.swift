@@ -22,6 +22,10 @@ enum TrainOptions {
     "chat-template", default: nil, group: "Data",
     help: "File with a chat template to use instead of the model's, such as its own one with "
       + "{% generation %} blocks.")
+  static let chatTemplateName = Option<String>(
+    "chat-template-name", default: nil, group: "Data",
+    help: "The one of the model's named chat templates to use; default is default, or tool_use for "
+      + "conversations with tools.")
   static let trainOnPrompt = Flag(
     "train-on-prompt", group: "Data", help: "Count prompts in the loss too.")
   static let maximumLength = Option<Int>(
@@ -137,8 +141,8 @@ enum TrainOptions {
 
   static let all: [any OptionDeclaration] =
     [
-      task, ClassificationData.problem, data, evalData, promptStyle, chatTemplate, trainOnPrompt,
-      maximumLength, packing, shuffle, groupByLength,
+      task, ClassificationData.problem, data, evalData, promptStyle, chatTemplate,
+      chatTemplateName, trainOnPrompt, maximumLength, packing, shuffle, groupByLength,
       output, overwrite, resume, config, set, printRecipe, saveEvery, evalEvery, logEvery, keep,
       reportTo, quiet, json,
     ] + [
