@@ -42,6 +42,8 @@ public struct DecoderConfiguration: Sendable {
   public let tiesEmbeddings: Bool
   /// Longest sequence that the model was made for, in tokens.
   public internal(set) var maximumLength: Int
+  /// Token that begins a text, or nil.
+  public let beginOfTextID: Int?
   /// Tokens that end a text.
   public let endOfTextIDs: [Int]
   /// Token that fills rows up, or nil.
@@ -114,6 +116,7 @@ public struct DecoderConfiguration: Sendable {
     }
     tiesEmbeddings = try reader.flag("tie_word_embeddings", default: false)
     maximumLength = try reader.positive("max_position_embeddings", default: 2048)
+    beginOfTextID = try reader.ids("bos_token_id").first
     endOfTextIDs = try reader.ids("eos_token_id")
     paddingID = try reader.paddingID(vocabularySize: vocabularySize)
     storedDType = reader.storedDType()
