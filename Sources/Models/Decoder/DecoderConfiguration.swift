@@ -101,7 +101,7 @@ public struct DecoderConfiguration: Sendable {
     names = family.names
     vocabularySize = try reader.positive("vocab_size")
     hiddenSize = try reader.positive("hidden_size")
-    layerCount = try reader.positive("num_hidden_layers")
+    layerCount = try reader.layerCount("num_hidden_layers")
     headCount = try reader.positive("num_attention_heads")
     intermediateSize = try reader.positive("intermediate_size", default: 4 * hiddenSize)
     keyValueHeadCount = try reader.positive("num_key_value_heads", default: headCount)
@@ -110,6 +110,9 @@ public struct DecoderConfiguration: Sendable {
     initializerRange = try reader.number("initializer_range", default: 0.02)
     guard headCount % keyValueHeadCount == 0 else {
       throw reader.wrong("num_key_value_heads", "a divisor of num_attention_heads \(headCount)")
+    }
+    guard headCount * headSize < 1 << 31 else {
+      throw reader.wrong("head_dim", "less than 2^31 divided by num_attention_heads \(headCount)")
     }
     guard names.positions != nil || headSize % 2 == 0 else {
       throw reader.wrong("head_dim", "an even number")
@@ -136,7 +139,7 @@ public struct DecoderConfiguration: Sendable {
     }
     try family.adjust(&self, reader)
     if case .dynamic(let factor, let length)? = ropes.first??.scaling {
-      maximumLength = Int((Double(length) * max(1, factor)).rounded())
+      maximumLength = Int(min(Double(length) * max(1, factor), 0x1p31).rounded())
     }
   }
 
