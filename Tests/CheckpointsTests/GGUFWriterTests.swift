@@ -77,7 +77,7 @@ struct GGUFWriterTests {
     var block: [Float] = [127, 0.5, -0.5, 1.5, -1.5, 2.5, 2.4999998, -126.5, 126.49999, 0, -0.0]
     block += [Float](repeating: 0.25, count: 32 - block.count)
     let zeros = [Float](repeating: 0, count: 32)
-    let tiny = [Float](repeating: 1e-42, count: 32)
+    let tiny = [Float](repeating: Float(bitPattern: 714), count: 32)  // 1e-42
     try write(
       scratch("q.gguf"),
       [(.init(name: "q", type: .q80, shape: [3, 32]), block + zeros + tiny)], piece: 96)
