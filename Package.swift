@@ -120,7 +120,7 @@ let package = Package(
     tests(of: "Tensors", ["TestSupport"]),
     tests(of: "Layers", ["Tensors", "TestSupport"]),
     tests(of: "JSONValues"),
-    tests(of: "Tokenizers", ["JSONValues"], exclude: ["Fixtures"]),
+    tests(of: "Tokenizers", ["JSONValues", "TestSupport"], exclude: ["Fixtures"]),
     tests(of: "CommandLineParsing"),
     tests(of: "Checkpoints", ["JSONValues"], exclude: ["Fixtures"]),
     tests(of: "Datasets", ["JSONValues", "Tokenizers"]),
@@ -131,7 +131,7 @@ let package = Package(
       of: "Quantization",
       ["CKernels", "Checkpoints", "JSONValues", "Layers", "Models", "Tensors", "TestSupport"]),
     tests(
-      of: "Models", ["JSONValues", "Layers", "Tensors", "TestSupport"],
+      of: "Models", ["Checkpoints", "JSONValues", "Layers", "Tensors", "TestSupport"],
       exclude: ["EncoderFixtures", "Fixtures"]),
     tests(
       of: "Adapters",

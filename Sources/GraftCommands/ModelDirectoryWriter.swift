@@ -15,6 +15,8 @@ struct ModelDirectoryWriter {
   let dtype: DType?
   /// How the model's quantised weights are kept; nil when it has none.
   let format: WeightFormat?
+  /// The most bytes of weights in one file.
+  var shardLimit = ShardedSafetensorsWriter.defaultShardLimit
 
   /// Writes the directory, which appears only when it is whole.
   ///
@@ -49,17 +51,58 @@ struct ModelDirectoryWriter {
     try copyCompanions(to: directory)
     let isTied = model.configuration.tiesEmbeddings
     let untied = isTied && !headIsEmbedding
-    var tensors: [(name: String, tensor: Tensor)] = []
+    let (entries, count) = try entries(leavingOutHead: isTied && !untied)
+    let tensors = try entries.map { entry in
+      guard let stored = SafetensorsDType(entry.dtype) else {
+        throw CheckpointError.invalidTensor(
+          path: directory, tensor: entry.name, reason: "its type is \(entry.dtype)")
+      }
+      return SafetensorsWriter.Tensor(name: entry.name, dtype: stored, shape: entry.shape)
+    }
+    let byName = Dictionary(entries.map { ($0.name, $0) }, uniquingKeysWith: { $1 })
+    let writer = try ShardedSafetensorsWriter(
+      directory: directory, tensors: tensors, shardLimit: shardLimit)
+    // Each is changed and checked as it is written, so that one at a time is in memory.
+    try writer.write { name in
+      guard let entry = byName[name] else { return Tensor.zeros([0]) }
+      let tensor = entry.written
+      if entry.isParameter { try check(name, tensor) }
+      return tensor
+    }
+    try writer.removeOthers()
+    try writeConfiguration(to: "\(directory)/config.json", untied: untied)
+    return (entries.count, count)
+  }
+
+  /// A tensor to write.
+  private struct Entry {
+    let name: String
+    let dtype: DType
+    let isTransposed: Bool
+    let isParameter: Bool
+    let tensor: Tensor
+
+    var shape: [Int] { isTransposed ? tensor.shape.reversed() : tensor.shape }
+
+    var written: Tensor {
+      let tensor = tensor.to(dtype)
+      return isTransposed ? tensor.transposed().contiguous() : tensor
+    }
+  }
+
+  /// Every tensor to write, and the numbers that they stand for.
+  private func entries(leavingOutHead: Bool) throws -> ([Entry], count: Int) {
+    var entries: [Entry] = []
     var count = 0
     let transposed = model.pathsTransposedInFiles
     for (path, parameter) in model.parameters() {
       // A tied head is written once, as the embeddings.
-      if path == "lm_head.weight", isTied, !untied { continue }
-      var written = dtype.map { parameter.value.to($0) } ?? parameter.value
-      if transposed.contains(path) { written = written.transposed().contiguous() }
-      try check(path, written)
-      tensors.append((path, written))
-      count += written.count
+      if path == "lm_head.weight", leavingOutHead { continue }
+      entries.append(
+        Entry(
+          name: path, dtype: dtype ?? parameter.value.dtype,
+          isTransposed: transposed.contains(path), isParameter: true, tensor: parameter.value))
+      count += parameter.value.count
     }
     for (path, module) in model.modules() {
       for (name, tensor) in module.storedTensors {
@@ -67,13 +110,14 @@ struct ModelDirectoryWriter {
         guard !tensor.dtype.isFloatingPoint || tensor.isAllFinite else {
           throw QuantizationError.notFinite(weight: path + ".weight")
         }
-        tensors.append((path + "." + name, tensor))
+        entries.append(
+          Entry(
+            name: path + "." + name, dtype: tensor.dtype, isTransposed: false, isParameter: false,
+            tensor: tensor))
       }
       count += module.storedCount
     }
-    try SafetensorsWriter.save("\(directory)/model.safetensors", tensors: tensors)
-    try writeConfiguration(to: "\(directory)/config.json", untied: untied)
-    return (tensors.count, count)
+    return (entries, count)
   }
 
   private var headIsEmbedding: Bool {

@@ -31,7 +31,40 @@ struct ModelWeights {
     self.storedDType = storedDType
     self.stored = QuantizedWeightReader(
       checkpoint: checkpoint, configuration: stored, device: device)
-    prefix = checkpoint.entry("\(base).\(probe)") == nil ? "" : base + "."
+    // With neither of the two names, what is missing is named as files of whole models have it.
+    let isBare = checkpoint.entry("\(base).\(probe)") == nil && checkpoint.entry(probe) != nil
+    prefix = isBare ? "" : base + "."
+  }
+
+  /// Refuses a weight or bias of one of the model's own layers that the model did not take: without it,
+  /// it would compute something else.
+  ///
+  /// Tensors of layers that the model does not have, such as tables of positions that old files repeat
+  /// or further heads, do no harm.
+  func checkNothingIsLeft(of model: any Module, base: String) throws(ModelError) {
+    func parts(_ name: String) -> (layer: Substring, leaf: Substring) {
+      guard let dot = name.lastIndex(of: ".") else { return ("", name[...]) }
+      return (name[..<dot], name[name.index(after: dot)...])
+    }
+    var known: Set<String> = []
+    var layers: Set<Substring> = []
+    for (path, module) in model.modules() where !module.storedTensors.isEmpty {
+      layers.insert(path[...])
+      known.insert(path + ".weight")
+    }
+    for (path, _) in model.parameters() {
+      known.insert(path)
+      layers.insert(parts(path).layer)
+    }
+    for name in checkpoint.names {
+      // Inside the bare model's files the name of the model itself is missing.
+      let path = prefix.isEmpty && !name.hasPrefix("lm_head.") ? "\(base).\(name)" : name
+      let (layer, leaf) = parts(path)
+      guard leaf == "weight" || leaf == "bias", layers.contains(layer), !known.contains(path) else {
+        continue
+      }
+      throw .unexpectedTensor(path: checkpoint.directory, name: name)
+    }
   }
 
   /// A linear layer.

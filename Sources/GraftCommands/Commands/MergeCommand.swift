@@ -23,7 +23,7 @@ enum MergeCommand: Verb {
     options: [
       adapters, output, dtype, safe, json, ModelOptions.model, ModelOptions.quantize,
       ModelOptions.doubleQuant, ModelOptions.blockSize, ModelOptions.threshold,
-      ModelOptions.threads,
+      ModelOptions.threads, ShardOptions.maximumShardSize,
     ])
 
   static func run(_ arguments: ParsedArguments, _ console: Console) throws -> ExitCode {
@@ -37,21 +37,14 @@ enum MergeCommand: Verb {
     let model = try AutoModelForCausalLM.fromPretrained(source, dtype: nil)
     // What stays in numbers is checked once, as it is written.
     let checksLayers = arguments[safe] && chosen != nil
-    for path in paths {
-      let peft = try PeftModel.fromPretrained(model, HubNames.adapter(path))
-      do {
-        try peft.mergeAndUnload(safely: checksLayers)
-      } catch {
-        guard case .notFinite(let module, _) = error else { throw error }
-        throw AdapterError.notFinite(module: module, adapter: path)
-      }
-    }
+    try AdapterMerging.merge(paths, into: model, safely: checksLayers)
     // A quantised base is written as numbers, all of it, or quantised anew.
     model.dequantize()
     if let chosen { model.quantize(QuantizationOptions(chosen), dtype: dtype) }
     // Every written weight, in the type in which it is written.
     let written = try ModelDirectoryWriter(
-      model: model, source: source, dtype: dtype, format: chosen
+      model: model, source: source, dtype: dtype, format: chosen,
+      shardLimit: ShardOptions.limit(arguments)
     ).write(directory) { path, tensor in
       guard !arguments[safe] || tensor.isAllFinite else {
         throw AdapterError.notFinite(module: path, adapter: paths.joined(separator: ", "))

@@ -20,6 +20,7 @@ enum QuantizeCommand: Verb {
     options: [
       format, output, dtype, skip, json, ModelOptions.model, ModelOptions.doubleQuant,
       ModelOptions.blockSize, ModelOptions.threshold, ModelOptions.threads,
+      ShardOptions.maximumShardSize,
     ])
 
   static func run(_ arguments: ParsedArguments, _ console: Console) throws -> ExitCode {
@@ -46,7 +47,8 @@ enum QuantizeCommand: Verb {
       throw UsageError("--skip-modules \"\(unknown)\": \(source) has no such linear layer")
     }
     let written = try ModelDirectoryWriter(
-      model: model, source: source, dtype: dtype, format: weights
+      model: model, source: source, dtype: dtype, format: weights,
+      shardLimit: ShardOptions.limit(arguments)
     ).write(directory)
     if arguments[json] {
       console.write([

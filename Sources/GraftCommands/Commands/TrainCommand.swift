@@ -52,7 +52,8 @@ enum TrainCommand: Verb {
     try source.check(examples + (evaluation ?? []), shape)
     let model: any TrainableModel =
       isFull(recipe.arguments)
-      ? try wholeModel(source, options.seed)
+      ? try wholeModel(
+        source, options.seed, shardLimit: ShardOptions.limit(recipe.arguments))
       : try adapted(source, tokenizer, recipe, given, options, examples)
     if let base = model.base as? DecoderForCausalLM {
       try PromptChecks.check(examples + (evaluation ?? []), base, options)
@@ -182,11 +183,12 @@ enum TrainCommand: Verb {
 
   /// The model with all weights trained, which the run's directory becomes.
   private static func wholeModel(
-    _ source: ModelSource, _ seed: UInt64
+    _ source: ModelSource, _ seed: UInt64, shardLimit: Int
   ) throws -> FullFineTuning<DecoderForCausalLM> {
     let base = try source.model()
     let writer = ModelDirectoryWriter(
-      model: base, source: source.directory, dtype: source.dtype, format: nil)
+      model: base, source: source.directory, dtype: source.dtype, format: nil,
+      shardLimit: shardLimit)
     return try FullFineTuning(base, seed: seed) { try writer.writeFiles(to: $0) }
   }
 

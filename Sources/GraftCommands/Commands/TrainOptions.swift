@@ -144,7 +144,7 @@ enum TrainOptions {
       task, ClassificationData.problem, data, evalData, promptStyle, chatTemplate,
       chatTemplateName, trainOnPrompt, maximumLength, packing, shuffle, groupByLength,
       output, overwrite, resume, config, set, printRecipe, saveEvery, evalEvery, logEvery, keep,
-      reportTo, quiet, json,
+      ShardOptions.maximumShardSize, reportTo, quiet, json,
     ] + [
       method, adapterConfig, rank, alpha, dropout, targetModules, modulesToSave, bias, rsLoRA,
       virtualTokens, promptText, initialization, adapterFields, plainLoRA, calibrationBatches,

@@ -42,6 +42,8 @@ public struct DecoderConfiguration: Sendable {
   public let tiesEmbeddings: Bool
   /// Longest sequence that the model was made for, in tokens.
   public internal(set) var maximumLength: Int
+  /// Token that begins a text, or nil.
+  public let beginOfTextID: Int?
   /// Tokens that end a text.
   public let endOfTextIDs: [Int]
   /// Token that fills rows up, or nil.
@@ -99,7 +101,7 @@ public struct DecoderConfiguration: Sendable {
     names = family.names
     vocabularySize = try reader.positive("vocab_size")
     hiddenSize = try reader.positive("hidden_size")
-    layerCount = try reader.positive("num_hidden_layers")
+    layerCount = try reader.layerCount("num_hidden_layers")
     headCount = try reader.positive("num_attention_heads")
     intermediateSize = try reader.positive("intermediate_size", default: 4 * hiddenSize)
     keyValueHeadCount = try reader.positive("num_key_value_heads", default: headCount)
@@ -109,11 +111,15 @@ public struct DecoderConfiguration: Sendable {
     guard headCount % keyValueHeadCount == 0 else {
       throw reader.wrong("num_key_value_heads", "a divisor of num_attention_heads \(headCount)")
     }
+    guard headCount * headSize < 1 << 31 else {
+      throw reader.wrong("head_dim", "less than 2^31 divided by num_attention_heads \(headCount)")
+    }
     guard names.positions != nil || headSize % 2 == 0 else {
       throw reader.wrong("head_dim", "an even number")
     }
     tiesEmbeddings = try reader.flag("tie_word_embeddings", default: false)
     maximumLength = try reader.positive("max_position_embeddings", default: 2048)
+    beginOfTextID = try reader.ids("bos_token_id").first
     endOfTextIDs = try reader.ids("eos_token_id")
     paddingID = try reader.paddingID(vocabularySize: vocabularySize)
     storedDType = reader.storedDType()
@@ -133,7 +139,7 @@ public struct DecoderConfiguration: Sendable {
     }
     try family.adjust(&self, reader)
     if case .dynamic(let factor, let length)? = ropes.first??.scaling {
-      maximumLength = Int((Double(length) * max(1, factor)).rounded())
+      maximumLength = Int(min(Double(length) * max(1, factor), 0x1p31).rounded())
     }
   }
 

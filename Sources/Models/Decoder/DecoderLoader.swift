@@ -26,7 +26,9 @@ struct DecoderLoader {
       isTied: c.tiesEmbeddings,
       bias: c.hasHeadBias
         ? Parameter(try weights.tensor("lm_head.bias", [c.vocabularySize])) : nil)
-    return DecoderForCausalLM(model: try model(embedding), head: head)
+    let model = DecoderForCausalLM(model: try model(embedding), head: head)
+    try weights.checkNothingIsLeft(of: model, base: c.names.decoder)
+    return model
   }
 
   /// The decoder without a head.

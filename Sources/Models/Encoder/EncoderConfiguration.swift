@@ -84,7 +84,7 @@ public struct EncoderConfiguration: Sendable {
     vocabularySize = try reader.positive("vocab_size")
     hiddenSize = try reader.positive("hidden_size")
     intermediateSize = try reader.positive("intermediate_size")
-    layerCount = try reader.positive("num_hidden_layers")
+    layerCount = try reader.layerCount("num_hidden_layers")
     headCount = try reader.positive("num_attention_heads")
     guard hiddenSize % headCount == 0 else {
       throw reader.wrong("num_attention_heads", "a divisor of hidden_size \(hiddenSize)")

@@ -106,7 +106,11 @@ public struct ModelLabels: Equatable, Sendable {
       problem = found
     }
     guard let table = reader.value("id2label") else {
-      names = ModelLabels(count: try reader.positive("num_labels", default: 2)).names
+      let count = try reader.positive("num_labels", default: 2)
+      guard count <= 1_000_000 else {
+        throw reader.wrong("num_labels", "a positive whole number up to 1000000")
+      }
+      names = ModelLabels(count: count).names
       return
     }
     let entries = (table.objectValue ?? JSONObject()).map { (Int($0.key), $0.value.stringValue) }

@@ -1,0 +1,26 @@
+import Adapters
+import Models
+
+/// Merging adapters that options name into a model.
+enum AdapterMerging {
+  /// Merges adapters one after another.
+  ///
+  /// - Parameters:
+  ///   - adapters: Directories or names on the hub.
+  ///   - model: What gets them; its layers have no adapter afterwards.
+  ///   - safely: Whether weights that are not finite are refused.
+  /// - Throws: `AdapterError` and what reading an adapter throws.
+  static func merge(
+    _ adapters: [String], into model: DecoderForCausalLM, safely: Bool
+  ) throws {
+    for path in adapters {
+      let peft = try PeftModel.fromPretrained(model, HubNames.adapter(path))
+      do {
+        try peft.mergeAndUnload(safely: safely)
+      } catch {
+        guard case .notFinite(let module, _) = error else { throw error }
+        throw AdapterError.notFinite(module: module, adapter: path)
+      }
+    }
+  }
+}
