@@ -6,9 +6,42 @@ import Models
 import Quantization
 import Tensors
 
+/// A model of which a directory can be written.
+protocol WritableModel: AdaptableModel {
+  /// Where the configuration says that the output head is the embeddings' table: the head's path, and
+  /// both.
+  var tiedHead: (path: String, head: Linear, embedding: Embedding)? { get }
+
+  /// Changes what differs from the configuration that the model was opened with.
+  ///
+  /// - Parameters:
+  ///   - configuration: The content of `config.json`.
+  ///   - isUntied: Whether head and embeddings have become two tables.
+  func adjust(_ configuration: inout JSONObject, isUntied: Bool)
+}
+
+extension DecoderForCausalLM: WritableModel {
+  var tiedHead: (path: String, head: Linear, embedding: Embedding)? {
+    configuration.tiesEmbeddings ? ("lm_head", head, model.embedding) : nil
+  }
+
+  func adjust(_ configuration: inout JSONObject, isUntied: Bool) {
+    let origins = layerOrigins
+    if origins.count != originalLayerCount {
+      configuration["num_hidden_layers"] = .integer(origins.count)
+    }
+    if let kinds = configuration["layer_types"]?.arrayValue,
+      origins.allSatisfy(kinds.indices.contains)
+    {
+      configuration["layer_types"] = .array(origins.map { kinds[$0] })
+    }
+    if isUntied { configuration["tie_word_embeddings"] = false }
+  }
+}
+
 /// Writes a model as a Hugging Face directory that takes everything but weights from another one.
 struct ModelDirectoryWriter {
-  let model: DecoderForCausalLM
+  let model: any WritableModel
   /// The directory that the model was opened from.
   let source: String
   /// Type of the written parameters; nil for their own.
@@ -47,14 +80,14 @@ struct ModelDirectoryWriter {
   ) throws -> (tensors: Int, parameters: Int) {
     try makeDirectory(directory)
     try copyCompanions(to: directory)
-    let isTied = model.configuration.tiesEmbeddings
-    let untied = isTied && !headIsEmbedding
+    let tied = model.tiedHead
+    let isUntied = tied.map { !isOneTable($0.head, $0.embedding) } ?? false
     var tensors: [(name: String, tensor: Tensor)] = []
     var count = 0
     let transposed = model.pathsTransposedInFiles
     for (path, parameter) in model.parameters() {
       // A tied head is written once, as the embeddings.
-      if path == "lm_head.weight", isTied, !untied { continue }
+      if let tied, path == tied.path + ".weight", !isUntied { continue }
       var written = dtype.map { parameter.value.to($0) } ?? parameter.value
       if transposed.contains(path) { written = written.transposed().contiguous() }
       try check(path, written)
@@ -72,15 +105,13 @@ struct ModelDirectoryWriter {
       count += module.storedCount
     }
     try SafetensorsWriter.save("\(directory)/model.safetensors", tensors: tensors)
-    try writeConfiguration(to: "\(directory)/config.json", untied: untied)
+    try writeConfiguration(to: "\(directory)/config.json", isUntied: isUntied)
     return (tensors.count, count)
   }
 
-  private var headIsEmbedding: Bool {
-    guard model.head.projection.storedCount == 0 else { return false }
-    let (head, table) = (
-      model.head.projection.denseWeight(), model.model.embedding.table.denseWeight()
-    )
+  private func isOneTable(_ head: Linear, _ embedding: Embedding) -> Bool {
+    guard head.projection.storedCount == 0 else { return false }
+    let (head, table) = (head.projection.denseWeight(), embedding.table.denseWeight())
     return head.sharesStorage(with: table) || head.isEqual(to: table)
   }
 
@@ -112,10 +143,10 @@ struct ModelDirectoryWriter {
   private var skippedModules: [String]? {
     let dense = model.modules().filter { ($0.module as? Linear)?.projection is DenseProjection }
       .map(\.path)
-    return dense == ["lm_head"] ? nil : dense
+    return dense == [model.outputHeadPath] ? nil : dense
   }
 
-  private func writeConfiguration(to path: String, untied: Bool) throws {
+  private func writeConfiguration(to path: String, isUntied: Bool) throws {
     var object = try JSON.read(path: "\(source)/config.json").objectValue ?? JSONObject()
     if let dtype {
       // "torch_dtype" until transformers 4, "dtype" since; some files have both.
@@ -123,14 +154,7 @@ struct ModelDirectoryWriter {
         object[key] = .string(dtype.description)
       }
     }
-    let origins = model.layerOrigins
-    if origins.count != model.originalLayerCount {
-      object["num_hidden_layers"] = .integer(origins.count)
-    }
-    if let kinds = object["layer_types"]?.arrayValue, origins.allSatisfy(kinds.indices.contains) {
-      object["layer_types"] = .array(origins.map { kinds[$0] })
-    }
-    if untied { object["tie_word_embeddings"] = false }
+    model.adjust(&object, isUntied: isUntied)
     object["quantization_config"] = format.map {
       BitsAndBytesConfiguration($0, skippedModules: skippedModules).json
     }

@@ -138,7 +138,7 @@ enum TrainOptions {
   static let all: [any OptionDeclaration] =
     [
       task, ClassificationData.problem, data, evalData, promptStyle, chatTemplate, trainOnPrompt,
-      maximumLength, packing, shuffle, groupByLength,
+      maximumLength, Seq2SeqData.maximumTargetLength, packing, shuffle, groupByLength,
       output, overwrite, resume, config, set, printRecipe, saveEvery, evalEvery, logEvery, keep,
       reportTo, quiet, json,
     ] + [
