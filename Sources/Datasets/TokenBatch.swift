@@ -38,9 +38,10 @@ public struct TokenBatch: Equatable, Sendable {
   /// - Parameters:
   ///   - rows: The examples of each row; more than one are packed, each its own document.
   ///   - paddingID: Fills rows up.
-  public init(rows: [[TokenizedExample]], paddingID: Int32) {
+  ///   - minimumLength: Tokens of a row at least.
+  public init(rows: [[TokenizedExample]], paddingID: Int32, minimumLength: Int = 0) {
     rowLengths = rows.map { $0.reduce(0) { $0 + $1.ids.count } }
-    let longest = rowLengths.max() ?? 0
+    let longest = max(rowLengths.max() ?? 0, minimumLength)
     let isPacked = rows.contains { $0.count > 1 }
     var (ids, labels, positions, documents) = ([Int32](), [Int32](), [Int32](), [Int32]())
     for (row, used) in zip(rows, rowLengths) {

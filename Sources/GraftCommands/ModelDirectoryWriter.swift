@@ -6,39 +6,6 @@ import Models
 import Quantization
 import Tensors
 
-/// A model of which a directory can be written.
-protocol WritableModel: AdaptableModel {
-  /// Where the configuration says that the output head is the embeddings' table: the head's path, and
-  /// both.
-  var tiedHead: (path: String, head: Linear, embedding: Embedding)? { get }
-
-  /// Changes what differs from the configuration that the model was opened with.
-  ///
-  /// - Parameters:
-  ///   - configuration: The content of `config.json`.
-  ///   - isUntied: Whether head and embeddings have become two tables.
-  func adjust(_ configuration: inout JSONObject, isUntied: Bool)
-}
-
-extension DecoderForCausalLM: WritableModel {
-  var tiedHead: (path: String, head: Linear, embedding: Embedding)? {
-    configuration.tiesEmbeddings ? ("lm_head", head, model.embedding) : nil
-  }
-
-  func adjust(_ configuration: inout JSONObject, isUntied: Bool) {
-    let origins = layerOrigins
-    if origins.count != originalLayerCount {
-      configuration["num_hidden_layers"] = .integer(origins.count)
-    }
-    if let kinds = configuration["layer_types"]?.arrayValue,
-      origins.allSatisfy(kinds.indices.contains)
-    {
-      configuration["layer_types"] = .array(origins.map { kinds[$0] })
-    }
-    if isUntied { configuration["tie_word_embeddings"] = false }
-  }
-}
-
 /// Writes a model as a Hugging Face directory that takes everything but weights from another one.
 struct ModelDirectoryWriter {
   let model: any WritableModel
@@ -80,14 +47,15 @@ struct ModelDirectoryWriter {
   ) throws -> (tensors: Int, parameters: Int) {
     try makeDirectory(directory)
     try copyCompanions(to: directory)
-    let tied = model.tiedHead
-    let isUntied = tied.map { !isOneTable($0.head, $0.embedding) } ?? false
+    // What is the table of tied layers is written once.
+    let tied = model.tiedLayers
+    let copies = Set(tied.dropFirst().filter { isOneTable($0.layer, tied[0].layer) }.map(\.path))
+    let isUntied = tied.last.map { tied.count > 1 && !copies.contains($0.path) } ?? false
     var tensors: [(name: String, tensor: Tensor)] = []
     var count = 0
     let transposed = model.pathsTransposedInFiles
     for (path, parameter) in model.parameters() {
-      // A tied head is written once, as the embeddings.
-      if let tied, path == tied.path + ".weight", !isUntied { continue }
+      if copies.contains(where: { path == $0 + ".weight" }) { continue }
       var written = dtype.map { parameter.value.to($0) } ?? parameter.value
       if transposed.contains(path) { written = written.transposed().contiguous() }
       try check(path, written)
@@ -100,7 +68,7 @@ struct ModelDirectoryWriter {
         guard !tensor.dtype.isFloatingPoint || tensor.isAllFinite else {
           throw QuantizationError.notFinite(weight: path + ".weight")
         }
-        tensors.append((path + "." + name, tensor))
+        tensors.append((path.isEmpty ? name : path + "." + name, tensor))
       }
       count += module.storedCount
     }
@@ -109,10 +77,18 @@ struct ModelDirectoryWriter {
     return (tensors.count, count)
   }
 
-  private func isOneTable(_ head: Linear, _ embedding: Embedding) -> Bool {
-    guard head.projection.storedCount == 0 else { return false }
-    let (head, table) = (head.projection.denseWeight(), embedding.table.denseWeight())
-    return head.sharesStorage(with: table) || head.isEqual(to: table)
+  /// Whether two layers, each an embedding or a linear layer, have the same dense weights.
+  private func isOneTable(_ layer: any Module, _ other: any Module) -> Bool {
+    func weight(_ layer: any Module) -> Tensor? {
+      switch layer {
+      case let linear as Linear:
+        linear.projection.storedCount == 0 ? linear.projection.denseWeight() : nil
+      case let embedding as Embedding: embedding.table.denseWeight()
+      default: nil
+      }
+    }
+    guard let one = weight(layer), let two = weight(other) else { return false }
+    return one.sharesStorage(with: two) || one.isEqual(to: two)
   }
 
   /// What is written anew, and files of a run whose directory a model is in.

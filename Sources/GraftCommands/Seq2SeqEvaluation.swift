@@ -35,7 +35,7 @@ enum Seq2SeqEvaluation {
     if report.truncatedCount > 0 { console.log("\(report)") }
     try source.check(examples, vocabularySize: shape.vocabularySize)
 
-    let (model, peft) = try source.seq2SeqModel(adapter: try arguments.adapterDirectory())
+    let (model, peft) = try source.seq2seqModel(adapter: try arguments.adapterDirectory())
     var result = JSONObject([("rows", .integer(records.count))])
     if wanted.contains("loss") || wanted.contains("perplexity") {
       if let peft { try PromptChecks.checkTasks(examples, peft) }

@@ -34,7 +34,7 @@ enum Seq2SeqTraining {
     }
     // Before anything is computed with them.
     try source.check(examples + (evaluation ?? []), vocabularySize: shape.vocabularySize)
-    let base = try source.seq2SeqModel()
+    let base = try source.seq2seqModel(adapter: nil).0
     guard !TrainCommand.isFull(arguments) else {
       let writer = ModelDirectoryWriter(
         model: base, source: source.directory, dtype: source.dtype, format: nil)
@@ -66,23 +66,7 @@ enum Seq2SeqTraining {
 }
 
 extension ModelSource {
-  /// The model that reads one text and writes another.
-  func seq2SeqModel() throws -> EncoderDecoderForConditionalGeneration {
-    try AutoModelForSeq2SeqLM.fromPretrained(
-      directory, dtype: dtype, device: device, quantization: quantization)
-  }
-
-  /// The same with the adapter of a directory, if any.
-  func seq2SeqModel(
-    adapter: String?
-  ) throws -> (
-    EncoderDecoderForConditionalGeneration, PeftModel<EncoderDecoderForConditionalGeneration>?
-  ) {
-    let base = try seq2SeqModel()
-    return (base, try adapter.map { try PeftModel.fromPretrained(base, $0) })
-  }
-
-  /// Whether the model reads one text and writes another, whatever it is opened for.
+  /// Whether the model reads one text and writes another, whatever its checkpoint has a head for.
   var isSeq2Seq: Bool {
     get throws { try AutoModelForSeq2SeqLM.isKind(of: directory) }
   }

@@ -97,7 +97,8 @@ public enum AutoModel {
     let named = try reader.strings("architectures")?.first.flatMap(ModelTask.init(architecture:))
     if AutoModelForSeq2SeqLM.modelTypes.contains(type) {
       let isForText = try reader.strings("architectures")?.first?.hasSuffix("EncoderModel") != true
-      return named == nil || named == .featureExtraction && isForText
+      // The first files say "T5WithLMHeadModel".
+      return named == nil || named == .causalLM || named == .featureExtraction && isForText
         ? .seq2seqLM : named ?? .seq2seqLM
     }
     // A bare decoder is one for text: its head may be the embeddings' table.

@@ -46,6 +46,17 @@ public enum AutoModelForSeq2SeqLM {
     return try EncoderDecoderConfiguration(family.reader(json, path: path), family: family)
   }
 
+  /// Whether a model directory is of this kind, by its `model_type`.
+  ///
+  /// - Parameter directory: A Hugging Face directory.
+  /// - Returns: True for a model with encoder and decoder, whatever its checkpoint has a head for.
+  /// - Throws: ``ModelError`` or `JSONError` when `config.json` is missing or says no type.
+  public static func isKind(of directory: String) throws -> Bool {
+    let (json, path) = try AutoModelForCausalLM.json(of: directory)
+    return modelTypes.contains(
+      try ConfigurationReader(json: json, path: path).string("model_type"))
+  }
+
   static func family(_ json: JSON, _ path: String) throws(ModelError) -> EncoderDecoderFamily {
     let type = try ConfigurationReader(json: json, path: path).string("model_type")
     guard let found = families.first(where: { $0.modelType == type }) else {

@@ -39,7 +39,7 @@ enum DataCommand: Verb {
     let tokenizer = try Tokenizer(directory: directory)
     let path = try arguments.value(TrainOptions.data)
     if name == "preview", try Seq2SeqData.isMeant(arguments, directory, data: path) {
-      let limit = try AutoModelForSeq2SeqLM.lengthLimit(of: directory)
+      let limit = try Seq2SeqData.lengthLimit(of: directory)
       let encoder = try Seq2SeqData.encoder(arguments, tokenizer, limit: limit).encoder
       return try preview(path, arguments, console) { try encoder.preview(path: $0, each: $1) }
     }

@@ -133,7 +133,7 @@ enum GenerateCommand: Verb {
       throw UsageError(
         "--share-prefix: an encoder reads each text as a whole; nothing can be shared")
     }
-    let (model, peft) = try source.seq2SeqModel(adapter: try arguments.adapterDirectory())
+    let (model, peft) = try source.seq2seqModel(adapter: try arguments.adapterDirectory())
     try choose(arguments, peft, model.device)
     return { try model.generate($0, $1, onToken: $2) }
   }

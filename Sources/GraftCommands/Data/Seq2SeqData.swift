@@ -22,7 +22,13 @@ enum Seq2SeqData {
   static func encoder(
     _ arguments: ParsedArguments, _ tokenizer: Tokenizer, limit: Int?
   ) throws -> (encoder: Seq2SeqEncoder, length: Int, targetLength: Int) {
-    if let name = conversational.first(where: { $0.isAsked(arguments) })?.name {
+    // A recipe says every option; only what asks for something counts.
+    let conversational: [(name: String, isAsked: Bool)] = [
+      ("prompt-style", arguments[TrainOptions.promptStyle] == .chat),
+      ("chat-template", arguments[TrainOptions.chatTemplate] != nil),
+      ("train-on-prompt", arguments[TrainOptions.trainOnPrompt]),
+    ]
+    if let name = conversational.first(where: \.isAsked)?.name {
       throw UsageError(
         "--\(name): --task \(ModelTask.seq2seqLM.rawValue) reads one text and writes another; it has "
           + "no conversations and no prompts to count")
@@ -38,14 +44,12 @@ enum Seq2SeqData {
     return (encoder, length, written)
   }
 
-  /// Options that mean nothing for pairs of texts.
-  ///
-  /// A recipe says every option; only what asks for something counts.
-  private static let conversational: [(name: String, isAsked: (ParsedArguments) -> Bool)] = [
-    ("prompt-style", { $0[TrainOptions.promptStyle] == .chat }),
-    ("chat-template", { $0[TrainOptions.chatTemplate] != nil }),
-    ("train-on-prompt", { $0[TrainOptions.trainOnPrompt] }),
-  ]
+  /// Most tokens that a model's directory allows on either side; nil for any number, as for one that
+  /// holds a tokenizer alone.
+  static func lengthLimit(of directory: String) throws -> Int? {
+    guard FileManager.default.fileExists(atPath: directory + "/config.json") else { return nil }
+    return try AutoModelForSeq2SeqLM.configuration(of: directory).maximumLength
+  }
 
   /// Whether data are for a model that reads one text and writes another: by `--task`, else by the
   /// model, else, where the directory holds a tokenizer alone, by the first record.

@@ -11,6 +11,8 @@ public final class EncoderDecoderForConditionalGeneration: Module {
   public let logitsBias: Tensor?
   /// The same where it changes anything.
   private let actingBias: Tensor?
+  /// Told of the rows that stay when a cache takes others, by their numbers before.
+  public var rowObserver: ((_ rows: [Int]) -> Void)?
   /// The table, the stacks and the head, by their family's names.
   public let children: [(name: String, module: any Module)]
 
