@@ -119,7 +119,7 @@ struct ModelDirectoryWriter {
   private var skippedModules: [String]? {
     let dense = model.modules().filter { ($0.module as? Linear)?.projection is DenseProjection }
       .map(\.path)
-    return dense == [model.outputHeadPath] ? nil : dense
+    return dense.count == 1 && dense.first == model.outputHeadPath ? nil : dense
   }
 
   private func writeConfiguration(to path: String, isUntied: Bool) throws {

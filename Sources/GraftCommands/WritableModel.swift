@@ -1,6 +1,8 @@
 import JSONValues
 import Layers
 import Models
+import Quantization
+import Tensors
 
 /// A model of which a directory can be written.
 protocol WritableModel: AdaptableModel {
@@ -50,5 +52,26 @@ extension EncoderDecoderForConditionalGeneration: WritableModel {
     if modelType == "t5", object["scale_decoder_outputs"] == nil {
       object["scale_decoder_outputs"] = .bool(configuration.headScale != 1)
     }
+  }
+}
+
+/// Opens models of which directories can be written.
+enum WritableModels {
+  /// Opens a model directory, whichever of the kinds it is.
+  ///
+  /// - Parameters:
+  ///   - directory: A Hugging Face directory.
+  ///   - dtype: Type to compute in; nil for the checkpoint's own.
+  ///   - quantization: How linear layers are quantised as they are read; nil for not at all.
+  /// - Returns: The model.
+  /// - Throws: What opening it throws.
+  static func open(
+    _ directory: String, dtype: DType?, quantization: QuantizationOptions? = nil
+  ) throws -> any WritableModel {
+    try AutoModelForSeq2SeqLM.isKind(of: directory)
+      ? try AutoModelForSeq2SeqLM.fromPretrained(
+        directory, dtype: dtype, quantization: quantization)
+      : try AutoModelForCausalLM.fromPretrained(
+        directory, dtype: dtype, quantization: quantization)
   }
 }

@@ -37,7 +37,7 @@ import Testing
       ])
       let losses = try fixture.losses()
       #expect(losses.count == 20)
-      #expect(losses[19] < losses[0] - 0.5, "\(losses)")
+      #expect(losses[19] < losses[0] - 0.3, "\(losses)")
       let config = try JSON.parse(fixture.bytes("run/adapter_config.json"))
       #expect(config["task_type"]?.stringValue == "SEQ_2_SEQ_LM")
       let recipe = try JSON.parse(fixture.bytes("run/recipe.json"))
@@ -77,7 +77,9 @@ import Testing
 
   @Test func aStoppedRunGoesOnWithTheSameNumbers() throws {
     try inDirectory { fixture in
-      let more = ["--save-every", "4", "--dropout", "0.1", "--max-steps", "12"]
+      let more = [
+        "--save-every", "4", "--dropout", "0.1", "--schedule", "constant", "--max-steps", "12",
+      ]
       try fixture.train(more)
       try fixture.train(more + ["--max-steps", "4"], output: "again")
       let result = try fixture.graft("train", "--resume", "again", "--max-steps", "12")

@@ -10,14 +10,15 @@ import Tokenizers
 /// `graft generate`.
 enum GenerateCommand: Verb {
   static let prompt = Option<String>(
-    "prompt", default: nil, help: "Text to continue; - reads it from standard input.")
+    "prompt", default: nil,
+    help: "Text to continue, or for an encoder to read; - reads it from standard input.")
   static let chat = Option<String>(
     "chat", default: nil,
     help: "A user's message, put into the model's chat template; - reads standard input.")
   static let system = Option<String>(
     "system-prompt", default: nil, help: "With --chat: what stands before the conversation.")
   static let prompts = Option<String>(
-    "prompts", default: nil, help: "JSONL file with {\"prompt\"} rows.")
+    "prompts", default: nil, help: "JSONL file with {\"prompt\"} or {\"source\"} rows.")
   static let promptStyle = Option<ExampleEncoder.PromptStyle>(
     "prompt-style", default: .plain, help: "How --prompts become text.")
   static let batchSize = Option<Int>(

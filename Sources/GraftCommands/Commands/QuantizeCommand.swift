@@ -40,8 +40,7 @@ enum QuantizeCommand: Verb {
     }
     let options = QuantizationOptions(weights, skippedModules: skipped)
     let dtype = arguments[dtype]?.dtype
-    let model = try AutoModelForCausalLM.fromPretrained(
-      source, dtype: dtype, quantization: options)
+    let model = try WritableModels.open(source, dtype: dtype, quantization: options)
     if let unknown = options.unknownNames(in: model).first {
       throw UsageError("--skip-modules \"\(unknown)\": \(source) has no such linear layer")
     }
