@@ -77,7 +77,7 @@ public struct BatchSampler: Sendable {
     guard options.groupsByLength else { return rows.chunks(of: size) }
     rows = rows.chunks(of: size * Self.groupSpan).flatMap { span in
       span.enumerated().sorted { left, right in
-        let (a, b) = (examples[left.element[0]].ids.count, examples[right.element[0]].ids.count)
+        let (a, b) = (examples[left.element[0]].size, examples[right.element[0]].size)
         return a == b ? left.offset < right.offset : a > b
       }.map(\.element)
     }

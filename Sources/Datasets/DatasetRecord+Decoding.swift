@@ -34,6 +34,8 @@ extension DatasetRecord {
       self = .labeled(
         text: try fields.text("text"), pair: try fields.optionalText("text_pair"),
         label: try fields.label())
+    case .source:
+      self = .prompt(try fields.text("source"))
     case .sourceTarget:
       self = .sourceTarget(source: try fields.text("source"), target: try fields.text("target"))
     }

@@ -20,6 +20,8 @@ public struct EncodingReport: Equatable, Sendable {
   public var targetCount = 0
   /// Tokens of the longest example, after truncation.
   public var longest = 0
+  /// Most tokens that a decoder behind an encoder has to write; zero for other models.
+  public var longestTarget = 0
   /// The first record that was shortened.
   public var firstTruncated: RecordLocation?
   /// The first record that was left out.
@@ -46,6 +48,7 @@ extension EncodingReport: CustomStringConvertible {
     let share = tokenCount > 0 ? (1000 * targetCount + tokenCount / 2) / tokenCount : 0
     var lines = [
       "\(exampleCount) examples, \(tokenCount) tokens, the longest \(longest)"
+        + (longestTarget > 0 ? " to read and \(longestTarget) to write" : "")
         + (asksRows
           ? "" : "; \(targetCount) count towards the loss (\(share / 10).\(share % 10) %)")
     ]

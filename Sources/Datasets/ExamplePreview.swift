@@ -32,7 +32,9 @@ public struct ExamplePreview: Equatable, Sendable {
   public var format: RecordFormat
   /// All tokens, those that were cut among them.
   public var tokens: [Token]
-  /// What was cut; nil for nothing.
+  /// What a decoder behind an encoder has to write, likewise; empty for other models.
+  public var targetTokens: [Token] = []
+  /// What was cut, of two texts from both; nil for nothing.
   public var truncation: TruncatedSpans?
   /// Whether tokens would merge across the border of prompt and answer, so that the parts were
   /// encoded apart.
@@ -45,7 +47,7 @@ public struct ExamplePreview: Equatable, Sendable {
   /// Whether training uses the record: something in it counts towards the loss.
   public var isKept: Bool { targetCount > 0 }
   /// Tokens that count towards the loss.
-  public var targetCount: Int { tokens.count { $0.role == .target } }
+  public var targetCount: Int { (tokens + targetTokens).count { $0.role == .target } }
   /// Tokens that the model sees and that do not count.
   public var maskedCount: Int { tokens.count { $0.role == .masked || $0.role == .unpredicted } }
 }
@@ -89,7 +91,8 @@ extension ExampleEncoder {
     var tokens: [ExamplePreview.Token] = []
     var kept = 0
     for (position, id) in encoded.whole.ids.enumerated() {
-      var token = ExamplePreview.Token(id: id, text: text(of: id), label: nil, role: .cut)
+      var token = ExamplePreview.Token(
+        id: id, text: tokenizer.previewText(of: id), label: nil, role: .cut)
       if encoded.truncation?.contains(position) != true {
         let label = encoded.example.labels[kept]
         if label == ignoredLabelID {
@@ -107,16 +110,18 @@ extension ExampleEncoder {
       mergesAcross: encoded.whole.mergesAcross, isEndless: encoded.isEndless,
       beginsTwice: encoded.beginsTwice)
   }
+}
 
+extension Tokenizer {
   /// A token's text as it stands in the middle of a text.
-  private func text(of id: Int) -> String {
-    let spelling = tokenizer.token(for: id) ?? "<\(id)>"
+  func previewText(of id: Int) -> String {
+    let spelling = token(for: id) ?? "<\(id)>"
     let space: Unicode.Scalar = "\u{2581}"
     if spelling.unicodeScalars.contains(space) {
       return String(
         String.UnicodeScalarView(spelling.unicodeScalars.map { $0 == space ? " " : $0 }))
     }
-    let text = tokenizer.decode([id])
+    let text = decode([id])
     return text.isEmpty || text.unicodeScalars.contains("\u{FFFD}") ? spelling : text
   }
 }

@@ -20,6 +20,8 @@ public enum RecordFormat: String, CaseIterable, Codable, Equatable, Sendable {
   case text
   /// `{"prompt"}` alone: something to answer; only where no answer is needed.
   case prompt
+  /// `{"source"}` alone: something to read; only where nothing is asked.
+  case source
 
   /// The tasks that formats serve; formats of one family may stand in one file.
   public enum Family: String, Codable, Equatable, Sendable {
@@ -36,7 +38,7 @@ public enum RecordFormat: String, CaseIterable, Codable, Equatable, Sendable {
     switch self {
     case .messages, .conversations, .promptCompletion, .instruction, .text, .prompt: .languageModel
     case .textLabel: .classification
-    case .sourceTarget: .sequenceToSequence
+    case .sourceTarget, .source: .sequenceToSequence
     }
   }
 
@@ -51,6 +53,7 @@ public enum RecordFormat: String, CaseIterable, Codable, Equatable, Sendable {
     case .textLabel: ["text", "label"]
     case .text: ["text"]
     case .prompt: ["prompt"]
+    case .source: ["source"]
     }
   }
 
@@ -65,6 +68,9 @@ public enum RecordFormat: String, CaseIterable, Codable, Equatable, Sendable {
     }
   }
 
+  /// Whether it has no answer.
+  private var isQuestion: Bool { self == .prompt || self == .source }
+
   /// All keys of the format.
   var keys: [String] { requiredKeys + optionalKeys }
 
@@ -77,7 +83,7 @@ public enum RecordFormat: String, CaseIterable, Codable, Equatable, Sendable {
   /// All formats that can be trained on, for messages.
   static let summary =
     allCases
-    .filter { $0 != .prompt }.map(\.spelling).joined(separator: ", ")
+    .filter { !$0.isQuestion }.map(\.spelling).joined(separator: ", ")
 
   /// Keys that others may be slips of; too much resembles "history", such as "story".
   private static let allKeys = allCases.flatMap(\.keys).filter { $0 != "history" }
@@ -98,7 +104,7 @@ public enum RecordFormat: String, CaseIterable, Codable, Equatable, Sendable {
     _ object: JSONObject, at place: RecordLocation, allowsPromptOnly: Bool = false
   ) throws(DatasetError) -> RecordFormat {
     let found = object.keys
-    let candidates = allCases.filter { $0 != .prompt || allowsPromptOnly }
+    let candidates = allCases.filter { !$0.isQuestion || allowsPromptOnly }
     let format = candidates.first { $0.requiredKeys.allSatisfy { object[$0] != nil } }
     // A slip of the pen is looked for first: {"text", "lable"} must not pass for plain text.
     for key in found where !allKeys.contains(key) {

@@ -14,6 +14,9 @@ public struct TokenizedExample: Equatable, Sendable {
   /// What is right for the whole row: the number of its class, numbers to predict, or for each class
   /// whether it is right; nil where `labels` are asked.
   public var target: [Double]?
+  /// The tokens that a decoder has to write behind an encoder that reads `ids`, with their end; nil
+  /// for models without one.
+  public var decoderLabels: [Int32]?
 
   /// Makes an example.
   ///
@@ -45,9 +48,27 @@ public struct TokenizedExample: Equatable, Sendable {
     self.target = target
   }
 
+  /// Makes an example of a text that is read and another one that is written.
+  ///
+  /// - Parameters:
+  ///   - source: Tokens that the encoder reads.
+  ///   - decoderLabels: Tokens that the decoder has to write; what it begins with is not among them.
+  ///   - task: Task of the example.
+  public init(source: [Int32], decoderLabels: [Int32], task: Int? = nil) {
+    self.init(
+      ids: source, labels: Array(repeating: ignoredLabelID, count: source.count), task: task)
+    self.decoderLabels = decoderLabels
+  }
+
   /// Labels that count: not ignored and not the first position, which nothing predicts; one where the
   /// whole row is asked.
+  ///
+  /// A decoder behind an encoder is asked for its first token too.
   public var targetCount: Int {
-    target == nil ? labels.dropFirst().count { $0 != ignoredLabelID } : 1
+    if let decoderLabels { return decoderLabels.count { $0 != ignoredLabelID } }
+    return target == nil ? labels.dropFirst().count { $0 != ignoredLabelID } : 1
   }
+
+  /// What rows of similar length are found by: tokens, then those that a decoder writes.
+  var size: (read: Int, written: Int) { (ids.count, decoderLabels?.count ?? 0) }
 }

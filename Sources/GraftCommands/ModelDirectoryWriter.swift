@@ -8,7 +8,7 @@ import Tensors
 
 /// Writes a model as a Hugging Face directory that takes everything but weights from another one.
 struct ModelDirectoryWriter {
-  let model: DecoderForCausalLM
+  let model: any StoredModel
   /// The directory that the model was opened from.
   let source: String
   /// Type of the written parameters; nil for their own.
@@ -49,9 +49,7 @@ struct ModelDirectoryWriter {
   ) throws -> (tensors: Int, parameters: Int) {
     try makeDirectory(directory)
     try copyCompanions(to: directory)
-    let isTied = model.configuration.tiesEmbeddings
-    let untied = isTied && !headIsEmbedding
-    let (entries, count) = try entries(leavingOutHead: isTied && !untied)
+    let (entries, count) = try entries()
     let tensors = try entries.map { entry in
       guard let stored = SafetensorsDType(entry.dtype) else {
         throw CheckpointError.invalidTensor(
@@ -70,7 +68,7 @@ struct ModelDirectoryWriter {
       return tensor
     }
     try writer.removeOthers()
-    try writeConfiguration(to: "\(directory)/config.json", untied: untied)
+    try writeConfiguration(to: "\(directory)/config.json")
     return (entries.count, count)
   }
 
@@ -91,17 +89,17 @@ struct ModelDirectoryWriter {
   }
 
   /// Every tensor to write, and the numbers that they stand for.
-  private func entries(leavingOutHead: Bool) throws -> ([Entry], count: Int) {
+  private func entries() throws -> ([Entry], count: Int) {
     var entries: [Entry] = []
     var count = 0
-    let transposed = model.pathsTransposedInFiles
-    for (path, parameter) in model.parameters() {
-      // A tied head is written once, as the embeddings.
-      if path == "lm_head.weight", leavingOutHead { continue }
-      entries.append(
-        Entry(
-          name: path, dtype: dtype ?? parameter.value.dtype,
-          isTransposed: transposed.contains(path), isParameter: true, tensor: parameter.value))
+    let (transposed, copied) = (model.pathsTransposedInFiles, model.copiedWeightPaths)
+    for (path, parameter) in model.parameters() where !copied.contains(path) {
+      for name in model.namesInFiles(path) {
+        entries.append(
+          Entry(
+            name: name, dtype: dtype ?? parameter.value.dtype,
+            isTransposed: transposed.contains(path), isParameter: true, tensor: parameter.value))
+      }
       count += parameter.value.count
     }
     for (path, module) in model.modules() {
@@ -112,20 +110,12 @@ struct ModelDirectoryWriter {
         }
         entries.append(
           Entry(
-            name: path + "." + name, dtype: tensor.dtype, isTransposed: false, isParameter: false,
-            tensor: tensor))
+            name: path.isEmpty ? name : path + "." + name, dtype: tensor.dtype,
+            isTransposed: false, isParameter: false, tensor: tensor))
       }
       count += module.storedCount
     }
     return (entries, count)
-  }
-
-  private var headIsEmbedding: Bool {
-    guard model.head.projection.storedCount == 0 else { return false }
-    let (head, table) = (
-      model.head.projection.denseWeight(), model.model.embedding.table.denseWeight()
-    )
-    return head.sharesStorage(with: table) || head.isEqual(to: table)
   }
 
   /// What is written anew, and files of a run whose directory a model is in.
@@ -159,10 +149,10 @@ struct ModelDirectoryWriter {
   private var skippedModules: [String]? {
     let dense = model.modules().filter { ($0.module as? Linear)?.projection is DenseProjection }
       .map(\.path)
-    return dense == ["lm_head"] ? nil : dense
+    return dense.count == 1 && dense.first == model.outputHeadPath ? nil : dense
   }
 
-  private func writeConfiguration(to path: String, untied: Bool) throws {
+  private func writeConfiguration(to path: String) throws {
     var object = try JSON.read(path: "\(source)/config.json").objectValue ?? JSONObject()
     if let dtype {
       // "torch_dtype" until transformers 4, "dtype" since; some files have both.
@@ -170,14 +160,7 @@ struct ModelDirectoryWriter {
         object[key] = .string(dtype.description)
       }
     }
-    let origins = model.layerOrigins
-    if origins.count != model.originalLayerCount {
-      object["num_hidden_layers"] = .integer(origins.count)
-    }
-    if let kinds = object["layer_types"]?.arrayValue, origins.allSatisfy(kinds.indices.contains) {
-      object["layer_types"] = .array(origins.map { kinds[$0] })
-    }
-    if untied { object["tie_word_embeddings"] = false }
+    model.describe(&object)
     object["quantization_config"] = format.map {
       BitsAndBytesConfiguration($0, skippedModules: skippedModules).json
     }

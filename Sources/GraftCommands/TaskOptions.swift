@@ -14,7 +14,8 @@ enum TaskOptions {
 
   /// Tasks that `graft train` and `graft evaluate` know.
   static let trained =
-    "\(ModelTask.causalLM.rawValue) or \(ModelTask.sequenceClassification.rawValue)"
+    "\(ModelTask.causalLM.rawValue), \(ModelTask.seq2seqLM.rawValue) or "
+    + ModelTask.sequenceClassification.rawValue
 
   /// The task.
   ///

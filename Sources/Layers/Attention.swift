@@ -22,8 +22,11 @@ public func attention(
 ) -> Tensor {
   guard let softcap else {
     return Tensor.attention(
-      query: query, key: key, value: value, mask: mask.visible, causal: mask.isCausal, scale: scale)
+      query: query, key: key, value: value, mask: mask.scores ?? mask.visible,
+      causal: mask.isCausal,
+      scale: scale)
   }
+  precondition(mask.scores == nil, "attention: capped scores with a bias")
   // No fused kernel caps scores.
   let (batch, heads, length, size) = (query.size(0), query.size(1), query.size(2), query.size(3))
   let (groups, keyLength) = (key.size(1), key.size(2))

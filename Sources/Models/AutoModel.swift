@@ -15,9 +15,12 @@ public enum AutoModel {
   /// - Parameter task: The task.
   /// - Returns: Names in alphabetical order.
   public static func modelTypes(for task: ModelTask) -> [String] {
-    let own = encoders.map(\.modelType)
+    let own =
+      encoders.map(\.modelType)
+      + AutoModelForSeq2SeqLM.families.filter { $0.tasks.contains(task) }.map(\.modelType)
     return switch task {
     case .causalLM: AutoModelForCausalLM.modelTypes
+    case .seq2seqLM: AutoModelForSeq2SeqLM.modelTypes
     case .sequenceClassification, .featureExtraction:
       (own + AutoModelForCausalLM.modelTypes).sorted()
     case .maskedLM, .tokenClassification, .questionAnswering: own.sorted()
@@ -46,16 +49,23 @@ public enum AutoModel {
     seed: UInt64 = 0
   ) throws -> TaskModel {
     precondition(task != .causalLM, "AutoModel: AutoModelForCausalLM opens models for text")
+    precondition(
+      task != .seq2seqLM, "AutoModel: AutoModelForSeq2SeqLM opens models of a text for a text")
     let (json, path) = try AutoModelForCausalLM.json(of: directory)
     let reader = ConfigurationReader(json: json, path: path)
     let type = try reader.string("model_type")
     guard modelTypes(for: task).contains(type) else {
       throw ModelError.unknownModelType(path: path, type: type, known: modelTypes(for: task))
     }
+    let loader = TaskLoader(
+      task: task, labels: try task.hasClasses ? labels ?? Self.labels(json, path) : nil, seed: seed)
+    if let family = AutoModelForSeq2SeqLM.families.first(where: { $0.modelType == type }) {
+      return try loader.model(
+        AutoModelForSeq2SeqLM.loader(
+          directory, json, path, dtype: dtype, device: device, quantization: quantization), family)
+    }
     let stored = try BitsAndBytesConfiguration(model: json, path: path)
     let checkpoint = try SafetensorsCheckpoint(directory: directory)
-    let loader = TaskLoader(
-      task: task, labels: try task.hasClasses ? labels ?? ModelLabels(reader) : nil, seed: seed)
     guard let family = encoders.first(where: { $0.modelType == type }) else {
       return try loader.model(
         DecoderLoader(
@@ -76,7 +86,8 @@ public enum AutoModel {
   /// What a model directory is for, by the class that `architectures` of its `config.json` names.
   ///
   /// - Parameter directory: A Hugging Face directory.
-  /// - Returns: The task; without a name that says it, text for decoders and features for encoders.
+  /// - Returns: The task; without a name that says it, text for decoders, a text for a text for models
+  ///   with both, and features for encoders.
   /// - Throws: ``ModelError`` or `JSONError` when `config.json` is missing or unusable.
   public static func task(of directory: String) throws -> ModelTask {
     let (json, path) = try AutoModelForCausalLM.json(of: directory)
@@ -84,6 +95,12 @@ public enum AutoModel {
     let type = try reader.string("model_type")
     let isEncoder = encoders.contains { $0.modelType == type }
     let named = try reader.strings("architectures")?.first.flatMap(ModelTask.init(architecture:))
+    if AutoModelForSeq2SeqLM.modelTypes.contains(type) {
+      let isForText = try reader.strings("architectures")?.first?.hasSuffix("EncoderModel") != true
+      // The first files say "T5WithLMHeadModel".
+      return named == nil || named == .causalLM || named == .featureExtraction && isForText
+        ? .seq2seqLM : named ?? .seq2seqLM
+    }
     // A bare decoder is one for text: its head may be the embeddings' table.
     return isEncoder
       ? named ?? .featureExtraction
@@ -97,6 +114,14 @@ public enum AutoModel {
   /// - Throws: ``ModelError`` or `JSONError` when `config.json` is missing or unusable.
   public static func labels(of directory: String) throws -> ModelLabels {
     let (json, path) = try AutoModelForCausalLM.json(of: directory)
-    return try ModelLabels(ConfigurationReader(json: json, path: path))
+    return try labels(json, path)
+  }
+
+  private static func labels(_ json: JSON, _ path: String) throws(ModelError) -> ModelLabels {
+    let reader = ConfigurationReader(json: json, path: path)
+    let type = try reader.string("model_type")
+    // Classes have defaults of their own for the number of outputs.
+    let family = AutoModelForSeq2SeqLM.families.first { $0.modelType == type }
+    return try ModelLabels(family?.reader(json, path: path) ?? reader)
   }
 }

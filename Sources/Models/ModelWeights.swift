@@ -7,10 +7,10 @@ import Tensors
 struct ModelWeights {
   let checkpoint: SafetensorsCheckpoint
   /// Type to compute in; nil for the stored one.
-  let dtype: DType?
+  private(set) var dtype: DType?
   let device: Device
   /// What is done to linear layers that the checkpoint holds dense.
-  let quantization: QuantizationOptions?
+  private(set) var quantization: QuantizationOptions?
   private let stored: QuantizedWeightReader
   /// Type that the configuration says.
   private let storedDType: DType?
@@ -65,6 +65,16 @@ struct ModelWeights {
       }
       throw .unexpectedTensor(path: checkpoint.directory, name: name)
     }
+  }
+
+  /// The same without quantisation.
+  ///
+  /// - Parameter dtype: Type to compute in; nil for the stored one.
+  /// - Returns: What gives dense layers, but for weights that the checkpoint holds quantised.
+  func dense(dtype: DType?) -> ModelWeights {
+    var other = self
+    (other.dtype, other.quantization) = (dtype, nil)
+    return other
   }
 
   /// A linear layer.
@@ -204,7 +214,8 @@ struct ModelWeights {
     try embedding(Parameter(try tensor(name + ".weight", shape)), isTied: false)
   }
 
-  private func embedding(_ weight: Parameter, isTied: Bool) throws -> Embedding {
+  /// A table over a parameter.
+  func embedding(_ weight: Parameter, isTied: Bool) throws -> Embedding {
     guard let quantization, quantization.quantizesEmbeddings else {
       return Embedding(weight: weight)
     }

@@ -54,13 +54,13 @@ public final class Trainer {
   ///   - evaluation: Data to evaluate on, possibly empty.
   ///   - options: How the run goes.
   ///   - directory: The run's directory.
-  ///   - recipe: Saved with every checkpoint.
+  ///   - recipe: Saved with every checkpoint, for those who go on with the run.
   /// - Throws: ``TrainingError`` for an option that cannot be, `AdapterError` when a schedule of the
   ///   adapter does not fit the number of updates.
   public init(
     model: any TrainableModel, examples: [TokenizedExample],
     evaluation: [TokenizedExample] = [],
-    options: TrainingOptions, directory: String, recipe: JSON
+    options: TrainingOptions, directory: String, recipe: JSON = [:]
   ) throws {
     try options.validate()
     self.model = model
@@ -97,6 +97,7 @@ public final class Trainer {
   /// - Throws: ``TrainingError``, `CheckpointError` and others of reading and writing, also when a
   ///   paged optimiser finds no room in the run's directory.
   public func run(resuming: Bool) throws -> TrainingOutcome {
+    try makeDirectory(directory)
     let optimizer = try options.optimizer.make(
       trained.map { ($0.key, $0.parameter) }, options.optimizerSettings, stateDirectory: directory)
     var position = TrainingCheckpoint.Position()

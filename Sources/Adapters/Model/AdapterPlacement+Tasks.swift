@@ -6,8 +6,12 @@ extension AdapterPlacement {
   /// whole that began with random numbers; heads of classes and answers are always trained whole, as
   /// PEFT does by `task_type`.
   func fitted(_ configuration: any AdapterConfiguration) -> any AdapterConfiguration {
-    guard let model = model as? TaskModel else { return configuration }
     var result = configuration
+    if model is EncoderDecoderForConditionalGeneration {
+      if !isLoading { result.taskType = ModelTask.seq2seqLM.adapterType }
+      return result
+    }
+    guard let model = model as? TaskModel else { return configuration }
     if !isLoading { result.taskType = model.task.adapterType }
     guard type(of: result).fieldNames.contains("modules_to_save") else { return result }
     let heads = Self.headNames[result.taskType ?? ""] ?? []

@@ -28,7 +28,7 @@ public final class PeftModel<Base: Module> {
   /// What settings of the adapters were changed to, to fit the model, as PEFT's warnings say it.
   public var warnings: [String] { placed.flatMap(\.warnings) }
 
-  /// Wraps a model and adds a first adapter.
+  /// Wraps a model and adds a first adapter, which is trained unless its `inferenceMode` is set.
   ///
   /// - Parameters:
   ///   - base: The model; changed in place.
@@ -64,7 +64,7 @@ public final class PeftModel<Base: Module> {
     try add(
       adapterName, configuration, seed: seed, isStrict: isStrict, isLoading: isLoading, dtype: dtype
     )
-    try setAdapter([adapterName], trainable: true)
+    try setAdapter([adapterName], trainable: !configuration.origin.inferenceMode)
   }
 
   /// Adds another adapter, which does not act yet.

@@ -21,6 +21,11 @@ enum ChatCommand: Verb {
   static func run(_ arguments: ParsedArguments, _ console: Console) throws -> ExitCode {
     try arguments.require(ModelOptions.model)
     let source = try ModelSource(arguments)
+    guard try !source.isSeq2Seq else {
+      throw UsageError(
+        "\(source.directory) reads one text and writes another: it cannot hold a conversation; use "
+          + "generate --prompt")
+    }
     let tokenizer = try source.tokenizer()
     let templates = try ChatTemplates(
       of: tokenizer, replacement: try DataOptions.template(arguments),

@@ -20,7 +20,9 @@ enum DataCommand: Verb {
 
   static let specification = CommandSpecification(
     name: "data", summary: "Show tokens, labels and chat templates' text of training data",
-    options: [model] + DataOptions.all + [rows, allTokens, generationPrompt, json],
+    options: [model] + DataOptions.all + [
+      TaskOptions.task, Seq2SeqData.maximumTargetLength,
+    ] + [rows, allTokens, generationPrompt, json],
     positionals: [action])
 
   static func run(_ arguments: ParsedArguments, _ console: Console) throws -> ExitCode {
@@ -35,22 +37,28 @@ enum DataCommand: Verb {
     try arguments.require(model, TrainOptions.data)
     let directory = try ModelSource.directory(of: try arguments.value(model))
     let tokenizer = try Tokenizer(directory: directory)
+    let path = try arguments.value(TrainOptions.data)
+    if name == "preview", try Seq2SeqData.isMeant(arguments, directory, data: path) {
+      let limit = try Seq2SeqData.lengthLimit(of: directory)
+      let encoder = try Seq2SeqData.encoder(arguments, tokenizer, limit: limit).encoder
+      return try preview(path, arguments, console) { try encoder.preview(path: $0, each: $1) }
+    }
     let encoder = try DataOptions.encoder(
       arguments, tokenizer,
       maximumLength: try DataOptions.maximumLength(
         arguments, limit: try DataOptions.lengthLimit(of: directory, tokenizer)))
-    let path = try arguments.value(TrainOptions.data)
     return name == "preview"
-      ? try preview(path, encoder, arguments, console)
+      ? try preview(path, arguments, console) { try encoder.preview(path: $0, each: $1) }
       : try render(path, encoder, arguments, console)
   }
 
   private static func preview(
-    _ path: String, _ encoder: ExampleEncoder, _ arguments: ParsedArguments, _ console: Console
+    _ path: String, _ arguments: ParsedArguments, _ console: Console,
+    by read: (String, (ExamplePreview) throws -> Void) throws -> EncodingReport
   ) throws -> ExitCode {
     var listing = PreviewListing(
       shownRows: try SamplingOptions.count(arguments, rows, 0...1 << 30) ?? 3)
-    listing.report = try encoder.preview(path: path) { listing.add($0) }
+    listing.report = try read(path) { listing.add($0) }
     if arguments[json] {
       console.write(listing.json(file: path))
     } else {

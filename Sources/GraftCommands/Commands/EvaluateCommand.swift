@@ -29,7 +29,8 @@ enum EvaluateCommand: Verb {
   static let specification = CommandSpecification(
     name: "evaluate", summary: "Measure a model, with or without an adapter, on data",
     options: [
-      data, metrics, promptStyle, maximumLength, batchSize, trainOnPrompt, samples, json,
+      data, metrics, promptStyle, maximumLength, Seq2SeqData.maximumTargetLength, batchSize,
+      trainOnPrompt, samples, json,
       SamplingOptions.maximumNewTokens, TaskOptions.task,
     ] + DataOptions.templates + ModelOptions.all)
 
@@ -41,16 +42,15 @@ enum EvaluateCommand: Verb {
     let adapter = try arguments.adapterDirectory()
     switch try TaskOptions.task(arguments, source.directory, adapter: adapter) {
     case .causalLM: break
+    case .seq2seqLM:
+      try checkMetrics(wanted)
+      return try Seq2SeqEvaluation.run(arguments, source, wanted, console)
     case .sequenceClassification:
       return try ClassificationEvaluation.run(arguments, source, console)
     case let other:
       throw UsageError("--task \(other.rawValue): expected \(TaskOptions.trained)")
     }
-    for name in wanted where !known.contains(name) {
-      let near = nearestName(name, among: known).map { "; did you mean '\($0)'?" } ?? ""
-      throw UsageError("unknown metric '\(name)'\(near) (\(known.joined(separator: ", ")))")
-    }
-    guard !wanted.isEmpty else { throw UsageError("--metrics names no metric") }
+    try checkMetrics(wanted)
     let path = try arguments.value(data)
     let tokenizer = try source.tokenizer()
     var reader = try RecordReader(path: path)
@@ -97,6 +97,15 @@ enum EvaluateCommand: Verb {
       for (name, value) in result { console.write("\(name): \(value.serialized())\n") }
     }
     return .done
+  }
+
+  /// Checks the names of what is to be measured of texts.
+  private static func checkMetrics(_ wanted: [String]) throws {
+    for name in wanted where !known.contains(name) {
+      let near = nearestName(name, among: known).map { "; did you mean '\($0)'?" } ?? ""
+      throw UsageError("unknown metric '\(name)'\(near) (\(known.joined(separator: ", ")))")
+    }
+    guard !wanted.isEmpty else { throw UsageError("--metrics names no metric") }
   }
 
   /// Refuses answers of an adapter that has to be told which of its tasks a row is, before anything

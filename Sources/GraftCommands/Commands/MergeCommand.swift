@@ -28,13 +28,22 @@ enum MergeCommand: Verb {
 
   static func run(_ arguments: ParsedArguments, _ console: Console) throws -> ExitCode {
     try arguments.require(ModelOptions.model, adapters, output)
-    let paths = arguments.values(adapters)
-    let directory = try arguments.value(output)
     try ModelSource.setThreads(arguments)
     let source = try ModelSource.directory(of: try arguments.value(ModelOptions.model))
+    return try AutoModelForSeq2SeqLM.isKind(of: source)
+      ? try merge(
+        try AutoModelForSeq2SeqLM.fromPretrained(source, dtype: nil), source, arguments, console)
+      : try merge(
+        try AutoModelForCausalLM.fromPretrained(source, dtype: nil), source, arguments, console)
+  }
+
+  private static func merge<Base: StoredModel>(
+    _ model: Base, _ source: String, _ arguments: ParsedArguments, _ console: Console
+  ) throws -> ExitCode {
+    let paths = arguments.values(adapters)
+    let directory = try arguments.value(output)
     let chosen = try ModelOptions.format(arguments)
     let dtype = arguments[dtype]?.dtype
-    let model = try AutoModelForCausalLM.fromPretrained(source, dtype: nil)
     // What stays in numbers is checked once, as it is written.
     let checksLayers = arguments[safe] && chosen != nil
     try AdapterMerging.merge(paths, into: model, safely: checksLayers)

@@ -41,8 +41,7 @@ enum QuantizeCommand: Verb {
     }
     let options = QuantizationOptions(weights, skippedModules: skipped)
     let dtype = arguments[dtype]?.dtype
-    let model = try AutoModelForCausalLM.fromPretrained(
-      source, dtype: dtype, quantization: options)
+    let model = try StoredModels.open(source, dtype: dtype, quantization: options)
     if let unknown = options.unknownNames(in: model).first {
       throw UsageError("--skip-modules \"\(unknown)\": \(source) has no such linear layer")
     }

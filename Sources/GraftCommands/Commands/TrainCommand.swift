@@ -36,6 +36,7 @@ enum TrainCommand: Verb {
     case .causalLM: break
     case .sequenceClassification:
       return try ClassificationTraining.run(recipe, given, options, source, console)
+    case .seq2seqLM: return try Seq2SeqTraining.run(recipe, given, options, source, console)
     default: throw UsageError("--task \(task.rawValue): expected \(TaskOptions.trained)")
     }
     let shape = try AutoModelForCausalLM.configuration(of: source.directory)
@@ -177,7 +178,7 @@ enum TrainCommand: Verb {
   }
 
   /// Whether all weights are trained instead of an adapter.
-  private static func isFull(_ arguments: ParsedArguments) -> Bool {
+  static func isFull(_ arguments: ParsedArguments) -> Bool {
     arguments[TrainOptions.method]?.lowercased() == "full"
   }
 
@@ -203,7 +204,9 @@ enum TrainCommand: Verb {
     let configuration = try AdapterOptions.configuration(recipe.arguments, tokenizer)
     let model = try PeftModel(base, configuration, seed: seed)
     try AdapterOptions.begin(model, recipe.arguments, tokenizer)
-    try start(model, source, recipe.arguments, options, examples)
+    try start(model, source, recipe.arguments, options, examples) {
+      try AutoModelForCausalLM.fromPretrained(source.directory, dtype: nil)
+    }
     return model
   }
 
@@ -249,10 +252,12 @@ enum TrainCommand: Verb {
 }
 
 extension TrainCommand {
-  /// Finds the start of a new LoRA that depends on data or on what quantising lost.
-  private static func start(
-    _ model: PeftModel<DecoderForCausalLM>, _ source: ModelSource, _ arguments: ParsedArguments,
-    _ options: TrainingOptions, _ examples: [TokenizedExample]
+  /// Finds the start of a new LoRA that depends on data or on what quantising lost; `openDense` opens
+  /// the base as it is stored.
+  static func start<Base: LossModel>(
+    _ model: PeftModel<Base>, _ source: ModelSource, _ arguments: ParsedArguments,
+    _ options: TrainingOptions, _ examples: [TokenizedExample],
+    dense openDense: () throws -> any Module
   ) throws {
     guard let config = model.configurations.first?.configuration as? LoRAConfig else { return }
     try calibrateIfNeeded(model, config, examples, options, arguments)
@@ -265,7 +270,7 @@ extension TrainCommand {
         "loftq_iter is more than 1: the adapter would fit a base that is not written; the library "
           + "can do that")
     }
-    let dense = try AutoModelForCausalLM.fromPretrained(source.directory, dtype: nil)
+    let dense = try openDense()
     try model.startLoftQ { path in
       guard let layer = dense.module(at: path) as? Linear, layer.storedCount == 0 else {
         throw UsageError("init_lora_weights loftq: \(source.directory) is quantised itself")

@@ -142,7 +142,8 @@ enum TrainOptions {
   static let all: [any OptionDeclaration] =
     [
       task, ClassificationData.problem, data, evalData, promptStyle, chatTemplate,
-      chatTemplateName, trainOnPrompt, maximumLength, packing, shuffle, groupByLength,
+      chatTemplateName, trainOnPrompt, maximumLength, Seq2SeqData.maximumTargetLength, packing,
+      shuffle, groupByLength,
       output, overwrite, resume, config, set, printRecipe, saveEvery, evalEvery, logEvery, keep,
       ShardOptions.maximumShardSize, reportTo, quiet, json,
     ] + [

@@ -4,7 +4,7 @@ import Tensors
 /// What the head of a task stands on: an encoder, or a decoder without its own head.
 protocol Backbone: Module {
   var modelType: String { get }
-  /// Its name inside a model with a head.
+  /// Its name inside a model with a head; empty where its parts stand beside the head.
   var name: String { get }
   var vocabularySize: Int { get }
   /// Segments; 0 where there are none.
@@ -22,6 +22,14 @@ protocol Backbone: Module {
 
   /// What a head on whole rows reads, `[batch, hiddenSize]`.
   func pooled(_ states: Tensor, _ input: TaskInput) -> Tensor
+
+  /// Checks that a row has what ``pooled(_:_:)`` looks for.
+  func checkPooling(_ ids: [Int]) throws(ModelError)
+}
+
+extension Backbone {
+  /// Every row has it.
+  func checkPooling(_ ids: [Int]) throws(ModelError) {}
 }
 
 extension EncoderModel: Backbone {

@@ -4,6 +4,8 @@ import JSONValues
 public enum ModelTask: String, Sendable, CaseIterable {
   /// The next token.
   case causalLM = "causal-lm"
+  /// A text for a text.
+  case seq2seqLM = "seq2seq-lm"
   /// Tokens that were hidden.
   case maskedLM = "masked-lm"
   /// The class of a row, several of them, or a number.
@@ -19,6 +21,7 @@ public enum ModelTask: String, Sendable, CaseIterable {
   public var adapterType: String? {
     switch self {
     case .causalLM: "CAUSAL_LM"
+    case .seq2seqLM: "SEQ_2_SEQ_LM"
     case .maskedLM: nil
     case .sequenceClassification: "SEQ_CLS"
     case .tokenClassification: "TOKEN_CLS"
@@ -43,6 +46,7 @@ public enum ModelTask: String, Sendable, CaseIterable {
   init?(architecture: String) {
     let endings: [(String, ModelTask)] = [
       ("ForCausalLM", .causalLM), ("LMHeadModel", .causalLM), ("ForMaskedLM", .maskedLM),
+      ("ForConditionalGeneration", .seq2seqLM),
       ("ForSequenceClassification", .sequenceClassification),
       ("ForTokenClassification", .tokenClassification),
       ("ForQuestionAnswering", .questionAnswering), ("Model", .featureExtraction),

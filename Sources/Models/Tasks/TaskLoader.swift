@@ -21,7 +21,7 @@ struct TaskLoader {
       case .sequenceClassification: c.heads.sequence
       case .tokenClassification: c.heads.token
       case .questionAnswering: c.heads.answer
-      case .causalLM, .featureExtraction: nil
+      case .causalLM, .seq2seqLM, .featureExtraction: nil
       }
     var tokens: Embedding?
     let head = try names.map { names in
@@ -57,6 +57,36 @@ struct TaskLoader {
     return TaskModel(
       task, try loader.model(), head: head, names: names, labels: labels,
       newLayers: heads.newLayers)
+  }
+
+  /// A model with encoder and decoder.
+  func model(_ loader: EncoderDecoderLoader, _ family: EncoderDecoderFamily) throws -> TaskModel {
+    let (c, weights) = (loader.configuration, loader.weights)
+    let heads = HeadLoader(
+      weights, initializerRange: c.initializerRange, storedDType: c.storedDType, seed: seed)
+    let names: HeadNames? =
+      switch task {
+      case .sequenceClassification:
+        HeadNames(
+          dense: "classification_head.dense", activation: .tanh,
+          output: "classification_head.out_proj")
+      case .tokenClassification: HeadNames(output: "classifier")
+      case .questionAnswering: HeadNames(output: "qa_outputs")
+      default: nil
+      }
+    // Answers have a first and a last position, whatever classes the file names.
+    let labels = task == .questionAnswering ? ModelLabels(count: 2) : labels
+    let head = try names.map { names in
+      try heads.head(
+        names, activation: .tanh, size: c.hiddenSize, hasBias: true, normBias: true,
+        epsilon: c.normEpsilon
+      ) { try heads.linear(names.output, [labels?.names.count ?? 0, c.hiddenSize]) }
+    }
+    let hasDecoder =
+      task != .tokenClassification && !(task == .featureExtraction && family.featuresOfEncoder)
+    let model = try loader.model(name: c.names.base(for: task), hasDecoder: hasDecoder)
+    return TaskModel(
+      task, model, head: head, names: names, labels: labels, newLayers: heads.newLayers)
   }
 
   private func vocabularyBias(

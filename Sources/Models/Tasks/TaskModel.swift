@@ -30,7 +30,8 @@ public final class TaskModel: Module {
       children = backbone.children
       return
     }
-    var parts: [(name: String, module: any Module)] = [(backbone.name, backbone)]
+    var parts: [(name: String, module: any Module)] =
+      backbone.name.isEmpty ? backbone.children : [(backbone.name, backbone)]
     if let dense = head.dense, let name = names.dense { parts.append((name, dense)) }
     if let norm = head.norm, let name = names.norm { parts.append((name, norm)) }
     children = ModuleGroup(parts + [(names.output, head.output)]).children
@@ -49,6 +50,8 @@ public final class TaskModel: Module {
   public var positionCount: Int { backbone.positionCount }
   /// Token that fills rows up, or nil.
   public var paddingID: Int? { backbone.paddingID }
+  /// Whether a decoder reads rows behind an encoder, so that rows may have ids of its own.
+  public var readsWithDecoder: Bool { (backbone as? EncoderDecoderModel)?.decoder != nil }
   /// Where the weights live.
   public var device: Device { backbone.device }
   /// Whether blocks are computed again in the backward pass instead of being kept.
@@ -87,7 +90,8 @@ public final class TaskModel: Module {
   /// Checks that a row fits the model.
   ///
   /// - Parameter ids: The row's tokens.
-  /// - Throws: ``ModelError/input(_:)`` for an empty or too long row and an id outside the vocabulary.
+  /// - Throws: ``ModelError/input(_:)`` for an empty or too long row, an id outside the vocabulary, and
+  ///   a row without the token that a classification looks for.
   public func check(_ ids: [Int]) throws(ModelError) {
     guard !ids.isEmpty else { throw .input("a row has no tokens") }
     if let bad = ids.first(where: { $0 < 0 || $0 >= vocabularySize }) {
@@ -96,6 +100,7 @@ public final class TaskModel: Module {
     guard ids.count <= maximumLength else {
       throw .input("\(ids.count) tokens are more than the model's limit of \(maximumLength)")
     }
+    if task == .sequenceClassification { try backbone.checkPooling(ids) }
   }
 
   /// One vector for each row, as models of sentences have it.
@@ -114,10 +119,11 @@ public final class TaskModel: Module {
 }
 
 extension TaskModel: AdaptableModel {
-  /// The last layer of a head over the vocabulary or on rows; PEFT takes those of other tasks for
-  /// layers as any.
+  /// The last layer of a head over the vocabulary or on rows; PEFT takes those of other tasks, and of
+  /// models with encoder and decoder, for layers as any.
   public var outputHeadPath: String? {
-    task == .maskedLM || task == .sequenceClassification ? headPath : nil
+    guard !(backbone is EncoderDecoderModel) else { return nil }
+    return task == .maskedLM || task == .sequenceClassification ? headPath : nil
   }
 
   /// The generator that dropout inside blocks draws from.
