@@ -10,8 +10,8 @@ enum AdapterMerging {
   ///   - model: What gets them; its layers have no adapter afterwards.
   ///   - safely: Whether weights that are not finite are refused.
   /// - Throws: `AdapterError` and what reading an adapter throws.
-  static func merge(
-    _ adapters: [String], into model: DecoderForCausalLM, safely: Bool
+  static func merge<Base: AdaptableModel>(
+    _ adapters: [String], into model: Base, safely: Bool
   ) throws {
     for path in adapters {
       let peft = try PeftModel.fromPretrained(model, HubNames.adapter(path))
