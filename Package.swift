@@ -132,11 +132,11 @@ let package = Package(
       ["CKernels", "Checkpoints", "JSONValues", "Layers", "Models", "Tensors", "TestSupport"]),
     tests(
       of: "Models", ["JSONValues", "Layers", "Tensors", "TestSupport"],
-      exclude: ["EncoderFixtures", "Fixtures"]),
+      exclude: ["EncoderDecoderFixtures", "EncoderFixtures", "Fixtures"]),
     tests(
       of: "Adapters",
       ["Checkpoints", "JSONValues", "Layers", "Models", "Quantization", "Tensors", "TestSupport"],
-      exclude: ["EncoderFixtures", "Fixtures"]),
+      exclude: ["EncoderDecoderFixtures", "EncoderFixtures", "Fixtures"]),
     tests(
       of: "Training",
       [
