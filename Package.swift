@@ -135,11 +135,11 @@ let package = Package(
       ["CKernels", "Checkpoints", "JSONValues", "Layers", "Models", "Tensors", "TestSupport"]),
     tests(
       of: "Models", ["Checkpoints", "JSONValues", "Layers", "Tensors", "TestSupport"],
-      exclude: ["EncoderFixtures", "Fixtures", "Seq2SeqFixtures"]),
+      exclude: ["EncoderDecoderFixtures", "EncoderFixtures", "Fixtures", "Seq2SeqFixtures"]),
     tests(
       of: "Adapters",
       ["Checkpoints", "JSONValues", "Layers", "Models", "Quantization", "Tensors", "TestSupport"],
-      exclude: ["EncoderFixtures", "Fixtures"]),
+      exclude: ["EncoderDecoderFixtures", "EncoderFixtures", "Fixtures"]),
     tests(
       of: "Training",
       [

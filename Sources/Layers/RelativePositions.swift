@@ -37,7 +37,8 @@ public struct RelativePositions: Hashable, Sendable {
       .unsqueezed(1)
     let distance = keys - queries  // [L, K]
     let count = isBidirectional ? bucketCount / 2 : bucketCount
-    let size = isBidirectional ? distance.absolute() : (-distance).clamped(lower: 0)
+    // The larger of both signs, as LibTorch cannot say the shape of absolute values alone.
+    let size = (-distance).maximum(isBidirectional ? distance : distance.zerosLike())
     let exact = count / 2
     // In float32 and in this order, as transformers: distances at a limit fall into the same class.
     let steps =

@@ -37,6 +37,8 @@ public struct PromptShape: Equatable, Sendable {
   public let headSize: Int
   /// Longest sequence in tokens, virtual ones counted.
   public let maximumLength: Int
+  /// Stacks of blocks: one, or an encoder and a decoder.
+  public let submoduleCount: Int
 
   /// Makes a description.
   ///
@@ -48,9 +50,10 @@ public struct PromptShape: Equatable, Sendable {
   ///   - keyValueHeadCount: Key/value heads.
   ///   - headSize: Dimensions of one head.
   ///   - maximumLength: Longest sequence in tokens.
+  ///   - submoduleCount: Stacks of blocks.
   public init(
     hiddenSize: Int, vocabularySize: Int, layerCount: Int, headCount: Int, keyValueHeadCount: Int,
-    headSize: Int, maximumLength: Int
+    headSize: Int, maximumLength: Int, submoduleCount: Int = 1
   ) {
     self.hiddenSize = hiddenSize
     self.vocabularySize = vocabularySize
@@ -59,6 +62,7 @@ public struct PromptShape: Equatable, Sendable {
     self.keyValueHeadCount = keyValueHeadCount
     self.headSize = headSize
     self.maximumLength = maximumLength
+    self.submoduleCount = submoduleCount
   }
 }
 

@@ -7,11 +7,10 @@ extension AdapterPlacement {
   /// PEFT does by `task_type`.
   func fitted(_ configuration: any AdapterConfiguration) -> any AdapterConfiguration {
     var result = configuration
-    if model is EncoderDecoderForConditionalGeneration {
-      if !isLoading { result.taskType = ModelTask.seq2seqLM.adapterType }
-      return result
+    if model is EncoderDecoderForConditionalGeneration, !isLoading {
+      result.taskType = ModelTask.seq2seqLM.adapterType
     }
-    guard let model = model as? TaskModel else { return configuration }
+    guard let model = model as? TaskModel else { return result }
     if !isLoading { result.taskType = model.task.adapterType }
     guard type(of: result).fieldNames.contains("modules_to_save") else { return result }
     let heads = Self.headNames[result.taskType ?? ""] ?? []

@@ -233,6 +233,11 @@ extension PeftModel {
   /// Puts the blocks of `layer_replication` in place, and readies what else a LoRA needs of a model.
   private func replicateLayers(_ configuration: any AdapterConfiguration) throws(AdapterError) {
     guard let lora = configuration as? LoRAConfig else { return }
+    // What a decoder behind an encoder reads has no place in the row that begins an invocation.
+    let hasBoth = base is EncoderDecoderForConditionalGeneration
+    if lora.invocationTokens != nil, hasBoth || (base as? TaskModel)?.readsWithDecoder == true {
+      throw .impossible(method: "LORA", what: "put into this model with alora_invocation_tokens")
+    }
     if lora.invocationTokens != nil, context.invocations == nil {
       let invocations = Invocations()
       context.invocations = invocations

@@ -98,10 +98,6 @@ public struct EncoderDecoderConfiguration: Sendable {
       family.alwaysTies ? true : try reader.flag("tie_word_embeddings", default: true)
     initializerRange = try family.initializerRange(hiddenSize, reader)
     storedDType = reader.storedDType()
-    guard try reader.flag("is_encoder_decoder", default: true) else {
-      throw .unsupported(
-        path: reader.path, what: "is_encoder_decoder false", supported: ["true"])
-    }
     try family.adjust(&self, reader)
   }
 

@@ -71,10 +71,12 @@ public final class EncoderDecoderForConditionalGeneration: Module {
 
   /// A cache for ``decode(_:states:mask:decoderMask:cache:)``.
   ///
-  /// - Parameter capacity: Most positions of the decoder, in tokens.
+  /// - Parameter capacity: Most positions of the decoder, in tokens; virtual ones have room beside them.
   /// - Returns: An empty cache.
   public func makeCache(capacity: Int) -> EncoderDecoderCache {
-    EncoderDecoderCache(layerCount: configuration.decoder.layerCount, capacity: capacity)
+    let virtual = prompt?.kind == .keysAndValues ? prompt?.length ?? 0 : 0
+    return EncoderDecoderCache(
+      layerCount: configuration.decoder.layerCount, capacity: capacity + virtual)
   }
 
   /// Scores of all tokens behind hidden states of the decoder.
@@ -157,6 +159,41 @@ public final class EncoderDecoderForConditionalGeneration: Module {
 
   private func scaled(_ states: Tensor) -> Tensor {
     configuration.headScale == 1 ? states : states * configuration.headScale
+  }
+}
+
+extension EncoderDecoderForConditionalGeneration: PromptableModel {
+  /// Sizes of the configuration; keys and values are the decoder's, for as many blocks as PEFT counts,
+  /// the encoder's, unless the decoder has more.
+  public var promptShape: PromptShape {
+    let (c, decoder) = (configuration, configuration.decoder)
+    return PromptShape(
+      hiddenSize: c.hiddenSize, vocabularySize: c.vocabularySize,
+      layerCount: max(c.encoder.layerCount, decoder.layerCount), headCount: decoder.headCount,
+      keyValueHeadCount: decoder.headCount, headSize: decoder.headSize,
+      maximumLength: c.maximumLength ?? Int(Int32.max), submoduleCount: 2)
+  }
+
+  /// The model's.
+  public var prompt: ModelPrompt? {
+    get { model.prompt }
+    set { model.prompt = newValue }
+  }
+
+  /// Rows of the table that both stacks have in common, scaled where the model scales them.
+  ///
+  /// - Parameter ids: int64 ids of any shape, within the vocabulary.
+  /// - Returns: Their shape and the hidden size, in the model's type.
+  public func tokenEmbeddings(_ ids: Tensor) -> Tensor {
+    model.encoder.tokenEmbeddings(ids, of: model.shared)
+  }
+
+  /// No row has keys and values here before an encoder has read another one.
+  ///
+  /// - Parameter ids: Ids within the vocabulary.
+  /// - Returns: Nothing: methods that ask for this are refused before.
+  public func keysAndValues(of ids: [Int]) -> Tensor {
+    preconditionFailure("keysAndValues: a model with encoder and decoder")
   }
 }
 

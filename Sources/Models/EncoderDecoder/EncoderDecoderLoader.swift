@@ -92,15 +92,13 @@ struct EncoderDecoderLoader {
     func isStored(_ name: String) -> Bool { weights.checkpoint.entry(name + ".weight") != nil }
     let first = sources.first(where: isStored) ?? own[0]
     let parameter = Parameter(try weights.tensor(first + ".weight", shape))
-    let head = hasHead ? try head(parameter, isFirst: first == "lm_head", shape) : nil
+    let head = hasHead ? try head(parameter, first: first, shape) : nil
     let isTied = (head?.projection as? DenseProjection)?.weight === parameter
     let table = try weights.embedding(parameter, isTied: isTied)
     func embedding(_ name: String) throws -> Embedding {
-      if name != first, isStored(name) {
-        let found = try weights.tensor(name + ".weight", shape)
-        if !found.isEqual(to: parameter.value) {
-          return try weights.embedding(Parameter(found), isTied: false)
-        }
+      if name != first, isStored(name), try !holdsSame(name, first) {
+        return try weights.embedding(
+          Parameter(try weights.tensor(name + ".weight", shape)), isTied: false)
       }
       // Each layer has a table object of its own, which adapters exchange, over one parameter.
       return table.table is DenseTable ? Embedding(weight: parameter) : Embedding(table.table)
@@ -110,16 +108,24 @@ struct EncoderDecoderLoader {
       head: head)
   }
 
-  private func head(_ shared: Parameter, isFirst: Bool, _ shape: [Int]) throws -> Linear {
+  private func head(_ shared: Parameter, first: String, _ shape: [Int]) throws -> Linear {
     let name = "lm_head"
     if configuration.tiesEmbeddings {
       if let found = try weights.storedProjection(name, shape: shape) { return Linear(found) }
-      let isStored = !isFirst && weights.checkpoint.entry(name + ".weight") != nil
-      if try !isStored || weights.tensor(name + ".weight", shape).isEqual(to: shared.value) {
+      let isStored = first != name && weights.checkpoint.entry(name + ".weight") != nil
+      if try !isStored || holdsSame(name, first) {
         return Linear(DenseProjection(weight: shared))
       }
     }
     return try weights.linear(name, shape)
+  }
+
+  /// Whether two weights of the checkpoint are the same numbers, wherever they are to live.
+  private func holdsSame(_ name: String, _ other: String) throws -> Bool {
+    guard let one = try weights.checkpoint.tensor(name + ".weight"),
+      let two = try weights.checkpoint.tensor(other + ".weight")
+    else { return false }
+    return one.shape == two.shape && one.dtype == two.dtype && one.isEqual(to: two)
   }
 
   private func stack(

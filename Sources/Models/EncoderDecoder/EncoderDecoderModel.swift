@@ -12,6 +12,8 @@ public final class EncoderDecoderModel: Module {
   let decoder: EncoderDecoderStack?
   /// What it is called inside the model with a head; empty where its parts stand beside the head.
   let name: String
+  /// Virtual tokens: embeddings before the encoder's rows, keys and values before the decoder's.
+  var prompt: ModelPrompt?
   /// Told of every batch before it runs.
   var inputObserver: ((_ batch: DecoderInput, _ past: Int) -> Void)?
   /// The table, the encoder and the decoder.
@@ -61,7 +63,13 @@ public final class EncoderDecoderModel: Module {
   /// - Returns: `[batch, length, hiddenSize]`.
   public func encode(_ ids: Tensor, mask: Tensor? = nil, taskIDs: Tensor? = nil) -> Tensor {
     inputObserver?(DecoderInput(ids: ids, mask: mask, taskIDs: taskIDs), 0)
-    return encoder(ids, mask: mask)
+    guard let prompt, prompt.kind == .embeddings else { return encoder(ids, mask: mask) }
+    let made = prompt.make(ids.size(0))
+    let virtual = made.rank == 2 ? made.unsqueezed(0).expanded([ids.size(0), -1, -1]) : made
+    // PEFT looks rows up in what both stacks have in common, also where an encoder has its own table.
+    return encoder(
+      ids, mask: masked(mask, rows: ids.size(0), .embeddings),
+      virtual: (virtual.narrowed(1, 0..<prompt.length), shared))
   }
 
   /// What the decoder makes of the rows written so far.
@@ -81,7 +89,19 @@ public final class EncoderDecoderModel: Module {
     cache: EncoderDecoderCache? = nil
   ) -> Tensor {
     guard let decoder else { preconditionFailure("decode: a model without a decoder") }
-    return decoder(ids, mask: decoderMask, states: states, statesMask: mask, cache: cache)
+    let rows = ids.size(0)
+    let isFirst = (cache?.length ?? 0) == 0
+    let prefix = prompt.flatMap { $0.kind == .keysAndValues && isFirst ? $0.make(rows) : nil }
+    return decoder(
+      ids, mask: masked(decoderMask, rows: rows, .keysAndValues), states: states,
+      statesMask: masked(mask, rows: rows, .embeddings), prefix: prefix, cache: cache)
+  }
+
+  /// A mask with what stands before every row, where that is of a kind.
+  private func masked(_ mask: Tensor?, rows: Int, _ kind: ModelPrompt.Kind) -> Tensor? {
+    guard let mask, let prompt, prompt.kind == kind else { return mask }
+    let before = Tensor.ones([rows, prompt.length], dtype: mask.dtype, device: mask.device)
+    return .concatenated([before, mask], dimension: 1)
   }
 
   /// What the decoder begins with to predict labels: the start token, then all labels but the last;
@@ -109,8 +129,10 @@ public final class EncoderDecoderModel: Module {
     if let bad = ids.first(where: { $0 < 0 || $0 >= count }) {
       throw .input("token id \(bad) is outside the vocabulary of \(count)")
     }
-    if let limit = configuration.maximumLength, ids.count > limit {
-      throw .input("\(ids.count) tokens are more than the model's limit of \(limit)")
+    let virtual = prompt?.length ?? 0
+    if let limit = configuration.maximumLength, ids.count + virtual > limit {
+      let more = virtual > 0 ? " behind \(virtual) virtual ones" : ""
+      throw .input("\(ids.count) tokens\(more) are more than the model's limit of \(limit)")
     }
   }
 }

@@ -43,16 +43,21 @@ final class EncoderDecoderStack: Module {
   ///   - mask: `[batch, keyLength]` over earlier and new positions, or nil.
   ///   - states: The encoder's, `[batch, states, hiddenSize]`, for a decoder.
   ///   - statesMask: `[batch, states]`, or nil.
+  ///   - virtual: `[batch, n, hiddenSize]`, what stands before the row's embeddings, and the table of
+  ///     these; nil for nothing and the stack's own.
+  ///   - prefix: `[layers, 2, heads, n, headSize]`, keys and values before those of the first positions;
+  ///     nil for none.
   ///   - cache: Keys and values of earlier positions; extended by this call.
   /// - Returns: `[batch, length, hiddenSize]`.
   func callAsFunction(
     _ ids: Tensor, mask: Tensor?, states: Tensor? = nil, statesMask: Tensor? = nil,
+    virtual: (tokens: Tensor, table: Embedding)? = nil, prefix: Tensor? = nil,
     cache: EncoderDecoderCache? = nil
   ) -> Tensor {
-    let past = cache?.length ?? 0
-    let (length, device) = (ids.size(1), ids.device)
+    let past = (cache?.length ?? 0) + (prefix?.size(3) ?? 0)
+    var x = embedded(ids, virtual: virtual, past: past)
+    let (length, device) = (x.size(1), ids.device)
     let keyLength = past + length
-    var x = embedded(ids, past: past)
     var own: AttentionMask =
       isDecoder
       ? .decoder(length: length, keyLength: keyLength, keyMask: mask, device: device)
@@ -61,8 +66,10 @@ final class EncoderDecoderStack: Module {
     let cross = AttentionMask.encoder(
       length: states?.size(1) ?? 0, mask: statesMask, device: device)
     for (index, layer) in layers.enumerated() {
+      // PEFT 0.21.2 gives the i-th block what stands at 2 i, counted around.
+      let before = prefix.map { $0.selected(0, 2 * index % $0.size(0)).to(x.dtype) }
       if checkpointsActivations, cache == nil, isRecordingGradients {
-        x = again(layer, x, own, states, cross)
+        x = again(layer, x, own, states, cross, before)
         continue
       }
       var gathered: (key: Tensor, value: Tensor)?
@@ -75,38 +82,62 @@ final class EncoderDecoderStack: Module {
         gathered = layer.crossKeysAndValues(states)
       }
       x = layer(x, own, gathered: gathered, crossMask: cross) { key, value in
-        cache?.own.append(layer: index, key: key, value: value) ?? (key, value)
+        let (key, value) = Self.joined(before, key, value)
+        return cache?.own.append(layer: index, key: key, value: value) ?? (key, value)
       }
     }
-    cache?.own.advance(by: length)
+    cache?.own.advance(by: keyLength - (cache?.length ?? 0))
     return finalNorm.map { $0(x).to(tokens.table.dtype) } ?? x
   }
 
   /// A block whose activations are not kept.
   private func again(
     _ layer: EncoderDecoderLayer, _ x: Tensor, _ mask: AttentionMask, _ states: Tensor?,
-    _ cross: AttentionMask
+    _ cross: AttentionMask, _ before: Tensor?
   ) -> Tensor {
-    // What gradients go back to has to be an input: states, and numbers for distances.
-    let inputs = [x] + [states, mask.scores].compactMap { $0 }
+    // What gradients go back to has to be an input: states, numbers for distances, and a prefix.
+    let inputs = [x] + [states, mask.scores, before].compactMap { $0 }
     return checkpointed(
       inputs, parameters: layer.parameters().map(\.parameter), generator: dropoutGenerator
     ) { inputs in
-      let states = states == nil ? nil : inputs[1]
-      let own = mask.scores == nil ? mask : AttentionMask(scores: inputs[inputs.count - 1])
+      var rest = inputs[1...]
+      let states = states == nil ? nil : rest.removeFirst()
+      let own = mask.scores == nil ? mask : AttentionMask(scores: rest.removeFirst())
+      let before = rest.first
       return [
         layer(
-          inputs[0], own, gathered: states.map(layer.crossKeysAndValues), crossMask: cross)
+          inputs[0], own, gathered: states.map(layer.crossKeysAndValues), crossMask: cross
+        ) { Self.joined(before, $0, $1) }
       ]
     }[0]
   }
 
-  private func embedded(_ ids: Tensor, past: Int) -> Tensor {
-    var x = tokens(ids)
-    if configuration.embeddingScale != 1 { x = x * configuration.embeddingScale }
+  /// Keys and values behind a prefix `[2, heads, n, headSize]`.
+  private static func joined(
+    _ before: Tensor?, _ key: Tensor, _ value: Tensor
+  ) -> (key: Tensor, value: Tensor) {
+    guard let before else { return (key, value) }
+    func joined(_ index: Int, _ own: Tensor) -> Tensor {
+      let rows = before.selected(0, index).unsqueezed(0).expanded([own.size(0), -1, -1, -1])
+      return .concatenated([rows, own], dimension: 2)
+    }
+    return (joined(0, key), joined(1, value))
+  }
+
+  /// What tokens are to the blocks, before positions.
+  func tokenEmbeddings(_ ids: Tensor, of table: Embedding) -> Tensor {
+    let x = table(ids)
+    return configuration.embeddingScale == 1 ? x : x * configuration.embeddingScale
+  }
+
+  private func embedded(
+    _ ids: Tensor, virtual: (tokens: Tensor, table: Embedding)?, past: Int
+  ) -> Tensor {
+    var x = tokenEmbeddings(ids, of: virtual?.table ?? tokens)
+    if let virtual { x = .concatenated([virtual.tokens.to(x.dtype), x], dimension: 1) }
     if let positions, case .learned(_, let unused) = configuration.positions {
       let first = past + unused
-      let places = Tensor.arange(first, first + ids.size(1), device: ids.device)
+      let places = Tensor.arange(first, first + x.size(1), device: ids.device)
       x = x + positions(places.unsqueezed(0))
     }
     return embeddingNorm.map { $0(x) } ?? x
