@@ -81,7 +81,7 @@ extension ExampleEncoder {
     case .messages(let messages, let tools, let variables):
       return .conversation(
         Conversation(messages: messages, tools: tools, variables: variables))
-    case .labeled, .sourceTarget:
+    case .labeled, .labeledTokens, .question, .sourceTarget:
       throw .incompatibleFormat(
         at: located.location, expected: "text, prompt and completion, messages or instruction",
         actual: located.record.format.spelling)

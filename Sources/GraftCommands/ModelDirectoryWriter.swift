@@ -8,7 +8,7 @@ import Tensors
 
 /// Writes a model as a Hugging Face directory that takes everything but weights from another one.
 struct ModelDirectoryWriter {
-  let model: DecoderForCausalLM
+  let model: any StoredModel
   /// The directory that the model was opened from.
   let source: String
   /// Type of the written parameters; nil for their own.
@@ -47,18 +47,17 @@ struct ModelDirectoryWriter {
   ) throws -> (tensors: Int, parameters: Int) {
     try makeDirectory(directory)
     try copyCompanions(to: directory)
-    let isTied = model.configuration.tiesEmbeddings
-    let untied = isTied && !headIsEmbedding
+    let tied = model.tiedWeightPath
     var tensors: [(name: String, tensor: Tensor)] = []
     var count = 0
     let transposed = model.pathsTransposedInFiles
     for (path, parameter) in model.parameters() {
       // A tied head is written once, as the embeddings.
-      if path == "lm_head.weight", isTied, !untied { continue }
+      if path == tied { continue }
       var written = dtype.map { parameter.value.to($0) } ?? parameter.value
       if transposed.contains(path) { written = written.transposed().contiguous() }
       try check(path, written)
-      tensors.append((path, written))
+      for name in model.namesInFiles(path) { tensors.append((name, written)) }
       count += written.count
     }
     for (path, module) in model.modules() {
@@ -72,20 +71,14 @@ struct ModelDirectoryWriter {
       count += module.storedCount
     }
     try SafetensorsWriter.save("\(directory)/model.safetensors", tensors: tensors)
-    try writeConfiguration(to: "\(directory)/config.json", untied: untied)
+    try writeConfiguration(to: "\(directory)/config.json")
     return (tensors.count, count)
   }
 
-  private var headIsEmbedding: Bool {
-    guard model.head.projection.storedCount == 0 else { return false }
-    let (head, table) = (
-      model.head.projection.denseWeight(), model.model.embedding.table.denseWeight()
-    )
-    return head.sharesStorage(with: table) || head.isEqual(to: table)
-  }
-
   /// What is written anew, and files of a run whose directory a model is in.
-  private static let notCompanions: Set = ["config.json", TrainRecipe.fileName, "state.json"]
+  private static let notCompanions: Set = [
+    "config.json", TrainRecipe.fileName, "state.json", LabelFile.name,
+  ]
 
   /// Everything of the source but weights and configuration.
   private func copyCompanions(to target: String) throws {
@@ -115,7 +108,7 @@ struct ModelDirectoryWriter {
     return dense == ["lm_head"] ? nil : dense
   }
 
-  private func writeConfiguration(to path: String, untied: Bool) throws {
+  private func writeConfiguration(to path: String) throws {
     var object = try JSON.read(path: "\(source)/config.json").objectValue ?? JSONObject()
     if let dtype {
       // "torch_dtype" until transformers 4, "dtype" since; some files have both.
@@ -123,14 +116,7 @@ struct ModelDirectoryWriter {
         object[key] = .string(dtype.description)
       }
     }
-    let origins = model.layerOrigins
-    if origins.count != model.originalLayerCount {
-      object["num_hidden_layers"] = .integer(origins.count)
-    }
-    if let kinds = object["layer_types"]?.arrayValue, origins.allSatisfy(kinds.indices.contains) {
-      object["layer_types"] = .array(origins.map { kinds[$0] })
-    }
-    if untied { object["tie_word_embeddings"] = false }
+    model.describe(&object)
     object["quantization_config"] = format.map {
       BitsAndBytesConfiguration($0, skippedModules: skippedModules).json
     }

@@ -15,13 +15,8 @@ public enum AutoModel {
   /// - Parameter task: The task.
   /// - Returns: Names in alphabetical order.
   public static func modelTypes(for task: ModelTask) -> [String] {
-    let own = encoders.map(\.modelType)
-    return switch task {
-    case .causalLM: AutoModelForCausalLM.modelTypes
-    case .sequenceClassification, .featureExtraction:
-      (own + AutoModelForCausalLM.modelTypes).sorted()
-    case .maskedLM, .tokenClassification, .questionAnswering: own.sorted()
-    }
+    let own = task == .causalLM ? [] : encoders.map(\.modelType)
+    return (own + DecoderHeads.modelTypes(for: task)).sorted()
   }
 
   /// Opens a model directory.
@@ -55,7 +50,7 @@ public enum AutoModel {
     let stored = try BitsAndBytesConfiguration(model: json, path: path)
     let checkpoint = try SafetensorsCheckpoint(directory: directory)
     let loader = TaskLoader(
-      task: task, labels: try task.hasClasses ? labels ?? ModelLabels(reader) : nil, seed: seed)
+      task: task, labels: try task.outputs(labels, reader), seed: seed)
     guard let family = encoders.first(where: { $0.modelType == type }) else {
       return try loader.model(
         DecoderLoader(
@@ -69,8 +64,26 @@ public enum AutoModel {
       configuration,
       ModelWeights(
         checkpoint: checkpoint, dtype: dtype, device: device, quantization: quantization,
-        stored: stored, storedDType: configuration.storedDType, base: names.encoder,
+        stored: stored, storedDType: configuration.storedDType, bases: [names.encoder],
         probe: names.tokens + ".weight"))
+  }
+
+  /// What data for a model have to fit.
+  ///
+  /// - Parameter directory: A Hugging Face directory.
+  /// - Returns: Tokens that a row may have, segments, and tokens of the vocabulary.
+  /// - Throws: ``ModelError`` or `JSONError` when `config.json` is missing or unusable.
+  public static func shape(
+    of directory: String
+  ) throws -> (maximumLength: Int, tokenTypeCount: Int, vocabularySize: Int) {
+    let (json, path) = try AutoModelForCausalLM.json(of: directory)
+    let type = try ConfigurationReader(json: json, path: path).string("model_type")
+    if let family = encoders.first(where: { $0.modelType == type }) {
+      let c = try EncoderConfiguration(family.reader(json, path: path), family: family)
+      return (c.maximumLength, c.tokenTypeCount, c.vocabularySize)
+    }
+    let c = try AutoModelForCausalLM.configuration(json, path)
+    return (c.maximumLength, 0, c.vocabularySize)
   }
 
   /// What a model directory is for, by the class that `architectures` of its `config.json` names.
@@ -87,7 +100,7 @@ public enum AutoModel {
     // A bare decoder is one for text: its head may be the embeddings' table.
     return isEncoder
       ? named ?? .featureExtraction
-      : named == .sequenceClassification ? .sequenceClassification : .causalLM
+      : named == .featureExtraction ? .causalLM : named ?? .causalLM
   }
 
   /// The outputs of the classification head that `config.json` describes.

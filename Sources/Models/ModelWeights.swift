@@ -17,12 +17,12 @@ struct ModelWeights {
   /// What layers of a model with a head have before the names of the bare model in this checkpoint.
   let prefix: String
 
-  // `base`: the bare model's name inside one with a head; `probe`: a tensor that every bare model has,
-  // by which is seen whether that name stands before it.
+  // `bases`: the bare model's names inside models with heads; `probe`: a tensor that every bare model
+  // has, by which is seen which of them stands before it.
   init(
     checkpoint: SafetensorsCheckpoint, dtype: DType?, device: Device,
     quantization: QuantizationOptions?, stored: BitsAndBytesConfiguration?, storedDType: DType?,
-    base: String, probe: String
+    bases: [String], probe: String
   ) {
     self.checkpoint = checkpoint
     self.dtype = dtype
@@ -31,7 +31,7 @@ struct ModelWeights {
     self.storedDType = storedDType
     self.stored = QuantizedWeightReader(
       checkpoint: checkpoint, configuration: stored, device: device)
-    prefix = checkpoint.entry("\(base).\(probe)") == nil ? "" : base + "."
+    prefix = bases.first { checkpoint.entry("\($0).\(probe)") != nil }.map { $0 + "." } ?? ""
   }
 
   /// A linear layer.

@@ -13,8 +13,8 @@ enum EvaluateCommand: Verb {
   static let metrics = Option<String>(
     "metrics", default: "loss,perplexity",
     help:
-      "Of loss, perplexity, exact-match; for a model that classifies, where it is all that fit by "
-      + "default, of loss, accuracy, f1 (mean over classes), mse, pearson; with commas.")
+      "Of loss, perplexity, exact-match; for a model with a head, where it is all that fit by "
+      + "default, of \(HeadTasks.metrics.joined(separator: ", ")); with commas.")
   static let promptStyle = Option<ExampleEncoder.PromptStyle>(
     "prompt-style", default: .plain, help: "How prompts become text.")
   static let maximumLength = Option<Int>(
@@ -22,7 +22,7 @@ enum EvaluateCommand: Verb {
   static let batchSize = Option<Int>("batch-size", default: 8, help: "Rows of a batch.")
   static let trainOnPrompt = Flag("train-on-prompt", help: "Count prompts in the loss too.")
   static let samples = Option<Int>(
-    "show", default: 0, help: "Answers to print with exact-match, or of a classification.")
+    "show", default: 0, help: "Answers to print with exact-match, or of a model with a head.")
   static let json = Flag("json", help: "Print one JSON object.")
   static let known = ["loss", "perplexity", "exact-match"]
 
@@ -30,8 +30,8 @@ enum EvaluateCommand: Verb {
     name: "evaluate", summary: "Measure a model, with or without an adapter, on data",
     options: [
       data, metrics, promptStyle, maximumLength, batchSize, trainOnPrompt, samples, json,
-      SamplingOptions.maximumNewTokens, TaskOptions.task,
-    ] + ModelOptions.all)
+      SamplingOptions.maximumNewTokens, TaskOptions.task, TaskOptions.problem, TrainOptions.seed,
+    ] + HeadTasks.options + ModelOptions.all)
 
   static func run(_ arguments: ParsedArguments, _ console: Console) throws -> ExitCode {
     try arguments.require(ModelOptions.model, data)
@@ -39,12 +39,9 @@ enum EvaluateCommand: Verb {
     if wanted.contains("exact-match") { try checkTasks(arguments) }
     let source = try ModelSource(arguments)
     let adapter = try arguments.adapterDirectory()
-    switch try TaskOptions.task(arguments, source.directory, adapter: adapter) {
-    case .causalLM: break
-    case .sequenceClassification:
-      return try ClassificationEvaluation.run(arguments, source, console)
-    case let other:
-      throw UsageError("--task \(other.rawValue): expected \(TaskOptions.trained)")
+    let task = try TaskOptions.task(arguments, source.directory, adapter: adapter)
+    if task != .causalLM {
+      return try TaskEvaluation.run(try HeadTasks.named(task), arguments, source, console)
     }
     for name in wanted where !known.contains(name) {
       let near = nearestName(name, among: known).map { "; did you mean '\($0)'?" } ?? ""

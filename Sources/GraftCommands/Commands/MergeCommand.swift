@@ -21,24 +21,41 @@ enum MergeCommand: Verb {
   static let specification = CommandSpecification(
     name: "merge", summary: "Write a model with adapters added to its weights",
     options: [
-      adapters, output, dtype, safe, json, ModelOptions.model, ModelOptions.quantize,
+      adapters, output, dtype, safe, json, ModelOptions.model, TaskOptions.task,
+      ModelOptions.quantize,
       ModelOptions.doubleQuant, ModelOptions.blockSize, ModelOptions.threshold,
       ModelOptions.threads,
     ])
 
   static func run(_ arguments: ParsedArguments, _ console: Console) throws -> ExitCode {
     try arguments.require(ModelOptions.model, adapters, output)
-    let paths = arguments.values(adapters)
-    let directory = try arguments.value(output)
+    let paths = try arguments.values(adapters).map { try HubNames.adapter($0) }
     try ModelSource.setThreads(arguments)
     let source = try ModelSource.directory(of: try arguments.value(ModelOptions.model))
-    let chosen = try ModelOptions.format(arguments)
-    let dtype = arguments[dtype]?.dtype
-    let model = try AutoModelForCausalLM.fromPretrained(source, dtype: nil)
+    let task = try TaskOptions.task(arguments, source, adapter: paths.first)
+    guard task != .causalLM else {
+      let model = try AutoModelForCausalLM.fromPretrained(source, dtype: nil)
+      return try write(try merged(model, paths, arguments), source, paths, arguments, console)
+    }
+    let model = try AutoModel.fromPretrained(
+      source, task: task, labels: try LabelFile.labels(adapter: paths.first, model: source),
+      dtype: nil)
+    var brought: Set<String> = []
+    _ = try merged(model, paths, arguments) { brought.formUnion(model.newLayers(in: $0)) }
+    try model.requireHead(source, brought: brought)
+    return try write(model, source, paths, arguments, console)
+  }
+
+  /// Adds adapters to a model's weights, one after another.
+  private static func merged<Base: StoredModel>(
+    _ model: Base, _ paths: [String], _ arguments: ParsedArguments,
+    _ visit: (PeftModel<Base>) -> Void = { _ in }
+  ) throws -> Base {
     // What stays in numbers is checked once, as it is written.
-    let checksLayers = arguments[safe] && chosen != nil
+    let checksLayers = try arguments[safe] && ModelOptions.format(arguments) != nil
     for path in paths {
-      let peft = try PeftModel.fromPretrained(model, HubNames.adapter(path))
+      let peft = try PeftModel.fromPretrained(model, path)
+      visit(peft)
       do {
         try peft.mergeAndUnload(safely: checksLayers)
       } catch {
@@ -46,6 +63,16 @@ enum MergeCommand: Verb {
         throw AdapterError.notFinite(module: module, adapter: path)
       }
     }
+    return model
+  }
+
+  private static func write(
+    _ model: any StoredModel, _ source: String, _ paths: [String], _ arguments: ParsedArguments,
+    _ console: Console
+  ) throws -> ExitCode {
+    let directory = try arguments.value(output)
+    let chosen = try ModelOptions.format(arguments)
+    let dtype = arguments[dtype]?.dtype
     // A quantised base is written as numbers, all of it, or quantised anew.
     model.dequantize()
     if let chosen { model.quantize(QuantizationOptions(chosen), dtype: dtype) }
