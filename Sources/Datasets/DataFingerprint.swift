@@ -25,6 +25,7 @@ extension BatchSampler {
     hash.feed(Int32(options.packingLength ?? 0))
     hash.feed(Int32(truncatingIfNeeded: options.seed))
     hash.feed(Int32(truncatingIfNeeded: options.seed >> 32))
+    if let masking = options.masking { hash.feed(masking) }
     return hash.digits
   }
 }
@@ -58,6 +59,16 @@ struct FNV1a {
         for label in written { feed(label) }
       }
     }
+  }
+
+  mutating func feed(_ masking: TokenMasking) {
+    feed(Int32(truncatingIfNeeded: masking.probability.bitPattern))
+    feed(Int32(truncatingIfNeeded: masking.probability.bitPattern >> 32))
+    feed(masking.maskID)
+    feed(Int32(truncatingIfNeeded: masking.vocabularySize))
+    for id in masking.specialIDs.sorted() { feed(id) }
+    feed(Int32(truncatingIfNeeded: masking.seed))
+    feed(Int32(truncatingIfNeeded: masking.seed >> 32))
   }
 
   /// 16 hexadecimal digits.

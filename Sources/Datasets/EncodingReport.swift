@@ -28,6 +28,8 @@ public struct EncodingReport: Equatable, Sendable {
   public var firstDropped: RecordLocation?
   /// Whether each row is asked one thing as a whole.
   public var asksRows = false
+  /// Windows that the texts of questions were cut into; 0 for other data.
+  public var windowCount = 0
   /// The first record whose answer has no end.
   public var firstEndless: RecordLocation?
   /// The first record that begins twice.
@@ -45,9 +47,10 @@ public struct EncodingReport: Equatable, Sendable {
 extension EncodingReport: CustomStringConvertible {
   /// One line of sizes, and a line for each thing that was not used as it stands in the file.
   public var description: String {
+    let windows = windowCount > exampleCount ? " in \(windowCount) windows" : ""
     let share = tokenCount > 0 ? (1000 * targetCount + tokenCount / 2) / tokenCount : 0
     var lines = [
-      "\(exampleCount) examples, \(tokenCount) tokens, the longest \(longest)"
+      "\(exampleCount) examples\(windows), \(tokenCount) tokens, the longest \(longest)"
         + (longestTarget > 0 ? " to read and \(longestTarget) to write" : "")
         + (asksRows
           ? "" : "; \(targetCount) count towards the loss (\(share / 10).\(share % 10) %)")

@@ -82,7 +82,7 @@ extension ExampleEncoder {
       let (plain, untrained) = MessageTraining.split(messages)
       return .conversation(
         Conversation(messages: plain, tools: tools, variables: variables, untrained: untrained))
-    case .labeled, .sourceTarget:
+    case .labeled, .labeledTokens, .question, .sourceTarget:
       throw .incompatibleFormat(
         at: located.location, expected: "text, prompt and completion, messages or instruction",
         actual: located.record.format.spelling)

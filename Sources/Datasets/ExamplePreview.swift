@@ -1,4 +1,4 @@
-import Tokenizers
+public import Tokenizers
 
 /// One record as training sees it, token by token.
 public struct ExamplePreview: Equatable, Sendable {
@@ -24,6 +24,24 @@ public struct ExamplePreview: Equatable, Sendable {
     public var label: Int?
     /// What it is for.
     public var role: Role
+    /// What is asked at it where that is no token, such as the name of a class; nil for a token.
+    public var asked: String?
+
+    /// Makes a token.
+    ///
+    /// - Parameters:
+    ///   - id: Its id.
+    ///   - text: Its text.
+    ///   - label: The label beside it, or nil.
+    ///   - role: What it is for.
+    ///   - asked: What is asked at it where that is no token.
+    public init(id: Int, text: String, label: Int?, role: Role, asked: String? = nil) {
+      self.id = id
+      self.text = text
+      self.label = label
+      self.role = role
+      self.asked = asked
+    }
   }
 
   /// Where the record stands.
@@ -44,8 +62,11 @@ public struct ExamplePreview: Equatable, Sendable {
   /// Whether the beginning-of-text token comes twice.
   public var beginsTwice: Bool
 
+  /// What the whole row is asked; nil where tokens are asked.
+  public var rowLabel: String?
+
   /// Whether training uses the record: something in it counts towards the loss.
-  public var isKept: Bool { targetCount > 0 }
+  public var isKept: Bool { targetCount > 0 || rowLabel != nil }
   /// Tokens that count towards the loss.
   public var targetCount: Int { (tokens + targetTokens).count { $0.role == .target } }
   /// Tokens that the model sees and that do not count.
@@ -92,7 +113,7 @@ extension ExampleEncoder {
     var kept = 0
     for (position, id) in encoded.whole.ids.enumerated() {
       var token = ExamplePreview.Token(
-        id: id, text: tokenizer.previewText(of: id), label: nil, role: .cut)
+        id: id, text: tokenizer.shownText(of: id), label: nil, role: .cut)
       if encoded.truncation?.contains(position) != true {
         let label = encoded.example.labels[kept]
         if label == ignoredLabelID {
@@ -112,9 +133,39 @@ extension ExampleEncoder {
   }
 }
 
+}
+
+extension ExamplePreview {
+  /// Shows an example whose tokens or whose row are asked something.
+  ///
+  /// - Parameters:
+  ///   - example: Tokens and labels.
+  ///   - located: The record that it is of.
+  ///   - tokenizer: The model's.
+  ///   - rowLabel: What the whole row is asked; nil where tokens are asked.
+  ///   - asked: What is asked at a position, in words; nil for the token that is the label.
+  public init(
+    _ example: TokenizedExample, of located: LocatedRecord, _ tokenizer: Tokenizer,
+    rowLabel: String? = nil, asked: (_ position: Int) -> String?
+  ) {
+    self.init(
+      location: located.location, format: located.record.format,
+      tokens: example.ids.enumerated().map { position, id in
+        let label = example.labels[position]
+        let isAsked = label != ignoredLabelID
+        let words = asked(position)
+        return Token(
+          id: Int(id), text: tokenizer.shownText(of: Int(id)), label: isAsked ? Int(label) : nil,
+          role: isAsked || words != nil ? .target : .masked, asked: words)
+      },
+      truncation: nil, mergesAcross: false, isEndless: false, beginsTwice: false,
+      rowLabel: rowLabel)
+  }
+}
+
 extension Tokenizer {
   /// A token's text as it stands in the middle of a text.
-  func previewText(of id: Int) -> String {
+  func shownText(of id: Int) -> String {
     let spelling = token(for: id) ?? "<\(id)>"
     let space: Unicode.Scalar = "\u{2581}"
     if spelling.unicodeScalars.contains(space) {

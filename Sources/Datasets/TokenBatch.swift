@@ -6,7 +6,8 @@ public struct TokenBatch: Equatable, Sendable {
   public let length: Int
   /// Ids, row after row.
   public let ids: [Int32]
-  /// Labels, not shifted; -100 at padding and at the first position of each document.
+  /// Labels, not shifted; -100 at padding and, unless they are asked at their own positions, at the
+  /// first position of each document.
   public let labels: [Int32]
   /// Position of each token in its document; nil when rows are not packed.
   public let positions: [Int32]?
@@ -48,7 +49,10 @@ public struct TokenBatch: Equatable, Sendable {
       for (number, example) in row.enumerated() {
         ids += example.ids
         // What begins a document is not predicted from the one before.
-        labels += example.labels.prefix(1).map { _ in ignoredLabelID } + example.labels.dropFirst()
+        labels +=
+          example.isAligned
+          ? example.labels
+          : example.labels.prefix(1).map { _ in ignoredLabelID } + example.labels.dropFirst()
         positions += (0..<Int32(example.ids.count))
         documents += Array(repeating: Int32(number + 1), count: example.ids.count)
       }

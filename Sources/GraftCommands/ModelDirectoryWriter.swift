@@ -119,7 +119,9 @@ struct ModelDirectoryWriter {
   }
 
   /// What is written anew, and files of a run whose directory a model is in.
-  private static let notCompanions: Set = ["config.json", TrainRecipe.fileName, "state.json"]
+  private static let notCompanions: Set = [
+    "config.json", TrainRecipe.fileName, "state.json", LabelFile.name,
+  ]
 
   /// The folder of named chat templates.
   private static let templateFolder = "additional_chat_templates"

@@ -15,16 +15,9 @@ public enum AutoModel {
   /// - Parameter task: The task.
   /// - Returns: Names in alphabetical order.
   public static func modelTypes(for task: ModelTask) -> [String] {
-    let own =
-      encoders.map(\.modelType)
-      + AutoModelForSeq2SeqLM.families.filter { $0.tasks.contains(task) }.map(\.modelType)
-    return switch task {
-    case .causalLM: AutoModelForCausalLM.modelTypes
-    case .seq2seqLM: AutoModelForSeq2SeqLM.modelTypes
-    case .sequenceClassification, .featureExtraction:
-      (own + AutoModelForCausalLM.modelTypes).sorted()
-    case .maskedLM, .tokenClassification, .questionAnswering: own.sorted()
-    }
+    let joint = AutoModelForSeq2SeqLM.families.filter { $0.tasks.contains(task) }.map(\.modelType)
+    let own = task == .causalLM || task == .seq2seqLM ? [] : encoders.map(\.modelType)
+    return (own + joint + DecoderHeads.modelTypes(for: task)).sorted()
   }
 
   /// Opens a model directory.
@@ -57,9 +50,12 @@ public enum AutoModel {
     guard modelTypes(for: task).contains(type) else {
       throw ModelError.unknownModelType(path: path, type: type, known: modelTypes(for: task))
     }
+    let joint = AutoModelForSeq2SeqLM.families.first { $0.modelType == type }
+    // Classes have defaults of their own for the number of outputs.
     let loader = TaskLoader(
-      task: task, labels: try task.hasClasses ? labels ?? Self.labels(json, path) : nil, seed: seed)
-    if let family = AutoModelForSeq2SeqLM.families.first(where: { $0.modelType == type }) {
+      task: task,
+      labels: try task.outputs(labels, joint?.reader(json, path: path) ?? reader), seed: seed)
+    if let family = joint {
       return try loader.model(
         AutoModelForSeq2SeqLM.loader(
           directory, json, path, dtype: dtype, device: device, quantization: quantization), family)
@@ -79,8 +75,30 @@ public enum AutoModel {
       configuration,
       ModelWeights(
         checkpoint: checkpoint, dtype: dtype, device: device, quantization: quantization,
-        stored: stored, storedDType: configuration.storedDType, base: names.encoder,
+        stored: stored, storedDType: configuration.storedDType, bases: [names.encoder],
         probe: names.tokens + ".weight"))
+  }
+
+  /// What data for a model have to fit.
+  ///
+  /// - Parameter directory: A Hugging Face directory.
+  /// - Returns: Tokens that a row may have, segments, and tokens of the vocabulary.
+  /// - Throws: ``ModelError`` or `JSONError` when `config.json` is missing or unusable.
+  public static func shape(
+    of directory: String
+  ) throws -> (maximumLength: Int, tokenTypeCount: Int, vocabularySize: Int) {
+    let (json, path) = try AutoModelForCausalLM.json(of: directory)
+    let type = try ConfigurationReader(json: json, path: path).string("model_type")
+    if let family = encoders.first(where: { $0.modelType == type }) {
+      let c = try EncoderConfiguration(family.reader(json, path: path), family: family)
+      return (c.maximumLength, c.tokenTypeCount, c.vocabularySize)
+    }
+    if AutoModelForSeq2SeqLM.modelTypes.contains(type) {
+      let c = try AutoModelForSeq2SeqLM.configuration(of: directory)
+      return (c.maximumLength ?? Int(Int32.max), 0, c.vocabularySize)
+    }
+    let c = try AutoModelForCausalLM.configuration(json, path)
+    return (c.maximumLength, 0, c.vocabularySize)
   }
 
   /// What a model directory is for, by the class that `architectures` of its `config.json` names.
@@ -104,7 +122,7 @@ public enum AutoModel {
     // A bare decoder is one for text: its head may be the embeddings' table.
     return isEncoder
       ? named ?? .featureExtraction
-      : named == .sequenceClassification ? .sequenceClassification : .causalLM
+      : named == .featureExtraction ? .causalLM : named ?? .causalLM
   }
 
   /// The outputs of the classification head that `config.json` describes.

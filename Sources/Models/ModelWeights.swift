@@ -17,12 +17,12 @@ struct ModelWeights {
   /// What layers of a model with a head have before the names of the bare model in this checkpoint.
   let prefix: String
 
-  // `base`: the bare model's name inside one with a head; `probe`: a tensor that every bare model has,
-  // by which is seen whether that name stands before it.
+  // `bases`: the bare model's names inside models with heads; `probe`: a tensor that every bare model
+  // has, by which is seen which of them stands before it.
   init(
     checkpoint: SafetensorsCheckpoint, dtype: DType?, device: Device,
     quantization: QuantizationOptions?, stored: BitsAndBytesConfiguration?, storedDType: DType?,
-    base: String, probe: String
+    bases: [String], probe: String
   ) {
     self.checkpoint = checkpoint
     self.dtype = dtype
@@ -31,9 +31,10 @@ struct ModelWeights {
     self.storedDType = storedDType
     self.stored = QuantizedWeightReader(
       checkpoint: checkpoint, configuration: stored, device: device)
-    // With neither of the two names, what is missing is named as files of whole models have it.
-    let isBare = checkpoint.entry("\(base).\(probe)") == nil && checkpoint.entry(probe) != nil
-    prefix = isBare ? "" : base + "."
+    // With none of the names, what is missing is named as files of whole models have it.
+    let found = bases.first { checkpoint.entry("\($0).\(probe)") != nil }
+    let isBare = found == nil && checkpoint.entry(probe) != nil
+    prefix = isBare ? "" : (found ?? bases[0]) + "."
   }
 
   /// Refuses a weight or bias of one of the model's own layers that the model did not take: without it,

@@ -65,17 +65,9 @@ extension EncoderDecoderForConditionalGeneration: StoredModel {
   /// The stacks' tables and the head's weight where they are, or equal, the shared table: the stacks
   /// look up in it even where the head has one of its own.
   public var copiedWeightPaths: Set<String> {
-    let tables = modules().compactMap { entry in
-      (entry.module as? Embedding).map { (path: entry.path, table: $0) }
-    }.filter { Self.tableNames.contains($0.path.split(separator: ".").last ?? "") }
-    guard let shared = tables.first else { return [] }
-    var result = Set(
-      tables.dropFirst().filter { $0.table.isTable(of: shared.table) }.map { $0.path + ".weight" })
-    if head.isTable(of: shared.table) { result.insert("lm_head.weight") }
-    return result
+    head.isTable(of: model.shared)
+      ? copiesOfSharedTable.union(["lm_head.weight"]) : copiesOfSharedTable
   }
-
-  private static let tableNames: Set<Substring> = ["shared", "embed_tokens"]
 
   /// Says whether the head is the embeddings' table.
   ///
@@ -89,6 +81,21 @@ extension EncoderDecoderForConditionalGeneration: StoredModel {
     if modelType == "t5", configuration["scale_decoder_outputs"] == nil {
       configuration["scale_decoder_outputs"] = .bool(self.configuration.headScale != 1)
     }
+  }
+}
+
+extension Module {
+  /// Weights of the stacks of a model with encoder and decoder that are, or equal, the table which both
+  /// have in common.
+  var copiesOfSharedTable: Set<String> {
+    let tables = modules().compactMap { entry -> (path: String, table: Embedding)? in
+      let name = entry.path.split(separator: ".").last
+      guard name == "shared" || name == "embed_tokens" else { return nil }
+      return (entry.module as? Embedding).map { (entry.path, $0) }
+    }
+    guard let shared = tables.first else { return [] }
+    return Set(
+      tables.dropFirst().filter { $0.table.isTable(of: shared.table) }.map { $0.path + ".weight" })
   }
 }
 

@@ -17,7 +17,9 @@ public func calibrate<Base: LossModel>(
 ) throws(AdapterError) {
   let base = model.base
   let sampler = BatchSampler(
-    examples, options: BatchingOptions(batchSize: options.batchSize, seed: options.seed),
+    examples,
+    options: BatchingOptions(
+      batchSize: options.batchSize, seed: options.seed, masking: options.masking),
     paddingID: base.fillingID)
   try model.calibrate(
     sampler.plan(epoch: 0).prefix(batches).map { rows in

@@ -41,6 +41,8 @@ public final class Trainer {
   public var onEvaluation: (_ step: Int, _ figures: [(name: String, value: Double)]) -> Void = {
     _, _ in
   }
+  /// Measures the model on the evaluation data, the mean loss first; nil for its own figures.
+  public var measure: ((_ batchSize: Int) -> [(name: String, value: Double)])?
   /// Where curves go besides `metrics.jsonl`.
   public var tensorBoard: TensorBoardLog?
   /// Asked after each update: whether to save a checkpoint and stop.
@@ -73,7 +75,8 @@ public final class Trainer {
       options: BatchingOptions(
         batchSize: options.batchSize, shuffles: options.shuffles,
         groupsByLength: options.groupsByLength,
-        packingLength: options.packs ? options.maximumLength : nil, seed: options.seed),
+        packingLength: options.packs ? options.maximumLength : nil, seed: options.seed,
+        masking: options.masking),
       paddingID: model.base.fillingID)
     trained = model.trainableParameters
     beginning = BatchStream(sampler, accumulating: options.gradientAccumulation)
@@ -202,7 +205,9 @@ public final class Trainer {
   private func evaluate(_ step: Int, _ log: MetricsLog) throws {
     model.isTraining = false
     defer { model.isTraining = true }
-    let figures = model.base.figures(of: evaluation, batchSize: options.batchSize)
+    let figures =
+      measure?(options.batchSize)
+      ?? model.base.figures(of: evaluation, batchSize: options.batchSize)
     var row = JSONObject([("step", .integer(step))])
     for (name, value) in figures { row["eval_" + name] = .number(value) }
     try log.append(.object(row))

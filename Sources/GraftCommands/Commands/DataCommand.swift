@@ -1,6 +1,7 @@
 import CommandLineParsing
 import Datasets
 import JSONValues
+import Models
 import Tokenizers
 
 /// `graft data`: looks at data as training sees them.
@@ -20,9 +21,11 @@ enum DataCommand: Verb {
 
   static let specification = CommandSpecification(
     name: "data", summary: "Show tokens, labels and chat templates' text of training data",
-    options: [model] + DataOptions.all + [
-      TaskOptions.task, Seq2SeqData.maximumTargetLength,
-    ] + [rows, allTokens, generationPrompt, json],
+    options: [model, TaskOptions.task, TaskOptions.problem] + DataOptions.all + HeadTasks.options
+      + [
+        Seq2SeqData.maximumTargetLength, TrainOptions.seed, rows, allTokens, generationPrompt,
+        json,
+      ],
     positionals: [action])
 
   static func run(_ arguments: ParsedArguments, _ console: Console) throws -> ExitCode {
@@ -43,6 +46,10 @@ enum DataCommand: Verb {
       let encoder = try Seq2SeqData.encoder(arguments, tokenizer, limit: limit).encoder
       return try preview(path, arguments, console) { try encoder.preview(path: $0, each: $1) }
     }
+    let task = try arguments[TaskOptions.task] ?? DataOptions.task(of: directory)
+    if name == "preview", task != .causalLM {
+      return try preview(try HeadTasks.named(task), directory, tokenizer, arguments, console)
+    }
     let encoder = try DataOptions.encoder(
       arguments, tokenizer,
       maximumLength: try DataOptions.maximumLength(
@@ -59,12 +66,47 @@ enum DataCommand: Verb {
     var listing = PreviewListing(
       shownRows: try SamplingOptions.count(arguments, rows, 0...1 << 30) ?? 3)
     listing.report = try read(path) { listing.add($0) }
+    write(listing, path, arguments, console)
+    return .done
+  }
+
+  /// Rows for a model with a head, which gets the classes of the data where it has none of its own.
+  private static func preview(
+    _ kind: any HeadTask.Type, _ directory: String, _ tokenizer: Tokenizer,
+    _ arguments: ParsedArguments, _ console: Console
+  ) throws -> ExitCode {
+    let path = try arguments.value(TrainOptions.data)
+    let records = try kind.read(path)
+    let shape = try AutoModel.shape(of: directory)
+    let labels =
+      try AutoModel.task(of: directory) == kind.task && kind.hasLabels
+      ? kind.completed(try AutoModel.labels(of: directory), records, arguments)
+      : try kind.newLabels(of: records, arguments, path)
+    let task = try kind.init(
+      TaskSetting(
+        tokenizer: tokenizer,
+        maximumLength: try DataOptions.maximumLength(arguments, limit: shape.maximumLength),
+        segmentCount: shape.tokenTypeCount, vocabularySize: shape.vocabularySize, labels: labels,
+        seed: UInt64(bitPattern: Int64(try arguments.value(TrainOptions.seed)))), arguments)
+    let data = try task.encode(records, file: path, isEvaluated: false)
+    var listing = PreviewListing(
+      shownRows: try SamplingOptions.count(arguments, rows, 0...1 << 30) ?? 3)
+    listing.report = data.report
+    for number in data.examples.indices.prefix(listing.shownRows) {
+      listing.add(data.preview(number))
+    }
+    write(listing, path, arguments, console)
+    return .done
+  }
+
+  private static func write(
+    _ listing: PreviewListing, _ path: String, _ arguments: ParsedArguments, _ console: Console
+  ) {
     if arguments[json] {
       console.write(listing.json(file: path))
     } else {
       console.write(listing.text(showsAllTokens: arguments[allTokens]))
     }
-    return .done
   }
 
   /// Every row; one that the template refuses is reported in its place and makes the exit code 65.

@@ -13,8 +13,8 @@ enum EvaluateCommand: Verb {
   static let metrics = Option<String>(
     "metrics", default: "loss,perplexity",
     help:
-      "Of loss, perplexity, exact-match; for a model that classifies, where it is all that fit by "
-      + "default, of loss, accuracy, f1 (mean over classes), mse, pearson; with commas.")
+      "Of loss, perplexity, exact-match; for a model with a head, where it is all that fit by "
+      + "default, of \(HeadTasks.metrics.joined(separator: ", ")); with commas.")
   static let promptStyle = Option<ExampleEncoder.PromptStyle>(
     "prompt-style", default: .plain, help: "How prompts become text.")
   static let maximumLength = Option<Int>(
@@ -22,7 +22,7 @@ enum EvaluateCommand: Verb {
   static let batchSize = Option<Int>("batch-size", default: 8, help: "Rows of a batch.")
   static let trainOnPrompt = Flag("train-on-prompt", help: "Count prompts in the loss too.")
   static let samples = Option<Int>(
-    "show", default: 0, help: "Answers to print with exact-match, or of a classification.")
+    "show", default: 0, help: "Answers to print with exact-match, or of a model with a head.")
   static let json = Flag("json", help: "Print one JSON object.")
   static let known = ["loss", "perplexity", "exact-match"]
 
@@ -30,9 +30,9 @@ enum EvaluateCommand: Verb {
     name: "evaluate", summary: "Measure a model, with or without an adapter, on data",
     options: [
       data, metrics, promptStyle, maximumLength, Seq2SeqData.maximumTargetLength, batchSize,
-      trainOnPrompt, samples, json,
-      SamplingOptions.maximumNewTokens, TaskOptions.task,
-    ] + DataOptions.templates + ModelOptions.all)
+      trainOnPrompt, samples, json, SamplingOptions.maximumNewTokens, TaskOptions.task,
+      TaskOptions.problem, TrainOptions.seed,
+    ] + DataOptions.templates + HeadTasks.options + ModelOptions.all)
 
   static func run(_ arguments: ParsedArguments, _ console: Console) throws -> ExitCode {
     try arguments.require(ModelOptions.model, data)
@@ -45,10 +45,8 @@ enum EvaluateCommand: Verb {
     case .seq2seqLM:
       try checkMetrics(wanted)
       return try Seq2SeqEvaluation.run(arguments, source, wanted, console)
-    case .sequenceClassification:
-      return try ClassificationEvaluation.run(arguments, source, console)
-    case let other:
-      throw UsageError("--task \(other.rawValue): expected \(TaskOptions.trained)")
+    case let task:
+      return try TaskEvaluation.run(try HeadTasks.named(task), arguments, source, console)
     }
     try checkMetrics(wanted)
     let path = try arguments.value(data)

@@ -34,10 +34,10 @@ enum TrainCommand: Verb {
     try recipe.settle("task", task.rawValue)
     switch task {
     case .causalLM: break
-    case .sequenceClassification:
-      return try ClassificationTraining.run(recipe, given, options, source, console)
     case .seq2seqLM: return try Seq2SeqTraining.run(recipe, given, options, source, console)
-    default: throw UsageError("--task \(task.rawValue): expected \(TaskOptions.trained)")
+    default:
+      return try TaskTraining.run(
+        try HeadTasks.named(task), recipe, given, options, source, console)
     }
     let shape = try AutoModelForCausalLM.configuration(of: source.directory)
     options.maximumLength = try DataOptions.maximumLength(
@@ -83,6 +83,8 @@ enum TrainCommand: Verb {
     let report: EncodingReport
     let options: TrainingOptions
     let recipe: TrainRecipe
+    /// Measures on the evaluation data; nil for the model's own figures.
+    var measure: ((_ batchSize: Int) -> [(name: String, value: Double)])?
   }
 
   /// Trains to the end or until it is stopped.
@@ -99,6 +101,8 @@ enum TrainCommand: Verb {
     onStart: @escaping (_ directory: String) throws -> Void = { _ in }
   ) throws -> ExitCode {
     let (model, recipe, isQuiet) = (run.model, run.recipe, given[TrainOptions.quiet])
+    let base: any LossModel = model.base
+    base.ownDropout?.isAllowed = recipe.arguments[TrainOptions.baseDropout] != .off
     // It refuses what cannot be, and only then the directory may be emptied.
     let trainer = try Trainer(
       model: model, examples: run.examples, evaluation: run.evaluation, options: run.options,
@@ -114,6 +118,7 @@ enum TrainCommand: Verb {
       try onStart(recipe.directory)
       progress.start(step, isResumed: recipe.isResumed)
     }
+    trainer.measure = run.measure
     trainer.onStep = progress.step
     trainer.onEvaluation = progress.evaluation
     trainer.shouldStop = { StopSignal.wasCaught }

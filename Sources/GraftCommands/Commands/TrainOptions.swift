@@ -10,6 +10,12 @@ enum ReportTarget: String, CaseIterable, OptionValue {
   case tensorboard
 }
 
+/// Whether something is applied.
+enum Switch: String, CaseIterable, OptionValue {
+  case on
+  case off
+}
+
 /// Options of `graft train`.
 enum TrainOptions {
   static let task = TaskOptions.task
@@ -74,6 +80,9 @@ enum TrainOptions {
     "alpha", default: 16, group: "Adapter", help: "Scale times rank.")
   static let dropout = Option<Double>(
     "dropout", default: 0, group: "Adapter", help: "Share of dropped inputs.")
+  static let baseDropout = Option<Switch>(
+    "base-dropout", default: .on, group: "Adapter",
+    help: "Whether dropout that the model's config.json asks for is applied in training.")
   static let targetModules = Option<String>(
     "target-modules", default: "all-linear", group: "Adapter",
     help: "all-linear, names with commas, or an expression.")
@@ -141,13 +150,14 @@ enum TrainOptions {
 
   static let all: [any OptionDeclaration] =
     [
-      task, ClassificationData.problem, data, evalData, promptStyle, chatTemplate,
-      chatTemplateName, trainOnPrompt, maximumLength, Seq2SeqData.maximumTargetLength, packing,
-      shuffle, groupByLength,
+      task, TaskOptions.problem, data, evalData, promptStyle, chatTemplate, chatTemplateName,
+      trainOnPrompt, maximumLength, Seq2SeqData.maximumTargetLength, packing, shuffle,
+      groupByLength,
       output, overwrite, resume, config, set, printRecipe, saveEvery, evalEvery, logEvery, keep,
       ShardOptions.maximumShardSize, reportTo, quiet, json,
-    ] + [
-      method, adapterConfig, rank, alpha, dropout, targetModules, modulesToSave, bias, rsLoRA,
+    ] + HeadTasks.options + [
+      method, adapterConfig, rank, alpha, dropout, baseDropout, targetModules, modulesToSave, bias,
+      rsLoRA,
       virtualTokens, promptText, initialization, adapterFields, plainLoRA, calibrationBatches,
     ] + [
       optimizer, learningRate, weightDecay, beta1, beta2, epsilon, schedule, warmupSteps,

@@ -46,6 +46,14 @@ enum DataOptions {
     return wanted
   }
 
+  /// What a model's directory is for; text where it holds a tokenizer alone.
+  static func task(of directory: String) throws -> ModelTask {
+    guard FileManager.default.fileExists(atPath: directory + "/config.json") else {
+      return .causalLM
+    }
+    return try AutoModel.task(of: directory)
+  }
+
   /// The limit of a model's directory; of one that holds a tokenizer alone, what that says.
   static func lengthLimit(of directory: String, _ tokenizer: Tokenizer) throws -> Int {
     guard FileManager.default.fileExists(atPath: directory + "/config.json") else {

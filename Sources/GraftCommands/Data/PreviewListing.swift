@@ -60,6 +60,7 @@ struct PreviewListing {
       "\(preview.targetCount) count towards the loss",
       "\(preview.maskedCount) masked",
     ]
+    if let label = preview.rowLabel { notes = [notes[0], "asked as a whole: \(label)"] }
     if cut > 0 { notes.append("\(cut) cut off") }
     if !preview.isKept { notes.append("left out") }
     if preview.mergesAcross { notes.append("prompt and answer encoded apart") }
@@ -104,7 +105,7 @@ struct PreviewListing {
 
   private static func label(of token: ExamplePreview.Token) -> String {
     switch token.role {
-    case .target: "\(token.id)"
+    case .target: token.asked ?? "\(token.label ?? token.id)"
     case .masked: "-"
     case .unpredicted: "first"
     case .cut: "cut"
@@ -147,6 +148,7 @@ struct PreviewListing {
       "masked": .integer(preview.maskedCount), "cut": .integer(preview.truncation?.count ?? 0),
       "merging": .bool(preview.mergesAcross), "endless": .bool(preview.isEndless),
       "doubled_beginning": .bool(preview.beginsTwice),
+      "row_label": preview.rowLabel.map(JSON.string) ?? .null,
       "tokens": .array(preview.tokens.map(entry)),
     ]
     if !preview.targetTokens.isEmpty, var object = row.objectValue {
@@ -160,6 +162,7 @@ struct PreviewListing {
     [
       "id": .integer(token.id), "text": .string(token.text),
       "label": token.label.map(JSON.integer) ?? .null, "role": .string(token.role.rawValue),
+      "asked": token.asked.map(JSON.string) ?? .null,
     ]
   }
 }

@@ -35,6 +35,7 @@ extension EncoderDecoderFamily {
         c.embeddingScale = Double(c.hiddenSize).squareRoot()
       }
       c.hasLogitsBias = true
+      c.dropout = try .bart(reader)
     })
 }
 

@@ -79,6 +79,8 @@ public struct DecoderConfiguration: Sendable {
   public internal(set) var hasMLPBias = false
   /// Whether the output head has a bias.
   public internal(set) var hasHeadBias = false
+  /// Whether the head of token classification has a bias.
+  public internal(set) var hasTokenHeadBias = true
   /// The MLP's function.
   public internal(set) var activation = ActivationFunction.silu
   /// Whether attention and MLP read the same normalised vectors and are added at once.
@@ -93,6 +95,8 @@ public struct DecoderConfiguration: Sendable {
   public internal(set) var logitsDivisor = 1.0
   /// Scores of tokens are c tanh(score / c); nil for as they are.
   public internal(set) var logitsSoftcap: Double?
+  /// What is dropped in training.
+  public internal(set) var dropout = DropoutRates()
   /// What parts are called.
   var names: DecoderNames
 
@@ -127,6 +131,7 @@ public struct DecoderConfiguration: Sendable {
     let bias = try reader.flag("attention_bias")
     (hasQueryKeyValueBias, hasOutputBias) = (bias, bias)
     hasMLPBias = try reader.flag("mlp_bias")
+    hasTokenHeadBias = try reader.flag("token_classification_bias", default: true)
     attentionScales = Array(
       repeating: 1 / Double(headSize).squareRoot(), count: layerCount)
     slidingWindows = Array(repeating: nil, count: layerCount)
@@ -137,6 +142,7 @@ public struct DecoderConfiguration: Sendable {
     } else {
       ropes = Array(repeating: nil, count: layerCount)
     }
+    dropout = try family.dropout(reader)
     try family.adjust(&self, reader)
     if case .dynamic(let factor, let length)? = ropes.first??.scaling {
       maximumLength = Int(min(Double(length) * max(1, factor), 0x1p31).rounded())

@@ -41,10 +41,12 @@ final class DecoderLayer: Module {
     _ x: Tensor, _ context: DecoderContext, layer: Int, prefix: Tensor?
   ) -> Tensor {
     let read = norms.attention.map { $0(x) } ?? x
-    let gathered = attention(read, context, layer: layer, prefix: prefix)
-    if configuration.isParallel { return gathered + mlp(read) + x }
+    let (dropout, rates) = (context.dropout, configuration.dropout)
+    let gathered = dropout(
+      attention(read, context, layer: layer, prefix: prefix), rates.attentionOutput)
+    if configuration.isParallel { return gathered + dropout(mlp(read), rates.mlpOutput) + x }
     let attended = added(norms.attentionOutput.map { $0(gathered) } ?? gathered, to: x)
-    let worked = mlp(norms.mlp.map { $0(attended) } ?? attended)
+    let worked = dropout(mlp(norms.mlp.map { $0(attended) } ?? attended), rates.mlpOutput)
     return added(norms.mlpOutput.map { $0(worked) } ?? worked, to: attended)
   }
 
@@ -94,6 +96,7 @@ struct DecoderContext {
   let queryGrowth: Tensor?
   let configuration: DecoderConfiguration
   let cache: KeyValueCache?
+  let dropout: ModelDropout
 
   func mask(layer: Int) -> AttentionMask {
     masks[configuration.slidingWindows[layer]] ?? AttentionMask(isCausal: true)

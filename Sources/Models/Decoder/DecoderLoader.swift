@@ -15,7 +15,8 @@ struct DecoderLoader {
     self.configuration = configuration
     weights = ModelWeights(
       checkpoint: checkpoint, dtype: dtype, device: device, quantization: quantization,
-      stored: stored, storedDType: configuration.storedDType, base: configuration.names.decoder,
+      stored: stored, storedDType: configuration.storedDType,
+      bases: DecoderHeads.baseNames(configuration),
       probe: configuration.names.embedding + ".weight")
   }
 

@@ -13,6 +13,8 @@ final class EncoderDecoderAttention: Module {
   let headSize: Int
   private let scale: Double
   private let names: EncoderDecoderNames
+  /// Share of weights that is dropped in training.
+  private let dropoutRate: Double
 
   init(
     query: Linear, key: Linear, value: Linear, output: Linear, relativeBias: Embedding?,
@@ -23,6 +25,7 @@ final class EncoderDecoderAttention: Module {
     self.headSize = headSize
     scale = configuration.scalesScores ? 1 / Double(headSize).squareRoot() : 1
     names = configuration.names
+    dropoutRate = configuration.dropout.attention
   }
 
   var children: [(name: String, module: any Module)] {
@@ -40,10 +43,13 @@ final class EncoderDecoderAttention: Module {
 
   /// What x `[B, L, hiddenSize]` gathers from keys and values `[B, H, K, D]`.
   func callAsFunction(
-    _ x: Tensor, _ gathered: (key: Tensor, value: Tensor), _ mask: AttentionMask
+    _ x: Tensor, _ gathered: (key: Tensor, value: Tensor), _ mask: AttentionMask,
+    _ dropout: ModelDropout
   ) -> Tensor {
+    let rate = dropoutRate
     let mixed = attention(
-      query: heads(query(x)), key: gathered.key, value: gathered.value, mask: mask, scale: scale)
+      query: heads(query(x)), key: gathered.key, value: gathered.value, mask: mask, scale: scale,
+      dropped: dropout.acts(rate) ? { dropout($0, rate) } : nil)
     return output(mixed.transposed(1, 2).reshaped([x.size(0), x.size(1), -1]))
   }
 

@@ -71,6 +71,8 @@ public struct EncoderDecoderConfiguration: Sendable {
   public internal(set) var hasLogitsBias = false
   /// Whether the MLP's last layer stays float32 in a float16 model and is never quantised.
   public internal(set) var keepsDownWide = false
+  /// What is dropped in training.
+  public internal(set) var dropout = DropoutRates()
   /// What parts are called.
   let names: EncoderDecoderNames
 

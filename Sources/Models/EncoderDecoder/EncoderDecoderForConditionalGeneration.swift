@@ -163,16 +163,8 @@ public final class EncoderDecoderForConditionalGeneration: Module {
 }
 
 extension EncoderDecoderForConditionalGeneration: PromptableModel {
-  /// Sizes of the configuration; keys and values are the decoder's, for as many blocks as PEFT counts,
-  /// the encoder's, unless the decoder has more.
-  public var promptShape: PromptShape {
-    let (c, decoder) = (configuration, configuration.decoder)
-    return PromptShape(
-      hiddenSize: c.hiddenSize, vocabularySize: c.vocabularySize,
-      layerCount: max(c.encoder.layerCount, decoder.layerCount), headCount: decoder.headCount,
-      keyValueHeadCount: decoder.headCount, headSize: decoder.headSize,
-      maximumLength: c.maximumLength ?? Int(Int32.max), submoduleCount: 2)
-  }
+  /// Sizes of the model below the head.
+  public var promptShape: PromptShape { model.promptShape }
 
   /// The model's.
   public var prompt: ModelPrompt? {
@@ -184,17 +176,13 @@ extension EncoderDecoderForConditionalGeneration: PromptableModel {
   ///
   /// - Parameter ids: int64 ids of any shape, within the vocabulary.
   /// - Returns: Their shape and the hidden size, in the model's type.
-  public func tokenEmbeddings(_ ids: Tensor) -> Tensor {
-    model.encoder.tokenEmbeddings(ids, of: model.shared)
-  }
+  public func tokenEmbeddings(_ ids: Tensor) -> Tensor { model.tokenEmbeddings(ids) }
 
   /// No row has keys and values here before an encoder has read another one.
   ///
   /// - Parameter ids: Ids within the vocabulary.
   /// - Returns: Nothing: methods that ask for this are refused before.
-  public func keysAndValues(of ids: [Int]) -> Tensor {
-    preconditionFailure("keysAndValues: a model with encoder and decoder")
-  }
+  public func keysAndValues(of ids: [Int]) -> Tensor { model.keysAndValues(of: ids) }
 }
 
 extension EncoderDecoderForConditionalGeneration: AdaptableModel {
@@ -203,6 +191,9 @@ extension EncoderDecoderForConditionalGeneration: AdaptableModel {
 
   /// "lm_head".
   public var outputHeadPath: String? { "lm_head" }
+
+  /// The model's.
+  public var ownDropout: ModelDropout? { model.dropout }
 
   /// The generator that dropout inside blocks draws from.
   public var dropoutGenerator: Generator? {

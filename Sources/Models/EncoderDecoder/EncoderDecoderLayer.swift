@@ -23,11 +23,13 @@ final class EncoderDecoderLayer: Module {
   let mlpNorm: any Normalization
   let children: [(name: String, module: any Module)]
   private let configuration: EncoderDecoderConfiguration
+  private let dropout: ModelDropout
 
   init(
     _ selfAttention: EncoderDecoderAttention, selfNorm: any Normalization, cross: Cross?, mlp: MLP,
-    mlpNorm: any Normalization, _ configuration: EncoderDecoderConfiguration
+    mlpNorm: any Normalization, dropout: ModelDropout, _ configuration: EncoderDecoderConfiguration
   ) {
+    self.dropout = dropout
     self.selfAttention = selfAttention
     self.selfNorm = selfNorm
     self.cross = cross
@@ -68,11 +70,11 @@ final class EncoderDecoderLayer: Module {
     var x = added(x, selfNorm) { y in
       var own = selfAttention.keysAndValues(y)
       if let remember { own = remember(own.key, own.value) }
-      return selfAttention(y, own, mask)
+      return gathering(selfAttention, y, own, mask)
     }
     if configuration.normsFirst { x = bounded(x) }
     if let cross, let gathered {
-      x = added(x, cross.norm) { cross.attention($0, gathered, crossMask) }
+      x = added(x, cross.norm) { gathering(cross.attention, $0, gathered, crossMask) }
       if configuration.normsFirst { x = bounded(x) }
     }
     x = added(x, mlpNorm, worked)
@@ -88,6 +90,15 @@ final class EncoderDecoderLayer: Module {
     return x + part(norm(x).to(selfAttention.query.projection.dtype))
   }
 
+  /// What attention gives, with dropout of its weights and of the result.
+  private func gathering(
+    _ attention: EncoderDecoderAttention, _ x: Tensor, _ gathered: (key: Tensor, value: Tensor),
+    _ mask: AttentionMask
+  ) -> Tensor {
+    let rates = configuration.dropout
+    return dropout(attention(x, gathered, mask, dropout), rates.attentionOutput)
+  }
+
   private func worked(_ x: Tensor) -> Tensor {
     let inner: Tensor
     if let gate = mlp.gate {
@@ -98,7 +109,10 @@ final class EncoderDecoderLayer: Module {
     } else {
       inner = configuration.activation(mlp.up(x))
     }
-    return mlp.down(configuration.keepsDownWide ? inner.to(mlp.down.projection.dtype) : inner)
+    let rates = configuration.dropout
+    let dropped = dropout(inner, rates.mlpInner)
+    let read = configuration.keepsDownWide ? dropped.to(mlp.down.projection.dtype) : dropped
+    return dropout(mlp.down(read), rates.mlpOutput)
   }
 
   /// In float16 what grew beyond its range is brought back a little below, as transformers does.

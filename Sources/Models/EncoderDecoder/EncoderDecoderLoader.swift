@@ -15,6 +15,8 @@ struct EncoderDecoderLoader {
 
   let configuration: EncoderDecoderConfiguration
   let weights: ModelWeights
+  /// Dropout of the whole model.
+  private let dropout = ModelDropout()
   /// What the last layers of MLPs are made of.
   private let downWeights: ModelWeights
 
@@ -28,7 +30,7 @@ struct EncoderDecoderLoader {
       "encoder.\(names.layers).0.\(names.encoderBlock.selfNorm).weight"
     weights = ModelWeights(
       checkpoint: checkpoint, dtype: dtype, device: device, quantization: quantization,
-      stored: stored, storedDType: configuration.storedDType, base: names.model, probe: probe)
+      stored: stored, storedDType: configuration.storedDType, bases: [names.model], probe: probe)
     let isNarrow = (dtype ?? configuration.storedDType) == .float16
     downWeights =
       configuration.keepsDownWide
@@ -146,7 +148,7 @@ struct EncoderDecoderLoader {
     return EncoderDecoderStack(
       tokens: tokens, positions: positions,
       embeddingNorm: try names.embeddingNorm.map { try norm(path + $0) }, layers: layers,
-      finalNorm: try names.finalNorm.map { try norm(path + $0) }, isDecoder: isDecoder, c)
+      finalNorm: try names.finalNorm.map { try norm(path + $0) }, isDecoder: isDecoder, dropout: dropout, c)
   }
 
   private func layer(
@@ -172,7 +174,7 @@ struct EncoderDecoderLoader {
     return EncoderDecoderLayer(
       try attention(path + block.selfAttention + ".", sizes, hasBias: isFirst),
       selfNorm: try norm(path + block.selfNorm), cross: cross, mlp: mlp,
-      mlpNorm: try norm(path + block.mlpNorm), c)
+      mlpNorm: try norm(path + block.mlpNorm), dropout: dropout, c)
   }
 
   // `hasBias`: whether it is the one with numbers for distances, where there are such.

@@ -12,6 +12,8 @@ public final class EncoderDecoderModel: Module {
   let decoder: EncoderDecoderStack?
   /// What it is called inside the model with a head; empty where its parts stand beside the head.
   let name: String
+  /// Dropout that the configuration asks for.
+  let dropout: ModelDropout
   /// Virtual tokens: embeddings before the encoder's rows, keys and values before the decoder's.
   var prompt: ModelPrompt?
   /// Told of every batch before it runs.
@@ -28,6 +30,7 @@ public final class EncoderDecoderModel: Module {
     self.encoder = encoder
     self.decoder = decoder
     self.name = name
+    dropout = encoder.dropout
     children =
       [(configuration.names.shared, shared), ("encoder", encoder)]
       + (decoder.map { [("decoder", $0)] } ?? [])
@@ -47,11 +50,8 @@ public final class EncoderDecoderModel: Module {
 
   /// The generator that dropout inside blocks draws from, so that computing again gives the same.
   public var dropoutGenerator: Generator? {
-    get { encoder.dropoutGenerator }
-    set {
-      encoder.dropoutGenerator = newValue
-      decoder?.dropoutGenerator = newValue
-    }
+    get { dropout.generator }
+    set { dropout.generator = newValue }
   }
 
   /// What the encoder makes of rows.

@@ -12,14 +12,16 @@ final class EncoderDecoderStack: Module {
   let children: [(name: String, module: any Module)]
   /// Whether blocks are computed again in the backward pass instead of being kept.
   var checkpointsActivations = false
-  var dropoutGenerator: Generator?
+  /// Dropout of the whole model.
+  let dropout: ModelDropout
   private let configuration: EncoderDecoderConfiguration
 
   init(
     tokens: Embedding, positions: Embedding?, embeddingNorm: (any Normalization)?,
     layers: [EncoderDecoderLayer], finalNorm: (any Normalization)?, isDecoder: Bool,
-    _ configuration: EncoderDecoderConfiguration
+    dropout: ModelDropout, _ configuration: EncoderDecoderConfiguration
   ) {
+    self.dropout = dropout
     self.tokens = tokens
     self.positions = positions
     self.embeddingNorm = embeddingNorm
@@ -87,7 +89,8 @@ final class EncoderDecoderStack: Module {
       }
     }
     cache?.own.advance(by: keyLength - (cache?.length ?? 0))
-    return finalNorm.map { $0(x).to(tokens.table.dtype) } ?? x
+    return dropout(
+      finalNorm.map { $0(x).to(tokens.table.dtype) } ?? x, configuration.dropout.states)
   }
 
   /// A block whose activations are not kept.
@@ -98,7 +101,7 @@ final class EncoderDecoderStack: Module {
     // What gradients go back to has to be an input: states, numbers for distances, and a prefix.
     let inputs = [x] + [states, mask.scores, before].compactMap { $0 }
     return checkpointed(
-      inputs, parameters: layer.parameters().map(\.parameter), generator: dropoutGenerator
+      inputs, parameters: layer.parameters().map(\.parameter), generator: dropout.generator
     ) { inputs in
       var rest = inputs[1...]
       let states = states == nil ? nil : rest.removeFirst()
@@ -140,7 +143,7 @@ final class EncoderDecoderStack: Module {
       let places = Tensor.arange(first, first + x.size(1), device: ids.device)
       x = x + positions(places.unsqueezed(0))
     }
-    return embeddingNorm.map { $0(x) } ?? x
+    return dropout(embeddingNorm.map { $0(x) } ?? x, configuration.dropout.embeddings)
   }
 
   /// Numbers for the distances of the first block, which serve all, `[1, heads, length, keyLength]`.

@@ -68,6 +68,7 @@ extension EncoderDecoderFamily {
         c.normEpsilon = try reader.positiveNumber("layer_norm_epsilon")
         (c.normsFirst, c.hasBias, c.scalesScores, c.keepsDownWide) = (true, false, false, true)
         (c.activation, c.isGated) = try feedForward(reader)
+        c.dropout = try .t5(reader)
         if try scalesOutputs(reader) { c.headScale = 1 / Double(c.hiddenSize).squareRoot() }
       })
   }

@@ -55,9 +55,19 @@ public enum ModelTask: String, Sendable, CaseIterable {
     self = found.1
   }
 
-  /// Whether the head's classes are those of the configuration.
-  var hasClasses: Bool {
-    self == .sequenceClassification || self == .tokenClassification || self == .questionAnswering
+  /// The outputs of the task's head: those that are wanted, else those of the configuration; nil for a
+  /// head over the vocabulary or none.
+  func outputs(
+    _ wanted: ModelLabels?, _ reader: ConfigurationReader
+  ) throws(ModelError) -> ModelLabels? {
+    switch self {
+    case .sequenceClassification, .tokenClassification:
+      if let wanted { return wanted }
+      return try ModelLabels(reader)
+    // First and last positions, whatever other classes a file has.
+    case .questionAnswering: return ModelLabels(count: 2)
+    case .causalLM, .seq2seqLM, .maskedLM, .featureExtraction: return nil
+    }
   }
 }
 
