@@ -131,7 +131,6 @@ extension ExampleEncoder {
       mergesAcross: encoded.whole.mergesAcross, isEndless: encoded.isEndless,
       beginsTwice: encoded.beginsTwice)
   }
-}
 
 }
 

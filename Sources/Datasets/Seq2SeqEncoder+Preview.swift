@@ -37,7 +37,7 @@ extension Seq2SeqEncoder {
       cut.whole.enumerated().map { position, id in
         let isLost = cut.lost.contains(position)
         return ExamplePreview.Token(
-          id: id, text: tokenizer.previewText(of: id), label: asked && !isLost ? id : nil,
+          id: id, text: tokenizer.shownText(of: id), label: asked && !isLost ? id : nil,
           role: isLost ? .cut : asked ? .target : .masked)
       }
     }

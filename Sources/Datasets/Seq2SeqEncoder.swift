@@ -116,7 +116,7 @@ public struct Seq2SeqEncoder: Sendable {
       }
       let parts = [system, task, input].filter { !$0.isEmpty }
       return (parts.joined(separator: "\n\n"), output)
-    case .text, .messages, .labeled:
+    case .text, .messages, .labeled, .labeledTokens, .question:
       throw .incompatibleFormat(
         at: located.location,
         expected: "\(RecordFormat.sourceTarget.spelling), prompt and completion or instruction",

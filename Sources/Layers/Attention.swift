@@ -41,7 +41,8 @@ public func attention(
   }
   var weights = scores.to(.float32)
   if let added = mask.scores {
-    weights = weights + added.to(.float32).reshaped([-1, groups, heads / groups, length, keyLength])
+    weights =
+      weights + added.to(.float32).reshaped([-1, groups, heads / groups, length, keyLength])
   }
   if let visible {
     let spread =

@@ -148,7 +148,8 @@ struct EncoderDecoderLoader {
     return EncoderDecoderStack(
       tokens: tokens, positions: positions,
       embeddingNorm: try names.embeddingNorm.map { try norm(path + $0) }, layers: layers,
-      finalNorm: try names.finalNorm.map { try norm(path + $0) }, isDecoder: isDecoder, dropout: dropout, c)
+      finalNorm: try names.finalNorm.map { try norm(path + $0) }, isDecoder: isDecoder,
+      dropout: dropout, c)
   }
 
   private func layer(

@@ -1,3 +1,4 @@
+import Layers
 import Tensors
 
 extension EncoderDecoderModel: Backbone {

@@ -87,6 +87,7 @@ extension ModelTask {
     "modernbert": "ModernBert", "llama": "Llama", "mistral": "Mistral", "ministral3": "Ministral3",
     "qwen2": "Qwen2", "qwen3": "Qwen3", "gemma": "Gemma", "gemma2": "Gemma2",
     "gemma3_text": "Gemma3Text", "phi": "Phi", "phi3": "Phi3", "granite": "Granite",
-    "olmo2": "Olmo2", "smollm3": "SmolLM3", "gpt2": "GPT2", "t5": "T5", "mt5": "MT5", "bart": "Bart",
+    "olmo2": "Olmo2", "smollm3": "SmolLM3", "gpt2": "GPT2", "t5": "T5", "mt5": "MT5",
+    "bart": "Bart",
   ]
 }
