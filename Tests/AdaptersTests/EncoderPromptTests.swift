@@ -8,9 +8,11 @@ import Testing
 /// Virtual tokens on encoders and on models with heads.
 @Suite struct EncoderPromptTests {
   private static let models = testDirectory() + "/../ModelsTests/"
-  private static let input = TaskInput(
-    ids: Tensor([Int64(5), 9, 3, 12, 7, 21, 4, 6], shape: [2, 4]),
-    mask: Tensor([Int64(1), 1, 1, 1, 1, 1, 1, 0], shape: [2, 4]))
+  private static var input: TaskInput {
+    TaskInput(
+      ids: Tensor([Int64(5), 9, 3, 12, 7, 21, 4, 6], shape: [2, 4]),
+      mask: Tensor([Int64(1), 1, 1, 1, 1, 1, 1, 0], shape: [2, 4]))
+  }
 
   private func model(_ name: String, _ task: ModelTask) throws -> TaskModel {
     let folder = name == "llama" ? "Fixtures/" : "EncoderFixtures/"
@@ -29,8 +31,8 @@ import Testing
   ) throws {
     let base = try model(name, task)
     let bare = withoutGradients { base(Self.input) }
-    let config: any AdapterConfiguration =
-      isPrefix ? PrefixTuningConfig(virtualTokens: 3) : PromptTuningConfig(tokenCount: 3)
+    var config: any AdapterConfiguration = PromptTuningConfig(virtualTokens: 3)
+    if isPrefix { config = PrefixTuningConfig(virtualTokens: 3) }
     let peft = try PeftModel(base, config, seed: 4)
     #expect(peft.configurations.first?.configuration.taskType == task.adapterType)
     let changed = withoutGradients { base(Self.input) }
