@@ -26,6 +26,11 @@ struct GGUFRopeScaling {
     case "none", "longrope":
       if let long = try Self.longFactors(file, fields, prefix: prefix, size: headSize) {
         json = long
+      } else if type == "longrope" {
+        throw .mismatch(
+          path: file.path, what: "\(prefix).rope.scaling.type",
+          expected: "the tensors rope_factors_long.weight and rope_factors_short.weight beside it",
+          actual: "longrope without them")
       } else if let legacy = try fields.optionalNumber("\(prefix).rope.scale_linear"), legacy != 1 {
         json = ["rope_type": "linear", "factor": .number(legacy)]
       } else {

@@ -71,9 +71,9 @@ enum ExportCommand: Verb {
     try arguments.require(ModelOptions.model)
     let path = try arguments.value(output)
     let source = try ModelSource.directory(of: try arguments.value(ModelOptions.model))
+    // What cannot be exported is said before anything is read or merged.
+    _ = try GGUFLayerNames(AutoModelForCausalLM.configuration(of: source), path: source)
     let model = try AutoModelForCausalLM.fromPretrained(source, dtype: nil)
-    // What cannot be exported is said before anything is merged.
-    _ = try GGUFExporter(model, directory: source, storage: storage)
     try AdapterMerging.merge(arguments.values(adapters), into: model, safely: true)
     model.dequantize()
     try makeParentDirectory(of: path)
