@@ -33,7 +33,7 @@ import Testing
       let names = ["input_ids", "attention_mask", "labels"]
       try SafetensorsWriter.save(
         fixture.path("in.safetensors"),
-        tensors: names.compactMap { key in golden[key].map { (key, $0) } })
+        tensors: names.compactMap { key in golden[key].map { (name: key, tensor: $0) } })
       // The adapter's file says the task, and so does the model's.
       let made = try GraftProcess.run(
         arguments(base, ["--adapter", adapters + name, "--gradients", "--json"]),
