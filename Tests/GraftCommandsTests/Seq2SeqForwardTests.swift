@@ -89,7 +89,7 @@ import Testing
         [("input_ids", ids), ("decoder_input_ids", ids)], ["--task", "token-classification"],
         code: 64)
       try failure(
-        ["\"bart\" is not supported", "mt5, t5"], [("input_ids", ids)], model: "bart",
+        ["\"bart\" is not supported", "mt5"], [("input_ids", ids)], model: "bart",
         ["--task", "token-classification"])
       try failure(
         ["\"llama\" is not supported", "bart, mt5, t5"], [("input_ids", ids), ("labels", answer)],
