@@ -129,8 +129,11 @@ def case(report, options, family, task, method):
 def refused(report, options, family):
     model_type, sizes, _ = FAMILIES[family]
     directory = save(options.work / f"{family}-refused", AutoModelForTokenClassification, model_type, {**sizes, "num_labels": 2})
-    adapter = options.work / "bert-for-refusal"
-    base = save(options.work / "bert-refused", AutoModelForTokenClassification, "bert", {**BERT, "num_labels": 2})
+    # An adapter of a BERT with as many blocks.
+    adapter = options.work / f"bert-for-{family}"
+    layers = sizes.get("num_hidden_layers") or sizes["n_layers"]
+    base = save(options.work / f"bert-{layers}-refused", AutoModelForTokenClassification, "bert",
+                {**BERT, "num_labels": 2, "num_hidden_layers": layers})
     get_peft_model(AutoModelForTokenClassification.from_pretrained(base),
                    PrefixTuningConfig(task_type="TOKEN_CLS", num_virtual_tokens=COUNT)).save_pretrained(adapter)
     save_file({"input_ids": torch.ones(1, 4, dtype=torch.long) * 5}, options.work / "in.safetensors")
