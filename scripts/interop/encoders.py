@@ -52,7 +52,7 @@ TASKS = {
 
 def save(directory, auto, model_type, settings):
     """A checkpoint whose every parameter matters."""
-    torch.manual_seed(sum(str(directory).encode()))
+    torch.manual_seed(sum(directory.name.encode()))
     model = auto.from_config(AutoConfig.for_model(model_type, **settings), dtype=torch.float32)
     with torch.no_grad():
         for key, parameter in model.named_parameters():
