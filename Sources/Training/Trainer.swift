@@ -112,11 +112,12 @@ public final class Trainer {
     let log = try MetricsLog(path: directory + "/metrics.jsonl", keepingStepsTo: position.step)
     var meter = Meter(position, totalSteps: totalSteps)
     model.isTraining = true
-    let products = Runtime.usesFastProducts
+    let before = (Runtime.usesFastProducts, Runtime.usesFusedLayers)
     Runtime.usesFastProducts = true
+    Runtime.usesFusedLayers = options.usesFusedLayers
     defer {
       model.isTraining = false
-      Runtime.usesFastProducts = products
+      (Runtime.usesFastProducts, Runtime.usesFusedLayers) = before
     }
 
     while position.step < totalSteps, let group = stream.next() {

@@ -40,11 +40,19 @@ final class DecoderLayer: Module {
   func callAsFunction(
     _ x: Tensor, _ context: DecoderContext, layer: Int, prefix: Tensor?
   ) -> Tensor {
-    let read = norms.attention.map { $0(x) } ?? x
-    let gathered = attention(read, context, layer: layer, prefix: prefix)
-    if configuration.isParallel { return gathered + mlp(read) + x }
+    if configuration.isParallel {
+      let read = norms.attention.map { $0(x) } ?? x
+      return attention(read, context, layer: layer, prefix: prefix) + mlp(read) + x
+    }
+    let gathered =
+      norms.attention.flatMap {
+        attention.fused(x, norm: $0, context, layer: layer, prefix: prefix)
+      }
+      ?? attention(norms.attention.map { $0(x) } ?? x, context, layer: layer, prefix: prefix)
     let attended = added(norms.attentionOutput.map { $0(gathered) } ?? gathered, to: x)
-    let worked = mlp(norms.mlp.map { $0(attended) } ?? attended)
+    let worked =
+      norms.mlp.flatMap { mlp.fused(attended, norm: $0) }
+      ?? mlp(norms.mlp.map { $0(attended) } ?? attended)
     return added(norms.mlpOutput.map { $0(worked) } ?? worked, to: attended)
   }
 
