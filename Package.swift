@@ -89,9 +89,12 @@ let package = Package(
       name: "graft", dependencies: ["GraftCommands"], path: "Sources/GraftExecutable",
       swiftSettings: settings),
 
-    // The example of README.md, run by the tests.
+    // The examples of README.md, run by the tests.
     .executableTarget(
       name: "LibraryExample", dependencies: ["Graft"], path: "Examples/library",
+      swiftSettings: settings),
+    .executableTarget(
+      name: "Seq2SeqExample", dependencies: ["Graft"], path: "Examples/seq2seq",
       swiftSettings: settings),
 
     // Timed by Benchmarks/run.
@@ -120,7 +123,7 @@ let package = Package(
     tests(of: "Tensors", ["TestSupport"]),
     tests(of: "Layers", ["CKernels", "Tensors", "TestSupport"]),
     tests(of: "JSONValues"),
-    tests(of: "Tokenizers", ["JSONValues"], exclude: ["Fixtures"]),
+    tests(of: "Tokenizers", ["JSONValues", "TestSupport"], exclude: ["Fixtures"]),
     tests(of: "CommandLineParsing"),
     tests(of: "Checkpoints", ["JSONValues"], exclude: ["Fixtures"]),
     tests(of: "Datasets", ["JSONValues", "Tokenizers"]),
@@ -131,12 +134,12 @@ let package = Package(
       of: "Quantization",
       ["CKernels", "Checkpoints", "JSONValues", "Layers", "Models", "Tensors", "TestSupport"]),
     tests(
-      of: "Models", ["JSONValues", "Layers", "Tensors", "TestSupport"],
-      exclude: ["EncoderFixtures", "Fixtures"]),
+      of: "Models", ["Checkpoints", "JSONValues", "Layers", "Tensors", "TestSupport"],
+      exclude: ["EncoderDecoderFixtures", "EncoderFixtures", "Fixtures", "Seq2SeqFixtures"]),
     tests(
       of: "Adapters",
       ["Checkpoints", "JSONValues", "Layers", "Models", "Quantization", "Tensors", "TestSupport"],
-      exclude: ["EncoderFixtures", "Fixtures"]),
+      exclude: ["EncoderDecoderFixtures", "EncoderFixtures", "Fixtures"]),
     tests(
       of: "Training",
       [
@@ -146,7 +149,8 @@ let package = Package(
     .testTarget(
       name: "GraftCommandsTests",
       dependencies: [
-        "Checkpoints", "JSONValues", "LibraryExample", "Tensors", "TestSupport", "graft",
+        "Checkpoints", "JSONValues", "LibraryExample", "Seq2SeqExample", "Tensors", "TestSupport",
+        "graft",
       ],
       swiftSettings: settings),
   ],

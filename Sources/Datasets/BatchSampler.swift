@@ -10,6 +10,8 @@ public struct BatchingOptions: Equatable, Sendable {
   public var packingLength: Int?
   /// Start of the random order.
   public var seed: UInt64
+  /// How tokens are hidden in each epoch; nil for not.
+  public var masking: TokenMasking?
 
   /// Makes options.
   ///
@@ -19,15 +21,17 @@ public struct BatchingOptions: Equatable, Sendable {
   ///   - groupsByLength: Whether rows of similar length share a batch.
   ///   - packingLength: Longest packed row in tokens, or nil.
   ///   - seed: Start of the random order.
+  ///   - masking: How tokens are hidden in each epoch; nil for not.
   public init(
     batchSize: Int, shuffles: Bool = true, groupsByLength: Bool = true, packingLength: Int? = nil,
-    seed: UInt64 = 0
+    seed: UInt64 = 0, masking: TokenMasking? = nil
   ) {
     self.batchSize = batchSize
     self.shuffles = shuffles
     self.groupsByLength = groupsByLength
     self.packingLength = packingLength
     self.seed = seed
+    self.masking = masking
   }
 }
 
@@ -77,7 +81,7 @@ public struct BatchSampler: Sendable {
     guard options.groupsByLength else { return rows.chunks(of: size) }
     rows = rows.chunks(of: size * Self.groupSpan).flatMap { span in
       span.enumerated().sorted { left, right in
-        let (a, b) = (examples[left.element[0]].ids.count, examples[right.element[0]].ids.count)
+        let (a, b) = (examples[left.element[0]].size, examples[right.element[0]].size)
         return a == b ? left.offset < right.offset : a > b
       }.map(\.element)
     }
@@ -88,10 +92,15 @@ public struct BatchSampler: Sendable {
 
   /// One batch of a plan.
   ///
-  /// - Parameter rows: Example numbers of each row.
+  /// - Parameters:
+  ///   - rows: Example numbers of each row.
+  ///   - epoch: The plan's, on which depends what is hidden.
   /// - Returns: The padded rows.
-  public func batch(_ rows: [[Int]]) -> TokenBatch {
-    TokenBatch(rows: rows.map { $0.map { examples[$0] } }, paddingID: paddingID)
+  public func batch(_ rows: [[Int]], epoch: Int = 0) -> TokenBatch {
+    func example(_ number: Int) -> TokenizedExample {
+      options.masking?.masked(examples[number], number: number, epoch: epoch) ?? examples[number]
+    }
+    return TokenBatch(rows: rows.map { $0.map(example) }, paddingID: paddingID)
   }
 
   /// Packs examples, longest first, those of one length in their random order.

@@ -105,7 +105,9 @@ public struct BatchStream: IteratorProtocol, Sendable {
       plan = sampler.plan(epoch: position.epoch)
     }
     let end = min(position.batchIndex + accumulation, plan.count)
-    let batches = plan[position.batchIndex..<end].map(sampler.batch)
+    let batches = plan[position.batchIndex..<end].map {
+      sampler.batch($0, epoch: position.epoch)
+    }
     position.batchIndex = end
     return BatchGroup(batches: batches, epoch: position.epoch, endsEpoch: end == plan.count)
   }

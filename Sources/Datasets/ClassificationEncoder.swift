@@ -36,12 +36,7 @@ public struct ClassificationEncoder: Sendable {
     self.maximumLength = maximumLength
     self.targets = targets
     self.segmentCount = segmentCount
-    let frame = SpecialTokenFrame(of: tokenizer)
-    let least = frame.before.count + frame.after.count + 1
-    guard maximumLength >= least else {
-      throw .invalidOption(
-        name: "max-length", expected: "at least \(least)", actual: "\(maximumLength)")
-    }
+    try SpecialTokenFrame(of: tokenizer).check(maximumLength: maximumLength)
   }
 
   /// Encodes records.
@@ -65,16 +60,10 @@ public struct ClassificationEncoder: Sendable {
       }
       let target = try target(label, at: located.location)
       let (ids, types, isCut) = try tokens(text, pair, at: located.location)
-      report.recordCount += 1
-      if isCut {
-        report.truncatedCount += 1
-        report.firstTruncated = report.firstTruncated ?? located.location
-      }
-      report.tokenCount += ids.count
-      report.targetCount += 1
-      report.longest = max(report.longest, ids.count)
-      examples.append(
-        TokenizedExample(ids: ids, tokenTypes: types, target: target, task: located.task))
+      let example = TokenizedExample(
+        ids: ids, tokenTypes: types, target: target, task: located.task)
+      report.count(example, isCut: isCut, at: located.location)
+      examples.append(example)
     }
     guard !examples.isEmpty else { throw DatasetError.emptyData(path: file) }
     return (examples, report)
@@ -93,11 +82,8 @@ public struct ClassificationEncoder: Sendable {
         name: "max-length", expected: "room for the special tokens of \(place)",
         actual: "\(maximumLength)")
     }
-    let hasTypes =
-      segmentCount > 1 && encoding.typeIDs.contains { $0 > 0 }
-      && encoding.typeIDs.allSatisfy { $0 < segmentCount }
     return (
-      encoding.ids.map { Int32($0) }, hasTypes ? encoding.typeIDs.map { Int32($0) } : nil,
+      encoding.ids.map { Int32($0) }, encoding.segments(count: segmentCount),
       !encoding.overflowing.isEmpty
     )
   }

@@ -7,30 +7,8 @@ struct Conversation: Equatable {
   var tools: [JSON]?
   /// More variables of the template.
   var variables = JSONObject()
-}
-
-/// A model's chat templates: the standard one, and one for conversations with tools where there is
-/// one, as transformers chooses among named templates.
-struct ChatTemplates {
-  let standard: ChatTemplate?
-  let toolUse: ChatTemplate?
-
-  /// Those of a tokenizer, or one template for everything instead.
-  init(of tokenizer: Tokenizer, replacement: String?) throws(ChatTemplateError) {
-    guard let replacement else {
-      func template(_ name: String) throws(ChatTemplateError) -> ChatTemplate? {
-        guard let found = tokenizer.chatTemplateSources.first(where: { $0.name == name }) else {
-          return nil
-        }
-        return try ChatTemplate(source: found.source)
-      }
-      standard = try template("default")
-      toolUse = try template("tool_use")
-      return
-    }
-    standard = try ChatTemplate(source: replacement)
-    toolUse = nil
-  }
+  /// The places of messages of the assistant that the loss leaves out.
+  var untrained: Set<Int> = []
 }
 
 extension ExampleEncoder {
@@ -42,11 +20,8 @@ extension ExampleEncoder {
   func template(
     for conversation: Conversation, at place: RecordLocation
   ) throws(DatasetError) -> ChatTemplate {
-    let chosen =
-      conversation.tools == nil ? templates.standard : templates.toolUse ?? templates.standard
-    guard let chosen else {
-      throw .conversation(
-        at: place, reason: "messages need a chat template, and the model has none")
+    guard let chosen = templates.template(hasTools: conversation.tools != nil) else {
+      throw .conversation(at: place, reason: "messages need a chat template: \(templates.absence)")
     }
     return chosen
   }
@@ -66,9 +41,17 @@ extension ExampleEncoder {
     }
   }
 
-  /// The text of a conversation and where the assistant speaks.
+  /// The text of a conversation and where the assistant says what is trained on.
   func rendered(
     _ conversation: Conversation, by chat: ChatTemplate, at place: RecordLocation
+  ) throws(DatasetError) -> RenderedChat {
+    try trained(
+      try rendering(of: conversation, by: chat, at: place), of: conversation, by: chat, at: place)
+  }
+
+  /// The text of a conversation and where the assistant speaks.
+  func rendering(
+    of conversation: Conversation, by chat: ChatTemplate, at place: RecordLocation
   ) throws(DatasetError) -> RenderedChat {
     let tools = conversation.tools.map(JSON.array)
     do {

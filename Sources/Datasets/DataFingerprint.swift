@@ -1,8 +1,8 @@
 /// A hash of encoded data, by which a resumed run recognises that it is still the same.
 ///
 /// FNV-1a over 64 bits (Fowler, Noll and Vo), fed with the length, the ids, the labels and, if any, the
-/// task, the segments and what is right for the row, of every example as 32-bit numbers, lowest byte
-/// first. It finds accidents, not attacks.
+/// task, the segments, what is right for the row and what a decoder has to write, of every example as
+/// 32-bit numbers, lowest byte first. It finds accidents, not attacks.
 ///
 /// - Parameter examples: The data in the order of the file.
 /// - Returns: 16 hexadecimal digits.
@@ -25,6 +25,7 @@ extension BatchSampler {
     hash.feed(Int32(options.packingLength ?? 0))
     hash.feed(Int32(truncatingIfNeeded: options.seed))
     hash.feed(Int32(truncatingIfNeeded: options.seed >> 32))
+    if let masking = options.masking { hash.feed(masking) }
     return hash.digits
   }
 }
@@ -53,7 +54,21 @@ struct FNV1a {
         feed(Int32(truncatingIfNeeded: number.bitPattern))
         feed(Int32(truncatingIfNeeded: number.bitPattern >> 32))
       }
+      if let written = example.decoderLabels {
+        feed(Int32(written.count))
+        for label in written { feed(label) }
+      }
     }
+  }
+
+  mutating func feed(_ masking: TokenMasking) {
+    feed(Int32(truncatingIfNeeded: masking.probability.bitPattern))
+    feed(Int32(truncatingIfNeeded: masking.probability.bitPattern >> 32))
+    feed(masking.maskID)
+    feed(Int32(truncatingIfNeeded: masking.vocabularySize))
+    for id in masking.specialIDs.sorted() { feed(id) }
+    feed(Int32(truncatingIfNeeded: masking.seed))
+    feed(Int32(truncatingIfNeeded: masking.seed >> 32))
   }
 
   /// 16 hexadecimal digits.

@@ -34,6 +34,21 @@ extension DatasetRecord {
       self = .labeled(
         text: try fields.text("text"), pair: try fields.optionalText("text_pair"),
         label: try fields.label())
+    case .source:
+      self = .prompt(try fields.text("source"))
+    case .tokenLabels:
+      let tokens = try fields.words("tokens")
+      let labels = try fields.labels()
+      guard tokens.count == labels.count else {
+        throw .wrongType(
+          at: place, key: "labels", expected: "\(tokens.count) labels, one for each token",
+          actual: "\(labels.count)")
+      }
+      self = .labeledTokens(tokens, labels: labels)
+    case .questionContext:
+      let context = try fields.text("context")
+      self = .question(
+        try fields.text("question"), context: context, answers: try fields.answers(in: context))
     case .sourceTarget:
       self = .sourceTarget(source: try fields.text("source"), target: try fields.text("target"))
     }
@@ -69,15 +84,27 @@ struct Fields {
     return .several(try list.map { (value) throws(DatasetError) in try label(value) })
   }
 
-  private func label(_ value: JSON) throws(DatasetError) -> RecordLabel {
+  func labels() throws(DatasetError) -> [RecordLabel] {
+    let value = object["labels"] ?? .null
+    guard let list = value.arrayValue else {
+      throw wrongType("labels", "an array with a label for each token", value)
+    }
+    return try list.enumerated().map { (index, value) throws(DatasetError) in
+      try label(value, key: "labels[\(index)]")
+    }
+  }
+
+  private func label(_ value: JSON, key: String = "label") throws(DatasetError) -> RecordLabel {
     switch value {
     case .integer(let index): return .index(index)
     case .bool(let flag): return .index(flag ? 1 : 0)
-    case .number(let number) where number.isFinite: return .value(number)
+    case .number(let number) where number.isFinite && key == "label": return .value(number)
     case .string(let name) where !name.isEmpty: return .name(name)
-    case .string: throw .emptyText(at: place, key: "label")
+    case .string: throw .emptyText(at: place, key: key)
+    case _ where key != "label":
+      throw wrongType(key, "a class name or a class number", value)
     default:
-      throw wrongType("label", "a class name, a class number, a number or a list of them", value)
+      throw wrongType(key, "a class name, a class number, a number or a list of them", value)
     }
   }
 
@@ -110,6 +137,7 @@ struct Fields {
       throw .wrongType(
         at: place, key: "\(name).role", expected: "\"\(meant)\"", actual: "\"\(roleName)\"")
     }
+    try checkTraining(fields, named: name, role: roleName)
     switch fields["content"] {
     case .string, .array:
       return

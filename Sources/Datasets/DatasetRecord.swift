@@ -39,6 +39,10 @@ public enum DatasetRecord: Equatable, Sendable {
     String, input: String, output: String, system: String = "", history: [InstructionTurn] = [])
   /// A text or a pair of texts and its label.
   case labeled(text: String, pair: String?, label: RecordLabel)
+  /// Words and the class of each.
+  case labeledTokens([String], labels: [RecordLabel])
+  /// A question, a text and its parts that answer; none where the text has no answer.
+  case question(String, context: String, answers: [RecordAnswer])
   /// A text and what is to be made of it.
   case sourceTarget(source: String, target: String)
 
@@ -51,8 +55,28 @@ public enum DatasetRecord: Equatable, Sendable {
     case .messages: .messages
     case .instruction: .instruction
     case .labeled: .textLabel
+    case .labeledTokens: .tokenLabels
+    case .question: .questionContext
     case .sourceTarget: .sourceTarget
     }
+  }
+}
+
+/// A part of a text that answers a question.
+public struct RecordAnswer: Equatable, Sendable {
+  /// The part.
+  public var text: String
+  /// Its first character in the text, counted in Unicode scalars from 0.
+  public var start: Int
+
+  /// Makes an answer.
+  ///
+  /// - Parameters:
+  ///   - text: The part.
+  ///   - start: Its first character in the text, counted in Unicode scalars from 0.
+  public init(text: String, start: Int) {
+    self.text = text
+    self.start = start
   }
 }
 

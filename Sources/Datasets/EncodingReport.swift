@@ -20,12 +20,16 @@ public struct EncodingReport: Equatable, Sendable {
   public var targetCount = 0
   /// Tokens of the longest example, after truncation.
   public var longest = 0
+  /// Most tokens that a decoder behind an encoder has to write; zero for other models.
+  public var longestTarget = 0
   /// The first record that was shortened.
   public var firstTruncated: RecordLocation?
   /// The first record that was left out.
   public var firstDropped: RecordLocation?
   /// Whether each row is asked one thing as a whole.
   public var asksRows = false
+  /// Windows that the texts of questions were cut into; 0 for other data.
+  public var windowCount = 0
   /// The first record whose answer has no end.
   public var firstEndless: RecordLocation?
   /// The first record that begins twice.
@@ -43,9 +47,11 @@ public struct EncodingReport: Equatable, Sendable {
 extension EncodingReport: CustomStringConvertible {
   /// One line of sizes, and a line for each thing that was not used as it stands in the file.
   public var description: String {
+    let windows = windowCount > exampleCount ? " in \(windowCount) windows" : ""
     let share = tokenCount > 0 ? (1000 * targetCount + tokenCount / 2) / tokenCount : 0
     var lines = [
-      "\(exampleCount) examples, \(tokenCount) tokens, the longest \(longest)"
+      "\(exampleCount) examples\(windows), \(tokenCount) tokens, the longest \(longest)"
+        + (longestTarget > 0 ? " to read and \(longestTarget) to write" : "")
         + (asksRows
           ? "" : "; \(targetCount) count towards the loss (\(share / 10).\(share % 10) %)")
     ]

@@ -79,9 +79,10 @@ extension ExampleEncoder {
         prompt: "\(preamble)### Instruction:\n\(task)\n\n\(material)### Response:\n",
         answer: output)
     case .messages(let messages, let tools, let variables):
+      let (plain, untrained) = MessageTraining.split(messages)
       return .conversation(
-        Conversation(messages: messages, tools: tools, variables: variables))
-    case .labeled, .sourceTarget:
+        Conversation(messages: plain, tools: tools, variables: variables, untrained: untrained))
+    case .labeled, .labeledTokens, .question, .sourceTarget:
       throw .incompatibleFormat(
         at: located.location, expected: "text, prompt and completion, messages or instruction",
         actual: located.record.format.spelling)

@@ -14,7 +14,8 @@ public import Tokenizers
 ///   `### Instruction:\n{instruction}\n\n### Input:\n{input}\n\n### Response:\n`.
 /// - Messages are written by the model's chat template, and nothing is added to it. The assistant's
 ///   parts are what the template marks with `{% generation %}`, else what it writes for each of the
-///   assistant's messages after a generation prompt, up to and with the end-of-text token.
+///   assistant's messages after a generation prompt, up to and with the end-of-text token. A message
+///   with `"train": false` or `"weight": 0` is not asked.
 /// - A whole number under `task_id`, beside the keys of any format, is the row's task.
 /// - An example that is too long keeps its answer: the prompt loses tokens from the left (never a
 ///   beginning-of-text token) until an eighth of the longest length is left of it, then the answer
@@ -45,11 +46,12 @@ public struct ExampleEncoder: Sendable {
   ///   - trainsOnPrompt: Whether the loss counts prompts too.
   ///   - promptStyle: How a prompt and its completion become text.
   ///   - chatTemplate: The source of a chat template to use instead of the model's.
+  ///   - chatTemplateName: The one of the model's named templates to use for everything.
   /// - Throws: ``DatasetError`` or `ChatTemplateError` when the length is too small, or the style
   ///   needs a chat template and the model has none that works.
   public init(
     tokenizer: Tokenizer, maximumLength: Int, trainsOnPrompt: Bool = false,
-    promptStyle: PromptStyle = .plain, chatTemplate: String? = nil
+    promptStyle: PromptStyle = .plain, chatTemplate: String? = nil, chatTemplateName: String? = nil
   ) throws {
     guard maximumLength >= 2 else {
       throw DatasetError.invalidOption(
@@ -62,10 +64,11 @@ public struct ExampleEncoder: Sendable {
     frame = SpecialTokenFrame(of: tokenizer)
     endIDs = Set(tokenizer.addedTokens.filter(\.token.isSpecial).map(\.id))
       .union([tokenizer.endOfTextID].compactMap { $0 })
-    templates = try ChatTemplates(of: tokenizer, replacement: chatTemplate)
+    templates = try ChatTemplates(
+      of: tokenizer, replacement: chatTemplate, name: chatTemplateName)
     if promptStyle == .chat && templates.standard == nil {
       throw DatasetError.invalidOption(
-        name: "prompt-style", expected: "plain, as the model has no chat template", actual: "chat")
+        name: "prompt-style", expected: "plain, as \(templates.absence)", actual: "chat")
     }
   }
 

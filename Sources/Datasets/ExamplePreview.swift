@@ -1,4 +1,4 @@
-import Tokenizers
+public import Tokenizers
 
 /// One record as training sees it, token by token.
 public struct ExamplePreview: Equatable, Sendable {
@@ -24,6 +24,24 @@ public struct ExamplePreview: Equatable, Sendable {
     public var label: Int?
     /// What it is for.
     public var role: Role
+    /// What is asked at it where that is no token, such as the name of a class; nil for a token.
+    public var asked: String?
+
+    /// Makes a token.
+    ///
+    /// - Parameters:
+    ///   - id: Its id.
+    ///   - text: Its text.
+    ///   - label: The label beside it, or nil.
+    ///   - role: What it is for.
+    ///   - asked: What is asked at it where that is no token.
+    public init(id: Int, text: String, label: Int?, role: Role, asked: String? = nil) {
+      self.id = id
+      self.text = text
+      self.label = label
+      self.role = role
+      self.asked = asked
+    }
   }
 
   /// Where the record stands.
@@ -32,7 +50,9 @@ public struct ExamplePreview: Equatable, Sendable {
   public var format: RecordFormat
   /// All tokens, those that were cut among them.
   public var tokens: [Token]
-  /// What was cut; nil for nothing.
+  /// What a decoder behind an encoder has to write, likewise; empty for other models.
+  public var targetTokens: [Token] = []
+  /// What was cut, of two texts from both; nil for nothing.
   public var truncation: TruncatedSpans?
   /// Whether tokens would merge across the border of prompt and answer, so that the parts were
   /// encoded apart.
@@ -42,10 +62,13 @@ public struct ExamplePreview: Equatable, Sendable {
   /// Whether the beginning-of-text token comes twice.
   public var beginsTwice: Bool
 
+  /// What the whole row is asked; nil where tokens are asked.
+  public var rowLabel: String?
+
   /// Whether training uses the record: something in it counts towards the loss.
-  public var isKept: Bool { targetCount > 0 }
+  public var isKept: Bool { targetCount > 0 || rowLabel != nil }
   /// Tokens that count towards the loss.
-  public var targetCount: Int { tokens.count { $0.role == .target } }
+  public var targetCount: Int { (tokens + targetTokens).count { $0.role == .target } }
   /// Tokens that the model sees and that do not count.
   public var maskedCount: Int { tokens.count { $0.role == .masked || $0.role == .unpredicted } }
 }
@@ -89,7 +112,8 @@ extension ExampleEncoder {
     var tokens: [ExamplePreview.Token] = []
     var kept = 0
     for (position, id) in encoded.whole.ids.enumerated() {
-      var token = ExamplePreview.Token(id: id, text: text(of: id), label: nil, role: .cut)
+      var token = ExamplePreview.Token(
+        id: id, text: tokenizer.shownText(of: id), label: nil, role: .cut)
       if encoded.truncation?.contains(position) != true {
         let label = encoded.example.labels[kept]
         if label == ignoredLabelID {
@@ -108,15 +132,46 @@ extension ExampleEncoder {
       beginsTwice: encoded.beginsTwice)
   }
 
+}
+
+extension ExamplePreview {
+  /// Shows an example whose tokens or whose row are asked something.
+  ///
+  /// - Parameters:
+  ///   - example: Tokens and labels.
+  ///   - located: The record that it is of.
+  ///   - tokenizer: The model's.
+  ///   - rowLabel: What the whole row is asked; nil where tokens are asked.
+  ///   - asked: What is asked at a position, in words; nil for the token that is the label.
+  public init(
+    _ example: TokenizedExample, of located: LocatedRecord, _ tokenizer: Tokenizer,
+    rowLabel: String? = nil, asked: (_ position: Int) -> String?
+  ) {
+    self.init(
+      location: located.location, format: located.record.format,
+      tokens: example.ids.enumerated().map { position, id in
+        let label = example.labels[position]
+        let isAsked = label != ignoredLabelID
+        let words = asked(position)
+        return Token(
+          id: Int(id), text: tokenizer.shownText(of: Int(id)), label: isAsked ? Int(label) : nil,
+          role: isAsked || words != nil ? .target : .masked, asked: words)
+      },
+      truncation: nil, mergesAcross: false, isEndless: false, beginsTwice: false,
+      rowLabel: rowLabel)
+  }
+}
+
+extension Tokenizer {
   /// A token's text as it stands in the middle of a text.
-  private func text(of id: Int) -> String {
-    let spelling = tokenizer.token(for: id) ?? "<\(id)>"
+  func shownText(of id: Int) -> String {
+    let spelling = token(for: id) ?? "<\(id)>"
     let space: Unicode.Scalar = "\u{2581}"
     if spelling.unicodeScalars.contains(space) {
       return String(
         String.UnicodeScalarView(spelling.unicodeScalars.map { $0 == space ? " " : $0 }))
     }
-    let text = tokenizer.decode([id])
+    let text = decode([id])
     return text.isEmpty || text.unicodeScalars.contains("\u{FFFD}") ? spelling : text
   }
 }

@@ -30,19 +30,23 @@ public struct LabelSet: Equatable, Sendable {
   /// Names are sorted by their bytes. Where all labels are numbers, there are as many classes as
   /// the largest number says, named `LABEL_0` and so on as in transformers.
   ///
-  /// - Parameter records: Records of the format text and label; others are an error.
+  /// - Parameter records: Records of texts with labels, or of words with labels; others are an error.
   /// - Throws: ``DatasetError`` for a record without label, for a negative or fractional number,
   ///   and for a number among names.
   public init(of records: [LocatedRecord]) throws(DatasetError) {
     var found: Set<[UInt8]> = []
     var largest = -1
     for located in records {
-      guard case .labeled(_, _, let label) = located.record else {
+      let singles: [RecordLabel]
+      switch located.record {
+      case .labeled(_, _, let label): singles = label.singles
+      case .labeledTokens(_, let labels): singles = labels
+      default:
         throw .incompatibleFormat(
           at: located.location, expected: RecordFormat.textLabel.spelling,
           actual: located.record.format.spelling)
       }
-      for single in label.singles {
+      for single in singles {
         switch single {
         case .name(let name) where largest < 0:
           found.insert(Array(name.utf8))

@@ -16,10 +16,17 @@ public enum RecordFormat: String, CaseIterable, Codable, Equatable, Sendable {
   case sourceTarget = "source-target"
   /// `{"text", "text_pair"?, "label"}`: a text, or a pair of texts, and its class.
   case textLabel = "text-label"
+  /// `{"tokens": [...], "labels": [...]}`: words and the class of each.
+  case tokenLabels = "token-labels"
+  /// `{"question", "context", "answers"?: {"text": [...], "answer_start": [...]}}`: a question and where
+  /// in a text its answers stand, as SQuAD writes it.
+  case questionContext = "question-context"
   /// `{"text"}`: plain text.
   case text
   /// `{"prompt"}` alone: something to answer; only where no answer is needed.
   case prompt
+  /// `{"source"}` alone: something to read; only where nothing is asked.
+  case source
 
   /// The tasks that formats serve; formats of one family may stand in one file.
   public enum Family: String, Codable, Equatable, Sendable {
@@ -27,6 +34,10 @@ public enum RecordFormat: String, CaseIterable, Codable, Equatable, Sendable {
     case languageModel = "language-model"
     /// The class of a text.
     case classification
+    /// A class for each word of a text.
+    case tokenClassification = "token-classification"
+    /// A part of a text that answers a question.
+    case questionAnswering = "question-answering"
     /// A text from another text.
     case sequenceToSequence = "sequence-to-sequence"
   }
@@ -36,7 +47,9 @@ public enum RecordFormat: String, CaseIterable, Codable, Equatable, Sendable {
     switch self {
     case .messages, .conversations, .promptCompletion, .instruction, .text, .prompt: .languageModel
     case .textLabel: .classification
-    case .sourceTarget: .sequenceToSequence
+    case .tokenLabels: .tokenClassification
+    case .questionContext: .questionAnswering
+    case .sourceTarget, .source: .sequenceToSequence
     }
   }
 
@@ -49,8 +62,11 @@ public enum RecordFormat: String, CaseIterable, Codable, Equatable, Sendable {
     case .instruction: ["instruction", "output"]
     case .sourceTarget: ["source", "target"]
     case .textLabel: ["text", "label"]
+    case .tokenLabels: ["tokens", "labels"]
+    case .questionContext: ["question", "context"]
     case .text: ["text"]
     case .prompt: ["prompt"]
+    case .source: ["source"]
     }
   }
 
@@ -61,9 +77,13 @@ public enum RecordFormat: String, CaseIterable, Codable, Equatable, Sendable {
     case .conversations: ["system", "tools"]
     case .instruction: ["input", "system", "history"]
     case .textLabel: ["text_pair"]
+    case .questionContext: ["answers"]
     default: []
     }
   }
+
+  /// Whether it has no answer.
+  private var isQuestion: Bool { self == .prompt || self == .source }
 
   /// All keys of the format.
   var keys: [String] { requiredKeys + optionalKeys }
@@ -77,10 +97,16 @@ public enum RecordFormat: String, CaseIterable, Codable, Equatable, Sendable {
   /// All formats that can be trained on, for messages.
   static let summary =
     allCases
-    .filter { $0 != .prompt }.map(\.spelling).joined(separator: ", ")
+    .filter { !$0.isQuestion }.map(\.spelling).joined(separator: ", ")
 
   /// Keys that others may be slips of; too much resembles "history", such as "story".
   private static let allKeys = allCases.flatMap(\.keys).filter { $0 != "history" }
+
+  /// Whether a key has a meaning beside another one only, which is not there: `labels` without `tokens`
+  /// may be a slip of `label`.
+  private static func isStray(_ key: String, in object: JSONObject) -> Bool {
+    key == "labels" && object["tokens"] == nil
+  }
 
   /// Finds the format of an object.
   ///
@@ -98,11 +124,12 @@ public enum RecordFormat: String, CaseIterable, Codable, Equatable, Sendable {
     _ object: JSONObject, at place: RecordLocation, allowsPromptOnly: Bool = false
   ) throws(DatasetError) -> RecordFormat {
     let found = object.keys
-    let candidates = allCases.filter { $0 != .prompt || allowsPromptOnly }
+    let candidates = allCases.filter { !$0.isQuestion || allowsPromptOnly }
     let format = candidates.first { $0.requiredKeys.allSatisfy { object[$0] != nil } }
     // A slip of the pen is looked for first: {"text", "lable"} must not pass for plain text.
-    for key in found where !allKeys.contains(key) {
-      guard let meant = nearestName(to: key, among: allKeys), object[meant] == nil else { continue }
+    for key in found where !allKeys.contains(key) || isStray(key, in: object) {
+      let others = allKeys.filter { $0 != key }
+      guard let meant = nearestName(to: key, among: others), object[meant] == nil else { continue }
       guard let format else {
         throw .unknownFormat(at: place, keys: found, suggestion: "\"\(meant)\" for \"\(key)\"")
       }

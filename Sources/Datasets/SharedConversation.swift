@@ -64,13 +64,20 @@ extension Fields {
         at: place, key: "\(name).\(spellings.0)", expected: expected, actual: "\"\(from)\"")
     }
     let text = try member(spellings.1, of: fields, named: name)
+    var message: JSONObject
     switch speaker {
     case .role(let role):
-      return ["role": .string(role), "content": .string(text)]
+      try checkTraining(fields, named: name, role: role)
+      message = JSONObject([("role", .string(role)), ("content", .string(text))])
     case .caller:
+      try checkTraining(fields, named: name, role: "assistant")
       let calls = try calls(in: text, named: "\(name).\(spellings.1)")
-      return ["role": "assistant", "content": "", "tool_calls": .array(calls)]
+      message = JSONObject([
+        ("role", "assistant"), ("content", ""), ("tool_calls", .array(calls)),
+      ])
     }
+    for key in MessageTraining.keys { message[key] = fields[key] }
+    return .object(message)
   }
 
   private func member(

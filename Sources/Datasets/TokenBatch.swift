@@ -6,7 +6,8 @@ public struct TokenBatch: Equatable, Sendable {
   public let length: Int
   /// Ids, row after row.
   public let ids: [Int32]
-  /// Labels, not shifted; -100 at padding and at the first position of each document.
+  /// Labels, not shifted; -100 at padding and, unless they are asked at their own positions, at the
+  /// first position of each document.
   public let labels: [Int32]
   /// Position of each token in its document; nil when rows are not packed.
   public let positions: [Int32]?
@@ -16,11 +17,16 @@ public struct TokenBatch: Equatable, Sendable {
   public let tokenTypes: [Int32]?
   /// What is right for each row; nil where labels of tokens are asked.
   public let targets: [[Double]]?
+  /// What a decoder behind an encoder has to write, `decoderLength` for each row, -100 behind its end;
+  /// nil for models without one.
+  public let decoderLabels: [Int32]?
+  /// Labels of each row of `decoderLabels`.
+  public let decoderLength: Int
   /// Task of each row, that of its first example; nil when a row has none.
   public let tasks: [Int]?
   /// Tokens of each row without padding.
   public let rowLengths: [Int]
-  /// Tokens that are not padding.
+  /// Tokens that are not padding, those that a decoder writes among them.
   public let tokenCount: Int
   /// Labels that count towards the loss.
   public let targetCount: Int
@@ -33,16 +39,20 @@ public struct TokenBatch: Equatable, Sendable {
   /// - Parameters:
   ///   - rows: The examples of each row; more than one are packed, each its own document.
   ///   - paddingID: Fills rows up.
-  public init(rows: [[TokenizedExample]], paddingID: Int32) {
+  ///   - minimumLength: Tokens of a row at least.
+  public init(rows: [[TokenizedExample]], paddingID: Int32, minimumLength: Int = 0) {
     rowLengths = rows.map { $0.reduce(0) { $0 + $1.ids.count } }
-    let longest = rowLengths.max() ?? 0
+    let longest = max(rowLengths.max() ?? 0, minimumLength)
     let isPacked = rows.contains { $0.count > 1 }
     var (ids, labels, positions, documents) = ([Int32](), [Int32](), [Int32](), [Int32]())
     for (row, used) in zip(rows, rowLengths) {
       for (number, example) in row.enumerated() {
         ids += example.ids
         // What begins a document is not predicted from the one before.
-        labels += example.labels.prefix(1).map { _ in ignoredLabelID } + example.labels.dropFirst()
+        labels +=
+          example.isAligned
+          ? example.labels
+          : example.labels.prefix(1).map { _ in ignoredLabelID } + example.labels.dropFirst()
         positions += (0..<Int32(example.ids.count))
         documents += Array(repeating: Int32(number + 1), count: example.ids.count)
       }
@@ -64,6 +74,16 @@ public struct TokenBatch: Equatable, Sendable {
       targets.isEmpty || targets.count == rows.count && !isPacked,
       "TokenBatch: \(targets.count) of \(rows.count) rows are asked as a whole")
     self.targets = targets.isEmpty ? nil : targets
+    let written = rows.compactMap { $0.first?.decoderLabels }
+    precondition(
+      written.isEmpty || written.count == rows.count && !isPacked,
+      "TokenBatch: \(written.count) of \(rows.count) rows have a text to write")
+    let width = written.map(\.count).max() ?? 0
+    decoderLength = width
+    decoderLabels =
+      written.isEmpty
+      ? nil
+      : written.flatMap { $0 + Array(repeating: ignoredLabelID, count: width - $0.count) }
     let tasks = rows.compactMap { $0.first?.task }
     self.tasks = tasks.count == rows.count ? tasks : nil
     rowCount = rows.count
@@ -72,7 +92,7 @@ public struct TokenBatch: Equatable, Sendable {
     self.labels = labels
     self.positions = isPacked ? positions : nil
     sequenceIDs = isPacked ? documents : nil
-    tokenCount = rowLengths.reduce(0, +)
+    tokenCount = rowLengths.reduce(0, +) + written.reduce(0) { $0 + $1.count }
     targetCount = rows.joined().reduce(0) { $0 + $1.targetCount }
   }
 }

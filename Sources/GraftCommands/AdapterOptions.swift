@@ -70,8 +70,8 @@ enum AdapterOptions {
   }
 
   /// Lets virtual tokens that are keys and values begin as the text of `--prompt-text`.
-  static func begin(
-    _ model: PeftModel<DecoderForCausalLM>, _ arguments: ParsedArguments, _ tokenizer: Tokenizer
+  static func begin<Base: PromptableModel>(
+    _ model: PeftModel<Base>, _ arguments: ParsedArguments, _ tokenizer: Tokenizer
   ) throws {
     guard let text = arguments[TrainOptions.promptText],
       let configuration = model.configurations.first?.configuration,

@@ -19,7 +19,8 @@ public enum GraftCommand {
     ImportCommand.self, TrainCommand.self, GenerateCommand.self, ChatCommand.self,
     EvaluateCommand.self, ForwardCommand.self, MergeCommand.self, ExtractCommand.self,
     ResizeCommand.self, BlendCommand.self, DecomposeCommand.self, QuantizeCommand.self,
-    InspectCommand.self, TokenizeCommand.self, DataCommand.self, DownloadCommand.self,
+    ExportCommand.self, InspectCommand.self, TokenizeCommand.self, DataCommand.self,
+    DownloadCommand.self,
   ]
 
   /// Runs the command.

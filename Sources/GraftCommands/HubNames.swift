@@ -10,7 +10,10 @@ enum HubNames {
   static func directory(
     of text: String, _ contents: HubContents, isQuiet: Bool = false
   ) throws -> String {
-    guard let model = hubName(text) else { return text }
+    // All adapters are younger than names without an organisation: such a text is a missing directory.
+    guard let model = hubName(text), contents != .adapter || model.hasOrganisation else {
+      return text
+    }
     let display = DownloadDisplay(isQuiet: isQuiet || HubEnvironment().hidesProgress)
     defer { display.end() }
     do {

@@ -8,13 +8,15 @@ import Tensors
 
 /// Writes a model as a Hugging Face directory that takes everything but weights from another one.
 struct ModelDirectoryWriter {
-  let model: DecoderForCausalLM
+  let model: any StoredModel
   /// The directory that the model was opened from.
   let source: String
   /// Type of the written parameters; nil for their own.
   let dtype: DType?
   /// How the model's quantised weights are kept; nil when it has none.
   let format: WeightFormat?
+  /// The most bytes of weights in one file.
+  var shardLimit = ShardedSafetensorsWriter.defaultShardLimit
 
   /// Writes the directory, which appears only when it is whole.
   ///
@@ -47,19 +49,58 @@ struct ModelDirectoryWriter {
   ) throws -> (tensors: Int, parameters: Int) {
     try makeDirectory(directory)
     try copyCompanions(to: directory)
-    let isTied = model.configuration.tiesEmbeddings
-    let untied = isTied && !headIsEmbedding
-    var tensors: [(name: String, tensor: Tensor)] = []
+    let (entries, count) = try entries()
+    let tensors = try entries.map { entry in
+      guard let stored = SafetensorsDType(entry.dtype) else {
+        throw CheckpointError.invalidTensor(
+          path: directory, tensor: entry.name, reason: "its type is \(entry.dtype)")
+      }
+      return SafetensorsWriter.Tensor(name: entry.name, dtype: stored, shape: entry.shape)
+    }
+    let byName = Dictionary(entries.map { ($0.name, $0) }, uniquingKeysWith: { $1 })
+    let writer = try ShardedSafetensorsWriter(
+      directory: directory, tensors: tensors, shardLimit: shardLimit)
+    // Each is changed and checked as it is written, so that one at a time is in memory.
+    try writer.write { name in
+      guard let entry = byName[name] else { return Tensor.zeros([0]) }
+      let tensor = entry.written
+      if entry.isParameter { try check(name, tensor) }
+      return tensor
+    }
+    try writer.removeOthers()
+    try writeConfiguration(to: "\(directory)/config.json")
+    return (entries.count, count)
+  }
+
+  /// A tensor to write.
+  private struct Entry {
+    let name: String
+    let dtype: DType
+    let isTransposed: Bool
+    let isParameter: Bool
+    let tensor: Tensor
+
+    var shape: [Int] { isTransposed ? tensor.shape.reversed() : tensor.shape }
+
+    var written: Tensor {
+      let tensor = tensor.to(dtype)
+      return isTransposed ? tensor.transposed().contiguous() : tensor
+    }
+  }
+
+  /// Every tensor to write, and the numbers that they stand for.
+  private func entries() throws -> ([Entry], count: Int) {
+    var entries: [Entry] = []
     var count = 0
-    let transposed = model.pathsTransposedInFiles
-    for (path, parameter) in model.parameters() {
-      // A tied head is written once, as the embeddings.
-      if path == "lm_head.weight", isTied, !untied { continue }
-      var written = dtype.map { parameter.value.to($0) } ?? parameter.value
-      if transposed.contains(path) { written = written.transposed().contiguous() }
-      try check(path, written)
-      tensors.append((path, written))
-      count += written.count
+    let (transposed, copied) = (model.pathsTransposedInFiles, model.copiedWeightPaths)
+    for (path, parameter) in model.parameters() where !copied.contains(path) {
+      for name in model.namesInFiles(path) {
+        entries.append(
+          Entry(
+            name: name, dtype: dtype ?? parameter.value.dtype,
+            isTransposed: transposed.contains(path), isParameter: true, tensor: parameter.value))
+      }
+      count += parameter.value.count
     }
     for (path, module) in model.modules() {
       for (name, tensor) in module.storedTensors {
@@ -67,25 +108,23 @@ struct ModelDirectoryWriter {
         guard !tensor.dtype.isFloatingPoint || tensor.isAllFinite else {
           throw QuantizationError.notFinite(weight: path + ".weight")
         }
-        tensors.append((path + "." + name, tensor))
+        entries.append(
+          Entry(
+            name: path.isEmpty ? name : path + "." + name, dtype: tensor.dtype,
+            isTransposed: false, isParameter: false, tensor: tensor))
       }
       count += module.storedCount
     }
-    try SafetensorsWriter.save("\(directory)/model.safetensors", tensors: tensors)
-    try writeConfiguration(to: "\(directory)/config.json", untied: untied)
-    return (tensors.count, count)
-  }
-
-  private var headIsEmbedding: Bool {
-    guard model.head.projection.storedCount == 0 else { return false }
-    let (head, table) = (
-      model.head.projection.denseWeight(), model.model.embedding.table.denseWeight()
-    )
-    return head.sharesStorage(with: table) || head.isEqual(to: table)
+    return (entries, count)
   }
 
   /// What is written anew, and files of a run whose directory a model is in.
-  private static let notCompanions: Set = ["config.json", TrainRecipe.fileName, "state.json"]
+  private static let notCompanions: Set = [
+    "config.json", TrainRecipe.fileName, "state.json", LabelFile.name,
+  ]
+
+  /// The folder of named chat templates.
+  private static let templateFolder = "additional_chat_templates"
 
   /// Everything of the source but weights and configuration.
   private func copyCompanions(to target: String) throws {
@@ -93,7 +132,7 @@ struct ModelDirectoryWriter {
     for name in files.sorted() {
       let isCompanion =
         name.hasSuffix(".json") || name.hasSuffix(".jinja") || name.hasSuffix(".txt")
-        || name.hasSuffix(".model")
+        || name.hasSuffix(".model") || name == Self.templateFolder
       guard isCompanion, !Self.notCompanions.contains(name), !name.hasSuffix(".index.json") else {
         continue
       }
@@ -112,10 +151,10 @@ struct ModelDirectoryWriter {
   private var skippedModules: [String]? {
     let dense = model.modules().filter { ($0.module as? Linear)?.projection is DenseProjection }
       .map(\.path)
-    return dense == ["lm_head"] ? nil : dense
+    return dense.count == 1 && dense.first == model.outputHeadPath ? nil : dense
   }
 
-  private func writeConfiguration(to path: String, untied: Bool) throws {
+  private func writeConfiguration(to path: String) throws {
     var object = try JSON.read(path: "\(source)/config.json").objectValue ?? JSONObject()
     if let dtype {
       // "torch_dtype" until transformers 4, "dtype" since; some files have both.
@@ -123,14 +162,7 @@ struct ModelDirectoryWriter {
         object[key] = .string(dtype.description)
       }
     }
-    let origins = model.layerOrigins
-    if origins.count != model.originalLayerCount {
-      object["num_hidden_layers"] = .integer(origins.count)
-    }
-    if let kinds = object["layer_types"]?.arrayValue, origins.allSatisfy(kinds.indices.contains) {
-      object["layer_types"] = .array(origins.map { kinds[$0] })
-    }
-    if untied { object["tie_word_embeddings"] = false }
+    model.describe(&object)
     object["quantization_config"] = format.map {
       BitsAndBytesConfiguration($0, skippedModules: skippedModules).json
     }

@@ -7,6 +7,7 @@ public import Optimizers
 
 // Enumerations of other modules that options take by their names.
 extension GGUFImporter.DType: OptionValue {}
+extension GGUFExporter.Storage: OptionValue {}
 extension ExampleEncoder.PromptStyle: OptionValue {}
 extension LearningRateSchedule: OptionValue {}
 extension BiasTraining: OptionValue {}

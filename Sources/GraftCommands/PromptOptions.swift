@@ -87,8 +87,8 @@ enum PromptChecks {
   }
 
   /// Checks that rows name tasks that the acting adapter has, where it has several.
-  static func checkTasks(
-    _ examples: [TokenizedExample], _ model: PeftModel<DecoderForCausalLM>, isPacked: Bool = false
+  static func checkTasks<Base>(
+    _ examples: [TokenizedExample], _ model: PeftModel<Base>, isPacked: Bool = false
   ) throws {
     let count = model.taskCount
     for task in examples.lazy.compactMap(\.task) where task >= count && count > 1 {

@@ -16,7 +16,7 @@ struct TargetListing {
   private let defaults: [String]?
 
   init(_ directory: String) throws {
-    let model = try AutoModelForCausalLM.fromPretrained(directory, dtype: nil)
+    let model = try StoredModels.open(directory, dtype: nil)
     for layer in AdaptableLayer.all(in: model) {
       let name = String(layer.path.split(separator: ".").last ?? "")
       if let found = groups.firstIndex(where: { $0.name == name && $0.shape == layer.shape }) {

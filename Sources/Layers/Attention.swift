@@ -15,33 +15,45 @@ public import Tensors
 ///   - mask: What may be seen.
 ///   - scale: Factor of the scores.
 ///   - softcap: Their cap c; nil for none.
+///   - dropped: Drops some of the weights; nil for none.
 /// - Returns: A new tensor.
 public func attention(
   query: Tensor, key: Tensor, value: Tensor, mask: AttentionMask, scale: Double,
-  softcap: Double? = nil
+  softcap: Double? = nil, dropped: ((_ weights: Tensor) -> Tensor)? = nil
 ) -> Tensor {
-  guard let softcap else {
+  if softcap == nil, dropped == nil {
     return Tensor.attention(
-      query: query, key: key, value: value, mask: mask.visible, causal: mask.isCausal, scale: scale)
+      query: query, key: key, value: value, mask: mask.scores ?? mask.visible,
+      causal: mask.isCausal,
+      scale: scale)
   }
-  // No fused kernel caps scores.
+  // No fused kernel caps scores, or drops weights by a generator.
   let (batch, heads, length, size) = (query.size(0), query.size(1), query.size(2), query.size(3))
   let (groups, keyLength) = (key.size(1), key.size(2))
   let grouped = query.reshaped([batch, groups, heads / groups, length, size])
-  let scores =
-    (grouped.matrixProduct(key.unsqueezed(2).transposed(-2, -1)) * (scale / softcap)).tanh()
-    * softcap  // [B, K, H/K, L, T]
+  let products = grouped.matrixProduct(key.unsqueezed(2).transposed(-2, -1))  // [B, K, H/K, L, T]
+  let scores = softcap.map { (products * (scale / $0)).tanh() * $0 } ?? products * scale
   var visible = mask.visible
   if mask.isCausal {
     let positions = Tensor.arange(0, keyLength, device: query.device)
-    visible = positions.unsqueezed(0) .<= positions.unsqueezed(1)
+    let own = positions.narrowed(0, keyLength - length..<keyLength)
+    visible = positions.unsqueezed(0) .<= own.unsqueezed(1)
   }
   var weights = scores.to(.float32)
+  if let added = mask.scores {
+    weights =
+      weights + added.to(.float32).reshaped([-1, groups, heads / groups, length, keyLength])
+  }
   if let visible {
     let spread =
       visible.rank == 4 ? visible.unsqueezed(2) : visible.unsqueezed(0).unsqueezed(0).unsqueezed(0)
     weights = weights.filled(where: spread .== 0, -3.4e38)
   }
-  let mixed = weights.softmax().to(value.dtype).matrixProduct(value.unsqueezed(2))
+  var shares = weights.softmax().to(value.dtype)
+  if let dropped {
+    let flat = shares.reshaped([batch, heads, length, keyLength])
+    shares = dropped(flat).reshaped(shares.shape)
+  }
+  let mixed = shares.matrixProduct(value.unsqueezed(2))
   return mixed.reshaped([batch, heads, length, size])
 }

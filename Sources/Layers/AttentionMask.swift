@@ -9,6 +9,10 @@ public struct AttentionMask {
   public let visible: Tensor?
   /// Whether position i sees exactly the keys up to i.
   public let isCausal: Bool
+  /// What is added to the scores, `[batch or 1, heads, length, keyLength]`; nil for nothing.
+  ///
+  /// It has the lowest number where a key may not be seen, and so says all that the others do.
+  public let scores: Tensor?
 
   /// Makes a mask.
   ///
@@ -18,6 +22,17 @@ public struct AttentionMask {
   public init(visible: Tensor? = nil, isCausal: Bool = false) {
     self.visible = visible
     self.isCausal = isCausal
+    scores = nil
+  }
+
+  /// Makes a mask of numbers that are added to the scores.
+  ///
+  /// - Parameter scores: `[batch or 1, heads, length, keyLength]`, of the queries' type, the lowest
+  ///   number where a key may not be seen.
+  public init(scores: Tensor) {
+    visible = nil
+    isCausal = false
+    self.scores = scores
   }
 
   /// A mask for a decoder.

@@ -10,8 +10,15 @@ public protocol AdaptableModel: Module {
   /// The generator that dropout inside blocks draws from, so that computing a block again gives the
   /// same numbers.
   var dropoutGenerator: Generator? { get set }
+  /// The model's own dropout; nil for a model that has none.
+  var ownDropout: ModelDropout? { get }
   /// Told of every batch before it runs, and of how many positions are cached.
   var inputObserver: ((_ batch: DecoderInput, _ past: Int) -> Void)? { get set }
+}
+
+extension AdaptableModel {
+  /// None.
+  public var ownDropout: ModelDropout? { nil }
 }
 
 /// A model whose blocks can be there more than once, sharing their weights.
@@ -46,6 +53,9 @@ extension DecoderForCausalLM: AdaptableModel {
 
   /// "lm_head".
   public var outputHeadPath: String? { "lm_head" }
+
+  /// The decoder's.
+  public var ownDropout: ModelDropout? { model.dropout }
 
   /// The decoder's.
   public var dropoutGenerator: Generator? {

@@ -15,13 +15,9 @@ public enum AutoModel {
   /// - Parameter task: The task.
   /// - Returns: Names in alphabetical order.
   public static func modelTypes(for task: ModelTask) -> [String] {
-    let own = encoders.map(\.modelType)
-    return switch task {
-    case .causalLM: AutoModelForCausalLM.modelTypes
-    case .sequenceClassification, .featureExtraction:
-      (own + AutoModelForCausalLM.modelTypes).sorted()
-    case .maskedLM, .tokenClassification, .questionAnswering: own.sorted()
-    }
+    let joint = AutoModelForSeq2SeqLM.families.filter { $0.tasks.contains(task) }.map(\.modelType)
+    let own = task == .causalLM || task == .seq2seqLM ? [] : encoders.map(\.modelType)
+    return (own + joint + DecoderHeads.modelTypes(for: task)).sorted()
   }
 
   /// Opens a model directory.
@@ -46,16 +42,26 @@ public enum AutoModel {
     seed: UInt64 = 0
   ) throws -> TaskModel {
     precondition(task != .causalLM, "AutoModel: AutoModelForCausalLM opens models for text")
+    precondition(
+      task != .seq2seqLM, "AutoModel: AutoModelForSeq2SeqLM opens models of a text for a text")
     let (json, path) = try AutoModelForCausalLM.json(of: directory)
     let reader = ConfigurationReader(json: json, path: path)
     let type = try reader.string("model_type")
     guard modelTypes(for: task).contains(type) else {
       throw ModelError.unknownModelType(path: path, type: type, known: modelTypes(for: task))
     }
+    let joint = AutoModelForSeq2SeqLM.families.first { $0.modelType == type }
+    // Classes have defaults of their own for the number of outputs.
+    let loader = TaskLoader(
+      task: task,
+      labels: try task.outputs(labels, joint?.reader(json, path: path) ?? reader), seed: seed)
+    if let family = joint {
+      return try loader.model(
+        AutoModelForSeq2SeqLM.loader(
+          directory, json, path, dtype: dtype, device: device, quantization: quantization), family)
+    }
     let stored = try BitsAndBytesConfiguration(model: json, path: path)
     let checkpoint = try SafetensorsCheckpoint(directory: directory)
-    let loader = TaskLoader(
-      task: task, labels: try task.hasClasses ? labels ?? ModelLabels(reader) : nil, seed: seed)
     guard let family = encoders.first(where: { $0.modelType == type }) else {
       return try loader.model(
         DecoderLoader(
@@ -69,14 +75,37 @@ public enum AutoModel {
       configuration,
       ModelWeights(
         checkpoint: checkpoint, dtype: dtype, device: device, quantization: quantization,
-        stored: stored, storedDType: configuration.storedDType, base: names.encoder,
+        stored: stored, storedDType: configuration.storedDType, bases: [names.encoder],
         probe: names.tokens + ".weight"))
+  }
+
+  /// What data for a model have to fit.
+  ///
+  /// - Parameter directory: A Hugging Face directory.
+  /// - Returns: Tokens that a row may have, segments, and tokens of the vocabulary.
+  /// - Throws: ``ModelError`` or `JSONError` when `config.json` is missing or unusable.
+  public static func shape(
+    of directory: String
+  ) throws -> (maximumLength: Int, tokenTypeCount: Int, vocabularySize: Int) {
+    let (json, path) = try AutoModelForCausalLM.json(of: directory)
+    let type = try ConfigurationReader(json: json, path: path).string("model_type")
+    if let family = encoders.first(where: { $0.modelType == type }) {
+      let c = try EncoderConfiguration(family.reader(json, path: path), family: family)
+      return (c.maximumLength, c.tokenTypeCount, c.vocabularySize)
+    }
+    if AutoModelForSeq2SeqLM.modelTypes.contains(type) {
+      let c = try AutoModelForSeq2SeqLM.configuration(of: directory)
+      return (c.maximumLength ?? Int(Int32.max), 0, c.vocabularySize)
+    }
+    let c = try AutoModelForCausalLM.configuration(json, path)
+    return (c.maximumLength, 0, c.vocabularySize)
   }
 
   /// What a model directory is for, by the class that `architectures` of its `config.json` names.
   ///
   /// - Parameter directory: A Hugging Face directory.
-  /// - Returns: The task; without a name that says it, text for decoders and features for encoders.
+  /// - Returns: The task; without a name that says it, text for decoders, a text for a text for models
+  ///   with both, and features for encoders.
   /// - Throws: ``ModelError`` or `JSONError` when `config.json` is missing or unusable.
   public static func task(of directory: String) throws -> ModelTask {
     let (json, path) = try AutoModelForCausalLM.json(of: directory)
@@ -84,10 +113,16 @@ public enum AutoModel {
     let type = try reader.string("model_type")
     let isEncoder = encoders.contains { $0.modelType == type }
     let named = try reader.strings("architectures")?.first.flatMap(ModelTask.init(architecture:))
+    if AutoModelForSeq2SeqLM.modelTypes.contains(type) {
+      let isForText = try reader.strings("architectures")?.first?.hasSuffix("EncoderModel") != true
+      // The first files say "T5WithLMHeadModel".
+      return named == nil || named == .causalLM || named == .featureExtraction && isForText
+        ? .seq2seqLM : named ?? .seq2seqLM
+    }
     // A bare decoder is one for text: its head may be the embeddings' table.
     return isEncoder
       ? named ?? .featureExtraction
-      : named == .sequenceClassification ? .sequenceClassification : .causalLM
+      : named == .featureExtraction ? .causalLM : named ?? .causalLM
   }
 
   /// The outputs of the classification head that `config.json` describes.
@@ -97,6 +132,14 @@ public enum AutoModel {
   /// - Throws: ``ModelError`` or `JSONError` when `config.json` is missing or unusable.
   public static func labels(of directory: String) throws -> ModelLabels {
     let (json, path) = try AutoModelForCausalLM.json(of: directory)
-    return try ModelLabels(ConfigurationReader(json: json, path: path))
+    return try labels(json, path)
+  }
+
+  private static func labels(_ json: JSON, _ path: String) throws(ModelError) -> ModelLabels {
+    let reader = ConfigurationReader(json: json, path: path)
+    let type = try reader.string("model_type")
+    // Classes have defaults of their own for the number of outputs.
+    let family = AutoModelForSeq2SeqLM.families.first { $0.modelType == type }
+    return try ModelLabels(family?.reader(json, path: path) ?? reader)
   }
 }

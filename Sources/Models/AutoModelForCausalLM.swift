@@ -35,15 +35,7 @@ public enum AutoModelForCausalLM {
     quantization: QuantizationOptions? = nil
   ) throws -> DecoderForCausalLM {
     let (json, path) = try Self.json(of: directory)
-    let stored = try BitsAndBytesConfiguration(model: json, path: path)
-    if let stored, let quantization {
-      // The loader compares the rest, which may stand beside each weight.
-      let format = stored.format()
-      guard format.name == quantization.format.name else {
-        throw QuantizationError.alreadyQuantized(
-          path: directory, format: format.name, wanted: quantization.format.name)
-      }
-    }
+    let stored = try stored(json, path, directory, quantization)
     let configuration = try Self.configuration(json, path)
     let checkpoint = try SafetensorsCheckpoint(directory: directory)
     return try DecoderLoader(
@@ -73,6 +65,22 @@ public enum AutoModelForCausalLM {
   public static func configuration(of directory: String) throws -> DecoderConfiguration {
     let (json, path) = try json(of: directory)
     return try configuration(json, path)
+  }
+
+  /// How a checkpoint is quantised already, which a wish for another format contradicts.
+  static func stored(
+    _ json: JSON, _ path: String, _ directory: String, _ quantization: QuantizationOptions?
+  ) throws -> BitsAndBytesConfiguration? {
+    let stored = try BitsAndBytesConfiguration(model: json, path: path)
+    if let stored, let quantization {
+      // The loader compares the rest, which may stand beside each weight.
+      let format = stored.format()
+      guard format.name == quantization.format.name else {
+        throw QuantizationError.alreadyQuantized(
+          path: directory, format: format.name, wanted: quantization.format.name)
+      }
+    }
+    return stored
   }
 
   static func json(of directory: String) throws(JSONError) -> (JSON, path: String) {

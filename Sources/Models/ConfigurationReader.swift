@@ -40,6 +40,13 @@ struct ConfigurationReader {
     return number
   }
 
+  /// The number of blocks: more than any model has would take memory before a weight is asked for.
+  func layerCount(_ key: String) throws(ModelError) -> Int {
+    let count = try positive(key)
+    guard count <= 10_000 else { throw wrong(key, "a positive whole number up to 10000") }
+    return count
+  }
+
   func number(_ key: String, default value: Double? = nil) throws(ModelError) -> Double {
     guard let found = self.value(key) else {
       if let value { return value }
@@ -108,9 +115,10 @@ struct ConfigurationReader {
   /// A token id or a list of them; empty when absent.
   func ids(_ key: String) throws(ModelError) -> [Int] {
     guard let found = value(key) else { return [] }
-    if let one = found.intValue { return [one] }
-    guard let many = found.arrayValue else { throw wrong(key, "a token id or a list of them") }
-    return many.compactMap(\.intValue)
+    let many = found.arrayValue ?? [found]
+    let ids = many.compactMap(\.intValue)
+    guard ids.count == many.count else { throw wrong(key, "a token id or a list of them") }
+    return ids
   }
 
   /// What each layer sees by `layer_types`, "full_attention" or "sliding_attention"; nil when absent.

@@ -10,6 +10,8 @@ public enum ModelError: Error, Equatable, Sendable {
   case missingTensor(path: String, name: String)
   /// A weight has another shape than the configuration says.
   case wrongShape(path: String, name: String, expected: [Int], actual: [Int])
+  /// The checkpoint has a weight that the model has no place for.
+  case unexpectedTensor(path: String, name: String)
   /// A weight is stored in a type that cannot be computed with.
   case wrongType(path: String, name: String, actual: String)
   /// Ids or lengths that the model cannot take.
@@ -30,6 +32,9 @@ extension ModelError: CustomStringConvertible {
       "\(path): the checkpoint has no tensor \(name)"
     case .wrongShape(let path, let name, let expected, let actual):
       "\(path): tensor \(name) has shape \(actual), expected \(expected) by config.json"
+    case .unexpectedTensor(let path, let name):
+      "\(path): the checkpoint has tensor \(name), for which the model has no place by config.json; "
+        + "without it, it would compute something else (check attention_bias, mlp_bias, model_type)"
     case .wrongType(let path, let name, let actual):
       "\(path): tensor \(name) is stored as \(actual), expected a floating-point type; only linear "
         + "layers can be quantised"

@@ -32,7 +32,8 @@ public struct ModelPrompt {
   ///   - targets: What the virtual tokens are asked in training; for embeddings only.
   ///   - make: Makes the numbers from the number of rows, for each forward pass anew, in any
   ///     floating-point type and on the model's device: `[n, hidden]` or `[rows, n, hidden]` for
-  ///     embeddings, `[layers, 2, key/value heads, n, head size]` for keys and values.
+  ///     embeddings, `[layers, 2, key/value heads, n, head size]` for keys and values. Before an
+  ///     encoder only the first n embeddings stand; there may be more.
   public init(
     _ kind: Kind, length: Int, targets: PromptTargets? = nil,
     make: @escaping (_ rows: Int) -> Tensor

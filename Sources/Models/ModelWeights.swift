@@ -7,22 +7,22 @@ import Tensors
 struct ModelWeights {
   let checkpoint: SafetensorsCheckpoint
   /// Type to compute in; nil for the stored one.
-  let dtype: DType?
+  private(set) var dtype: DType?
   let device: Device
   /// What is done to linear layers that the checkpoint holds dense.
-  let quantization: QuantizationOptions?
+  private(set) var quantization: QuantizationOptions?
   private let stored: QuantizedWeightReader
   /// Type that the configuration says.
   private let storedDType: DType?
   /// What layers of a model with a head have before the names of the bare model in this checkpoint.
   let prefix: String
 
-  // `base`: the bare model's name inside one with a head; `probe`: a tensor that every bare model has,
-  // by which is seen whether that name stands before it.
+  // `bases`: the bare model's names inside models with heads; `probe`: a tensor that every bare model
+  // has, by which is seen which of them stands before it.
   init(
     checkpoint: SafetensorsCheckpoint, dtype: DType?, device: Device,
     quantization: QuantizationOptions?, stored: BitsAndBytesConfiguration?, storedDType: DType?,
-    base: String, probe: String
+    bases: [String], probe: String
   ) {
     self.checkpoint = checkpoint
     self.dtype = dtype
@@ -31,7 +31,51 @@ struct ModelWeights {
     self.storedDType = storedDType
     self.stored = QuantizedWeightReader(
       checkpoint: checkpoint, configuration: stored, device: device)
-    prefix = checkpoint.entry("\(base).\(probe)") == nil ? "" : base + "."
+    // With none of the names, what is missing is named as files of whole models have it.
+    let found = bases.first { checkpoint.entry("\($0).\(probe)") != nil }
+    let isBare = found == nil && checkpoint.entry(probe) != nil
+    prefix = isBare ? "" : (found ?? bases[0]) + "."
+  }
+
+  /// Refuses a weight or bias of one of the model's own layers that the model did not take: without it,
+  /// it would compute something else.
+  ///
+  /// Tensors of layers that the model does not have, such as tables of positions that old files repeat
+  /// or further heads, do no harm.
+  func checkNothingIsLeft(of model: any Module, base: String) throws(ModelError) {
+    func parts(_ name: String) -> (layer: Substring, leaf: Substring) {
+      guard let dot = name.lastIndex(of: ".") else { return ("", name[...]) }
+      return (name[..<dot], name[name.index(after: dot)...])
+    }
+    var known: Set<String> = []
+    var layers: Set<Substring> = []
+    for (path, module) in model.modules() where !module.storedTensors.isEmpty {
+      layers.insert(path[...])
+      known.insert(path + ".weight")
+    }
+    for (path, _) in model.parameters() {
+      known.insert(path)
+      layers.insert(parts(path).layer)
+    }
+    for name in checkpoint.names {
+      // Inside the bare model's files the name of the model itself is missing.
+      let path = prefix.isEmpty && !name.hasPrefix("lm_head.") ? "\(base).\(name)" : name
+      let (layer, leaf) = parts(path)
+      guard leaf == "weight" || leaf == "bias", layers.contains(layer), !known.contains(path) else {
+        continue
+      }
+      throw .unexpectedTensor(path: checkpoint.directory, name: name)
+    }
+  }
+
+  /// The same without quantisation.
+  ///
+  /// - Parameter dtype: Type to compute in; nil for the stored one.
+  /// - Returns: What gives dense layers, but for weights that the checkpoint holds quantised.
+  func dense(dtype: DType?) -> ModelWeights {
+    var other = self
+    (other.dtype, other.quantization) = (dtype, nil)
+    return other
   }
 
   /// A linear layer.
@@ -171,7 +215,8 @@ struct ModelWeights {
     try embedding(Parameter(try tensor(name + ".weight", shape)), isTied: false)
   }
 
-  private func embedding(_ weight: Parameter, isTied: Bool) throws -> Embedding {
+  /// A table over a parameter.
+  func embedding(_ weight: Parameter, isTied: Bool) throws -> Embedding {
     guard let quantization, quantization.quantizesEmbeddings else {
       return Embedding(weight: weight)
     }

@@ -7,6 +7,8 @@ public protocol PromptableModel: AdaptableModel {
   var promptShape: PromptShape { get }
   /// What stands before the tokens of every row; nil for nothing.
   var prompt: ModelPrompt? { get set }
+  /// Whether a prompt can be keys and values.
+  var takesKeysAndValues: Bool { get }
 
   /// Embeddings of tokens as the model itself has them.
   ///
@@ -19,6 +21,11 @@ public protocol PromptableModel: AdaptableModel {
   /// - Parameter ids: Ids within the vocabulary, at least one.
   /// - Returns: `[layers, 2, key/value heads, count, head size]`, without a history.
   func keysAndValues(of ids: [Int]) -> Tensor
+}
+
+extension PromptableModel {
+  /// Yes.
+  public var takesKeysAndValues: Bool { true }
 }
 
 /// Sizes that a prompt has to fit.
@@ -37,6 +44,8 @@ public struct PromptShape: Equatable, Sendable {
   public let headSize: Int
   /// Longest sequence in tokens, virtual ones counted.
   public let maximumLength: Int
+  /// Stacks of blocks: one, or an encoder and a decoder.
+  public let submoduleCount: Int
 
   /// Makes a description.
   ///
@@ -48,9 +57,10 @@ public struct PromptShape: Equatable, Sendable {
   ///   - keyValueHeadCount: Key/value heads.
   ///   - headSize: Dimensions of one head.
   ///   - maximumLength: Longest sequence in tokens.
+  ///   - submoduleCount: Stacks of blocks.
   public init(
     hiddenSize: Int, vocabularySize: Int, layerCount: Int, headCount: Int, keyValueHeadCount: Int,
-    headSize: Int, maximumLength: Int
+    headSize: Int, maximumLength: Int, submoduleCount: Int = 1
   ) {
     self.hiddenSize = hiddenSize
     self.vocabularySize = vocabularySize
@@ -59,6 +69,7 @@ public struct PromptShape: Equatable, Sendable {
     self.keyValueHeadCount = keyValueHeadCount
     self.headSize = headSize
     self.maximumLength = maximumLength
+    self.submoduleCount = submoduleCount
   }
 }
 
@@ -89,18 +100,6 @@ extension DecoderForCausalLM: PromptableModel {
   /// - Parameter ids: Ids within the vocabulary, at least one.
   /// - Returns: `[layers, 2, key/value heads, count, head size]`, without a history.
   public func keysAndValues(of ids: [Int]) -> Tensor {
-    let before = prompt
-    prompt = nil
-    defer { prompt = before }
-    return withoutGradients {
-      let cache = KeyValueCache(layerCount: configuration.layerCount, capacity: ids.count)
-      let row = Tensor(ids, shape: [1, ids.count]).to(device: device)
-      _ = model(DecoderInput(ids: row), cache: cache)
-      let layers = (0..<configuration.layerCount).map { layer in
-        let found = cache.first(ids.count, ofLayer: layer)
-        return Tensor.stacked([found.keys.selected(0, 0), found.values.selected(0, 0)])
-      }
-      return Tensor.stacked(layers)
-    }
+    model.keysAndValues(of: ids)
   }
 }

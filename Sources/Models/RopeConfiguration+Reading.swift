@@ -37,8 +37,8 @@ extension RopeConfiguration {
         : reader.positiveNumber("rope_theta", default: 10000))
     let share = try nested.positiveNumber(
       "partial_rotary_factor", default: reader.number("partial_rotary_factor", default: 1))
-    let rotated = Int(Double(headSize) * share)
-    guard rotated > 0, rotated <= headSize else {
+    let rotated = share <= 1 ? Int(Double(headSize) * share) : 0
+    guard rotated > 0 else {
       throw nested.wrong("partial_rotary_factor", "a share of a head of \(headSize) dimensions")
     }
     self.init(theta: theta, rotatedSize: rotated + rotated % 2, scaling: .none)

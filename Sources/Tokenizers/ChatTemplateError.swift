@@ -12,6 +12,8 @@ public enum ChatTemplateError: Error, Equatable, Sendable, CustomStringConvertib
   case invalidMessages(String)
   /// A caller's variable has the name of one that is always set.
   case reservedVariable(String)
+  /// No template of the model has that name.
+  case unknownTemplate(name: String, known: [String])
   /// The turns of the assistant cannot be told apart in the rendered text.
   case unclearAssistantSpans(messageIndex: Int, reason: String)
 
@@ -30,6 +32,9 @@ public enum ChatTemplateError: Error, Equatable, Sendable, CustomStringConvertib
       "the conversation cannot be rendered: \(message)"
     case .reservedVariable(let name):
       "the template variable '\(name)' is set from the conversation; choose another name"
+    case .unknownTemplate(let name, let known):
+      "the model has no chat template called '\(name)'; "
+        + (known.isEmpty ? "it has none at all" : "it has \(known.joined(separator: ", "))")
     case .unclearAssistantSpans(let index, let reason):
       "the assistant's text in message \(index) cannot be located: \(reason); "
         + "use a template with {% generation %} blocks, or train on the whole text"

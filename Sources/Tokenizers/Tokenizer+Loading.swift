@@ -4,9 +4,12 @@ import JSONValues
 extension Tokenizer {
   /// Reads the tokenizer of a model directory.
   ///
-  /// `tokenizer.json` must be there, or else a SentencePiece model: `tokenizer.model` or
-  /// `spiece.model`. `tokenizer_config.json`, `special_tokens_map.json` and `chat_template.jinja`,
-  /// which wins over the configuration's template, are read if they are there.
+  /// `tokenizer.json` is followed literally. Where there is none, vocabulary files are read as the class
+  /// of transformers that the directory names reads them: `vocab.txt`, `vocab.json` with `merges.txt`,
+  /// or a SentencePiece model (`tokenizer.model`, `spiece.model`, `sentencepiece.bpe.model`), with
+  /// `added_tokens.json`. `tokenizer_config.json`, `special_tokens_map.json`,
+  /// `chat_template.jinja` and `additional_chat_templates/NAME.jinja` are read if they are there; these
+  /// templates take the place of all that the configuration holds.
   ///
   /// - Parameter directory: The path of the directory.
   /// - Throws: `TokenizerError` naming the file and the component that cannot be used.
@@ -15,22 +18,23 @@ extension Tokenizer {
       URL(fileURLWithPath: directory).appendingPathComponent(name).path
     }
     var file = path("tokenizer.json")
-    let configuration = try Self.readJSON(path("tokenizer_config.json"))
-    var tokenizer = try Self.readJSON(file)
-    if tokenizer == nil,
-      let model = ["tokenizer.model", "spiece.model"].map(path).first(where: {
-        FileManager.default.fileExists(atPath: $0)
-      })
-    {
-      file = model
-      tokenizer = try Self.readSentencePiece(model, configuration)
+    var configuration = try VocabularyFiles.json(path("tokenizer_config.json"))
+    let specialTokensMap = try VocabularyFiles.json(path("special_tokens_map.json"))
+    var tokenizer = try VocabularyFiles.json(file)
+    if tokenizer == nil {
+      let files = VocabularyFiles(
+        directory: directory, configuration: configuration, specialTokensMap: specialTokensMap)
+      if let found = try files.read() {
+        (tokenizer, configuration, file) = (found.tokenizerJSON, found.configuration, found.file)
+      }
     }
     guard let tokenizer else { throw .missingFile(path: file) }
     try self.init(
       tokenizerJSON: tokenizer,
       configuration: configuration,
       chatTemplate: try Self.readText(path("chat_template.jinja")),
-      specialTokensMap: try Self.readJSON(path("special_tokens_map.json")),
+      namedChatTemplates: try Self.readTemplates(path("additional_chat_templates")),
+      specialTokensMap: specialTokensMap,
       file: file)
   }
 
@@ -51,31 +55,18 @@ extension Tokenizer {
       tokenizerJSON: try model.tokenizerJSON(addsBegin: addsBegin, addsEnd: addsEnd), file: file)
   }
 
-  /// The model as a tokenizer.json; the special tokens around a text are those of the configuration,
-  /// or of the class that it names.
-  private static func readSentencePiece(
-    _ path: String, _ configuration: JSON?
-  ) throws(TokenizerError) -> JSON {
-    let bytes: [UInt8]
-    do {
-      bytes = Array(try Data(contentsOf: URL(fileURLWithPath: path)))
-    } catch {
-      throw .unreadable(path: path, reason: error.localizedDescription)
+  /// The templates of a folder by the names of their files, in the order of the names.
+  private static func readTemplates(
+    _ folder: String
+  ) throws(TokenizerError) -> [(name: String, source: String)] {
+    let ending = ".jinja"
+    let names = (try? FileManager.default.contentsOfDirectory(atPath: folder)) ?? []
+    var templates: [(name: String, source: String)] = []
+    for name in names.filter({ $0.hasSuffix(ending) }).sorted() {
+      guard let source = try readText(folder + "/" + name) else { continue }
+      templates.append((String(name.dropLast(ending.count)), source))
     }
-    let name = configuration?["tokenizer_class"]?.stringValue ?? ""
-    return try SentencePieceModel(bytes, file: path).tokenizerJSON(
-      addsBegin: configuration?["add_bos_token"]?.boolValue ?? name.contains("Llama"),
-      addsEnd: configuration?["add_eos_token"]?.boolValue ?? name.contains("T5"))
-  }
-
-  private static func readJSON(_ path: String) throws(TokenizerError) -> JSON? {
-    do {
-      return try JSON.read(path: path)
-    } catch .missing {
-      return nil
-    } catch {
-      throw .json(error)
-    }
+    return templates
   }
 
   private static func readText(_ path: String) throws(TokenizerError) -> String? {

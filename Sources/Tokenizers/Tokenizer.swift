@@ -48,13 +48,15 @@ public final class Tokenizer: Sendable {
   /// - Parameters:
   ///   - tokenizerJSON: What `tokenizer.json` holds.
   ///   - configuration: What `tokenizer_config.json` holds.
-  ///   - chatTemplate: The default chat template, which wins over that of the configuration.
+  ///   - chatTemplate: The default chat template; it takes the place of all of the configuration's.
+  ///   - namedChatTemplates: Further chat templates, which do so too.
   ///   - specialTokensMap: What `special_tokens_map.json` holds; the configuration wins over it.
   ///   - file: The name of the tokenizer file in errors.
   /// - Throws: `TokenizerError` naming the component and the file.
   public init(
     tokenizerJSON: JSON, configuration: JSON? = nil, chatTemplate: String? = nil,
-    specialTokensMap: JSON? = nil, file: String = "tokenizer.json"
+    namedChatTemplates: [(name: String, source: String)] = [], specialTokensMap: JSON? = nil,
+    file: String = "tokenizer.json"
   ) throws(TokenizerError) {
     let root = ComponentReader(tokenizerJSON, path: "", file: file)
     let modelReader = try root.required("model")
@@ -102,11 +104,14 @@ public final class Tokenizer: Sendable {
       + added.tokens.values.filter { modelVocabulary.id(of: $0.content) == nil }.count
 
     let settings = TokenizerConfiguration(
-      configuration, specialTokensMap: specialTokensMap, chatTemplate: chatTemplate)
+      configuration, specialTokensMap: specialTokensMap,
+      templateFiles: (chatTemplate.map { [(ChatTemplates.defaultName, $0)] } ?? [])
+        + namedChatTemplates)
     modelMaximumLength = settings.modelMaximumLength
     specialTokens = settings.specialTokens
     chatTemplateSources = settings.chatTemplates
-    chatTemplateSource = settings.chatTemplates.first { $0.name == "default" }?.source
+    chatTemplateSource =
+      settings.chatTemplates.first { $0.name == ChatTemplates.defaultName }?.source
     let added = added
     let id = { (name: String) -> Int? in
       settings.specialTokens.first { $0.name == name }.flatMap {

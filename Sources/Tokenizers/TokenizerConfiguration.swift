@@ -11,7 +11,9 @@ struct TokenizerConfiguration {
   ]
   private static let listNames = ["additional_special_tokens", "extra_special_tokens"]
 
-  init(_ configuration: JSON?, specialTokensMap: JSON?, chatTemplate: String?) {
+  init(
+    _ configuration: JSON?, specialTokensMap: JSON?, templateFiles: [(name: String, source: String)]
+  ) {
     for name in Self.names {
       let token =
         Self.token(configuration?[name]) ?? Self.token(specialTokensMap?[name])
@@ -39,10 +41,8 @@ struct TokenizerConfiguration {
       }
     default: break
     }
-    if let chatTemplate {
-      chatTemplates.removeAll { $0.name == "default" }
-      chatTemplates.insert(("default", chatTemplate), at: 0)
-    }
+    // Files of their own take the place of all that the configuration holds.
+    if !templateFiles.isEmpty { chatTemplates = templateFiles }
   }
 
   /// A token is a string or an object with its content.

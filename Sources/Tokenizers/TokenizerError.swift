@@ -23,8 +23,8 @@ extension TokenizerError: CustomStringConvertible {
   public var description: String {
     switch self {
     case .missingFile(let path):
-      "\(path): no such file; a tokenizer directory holds tokenizer.json as Hugging Face writes it, "
-        + "or a SentencePiece tokenizer.model"
+      "\(path): no such file; a tokenizer directory holds tokenizer.json as Hugging Face writes it, or "
+        + VocabularyFiles.all.joined(separator: ", ")
     case .json(let error):
       error.description
     case .unreadable(let path, let reason):

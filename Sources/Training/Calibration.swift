@@ -17,17 +17,32 @@ public func calibrate<Base: LossModel>(
 ) throws(AdapterError) {
   let base = model.base
   let sampler = BatchSampler(
-    examples, options: BatchingOptions(batchSize: options.batchSize, seed: options.seed),
+    examples,
+    options: BatchingOptions(
+      batchSize: options.batchSize, seed: options.seed, masking: options.masking),
     paddingID: base.fillingID)
   try model.calibrate(
     sampler.plan(epoch: 0).prefix(batches).map { rows in
-      let batch = sampler.batch(rows)
-      let used = batch.rowLengths.map { length in
-        (0..<batch.length).map { $0 < length ? Int64(1) : 0 }
+      var batch = sampler.batch(rows)
+      if batch.length == batch.decoderLength {
+        // Layers are known by how many positions they read.
+        batch = TokenBatch(
+          rows: rows.map { $0.map { examples[$0] } }, paddingID: base.fillingID,
+          minimumLength: batch.length + 1)
+      }
+      func shown(_ flags: [Bool], _ length: Int) -> Tensor {
+        Tensor(flags.map { $0 ? Int64(1) : 0 }, shape: [batch.rowCount, length])
+          .to(device: base.device)
+      }
+      let positions = shown(
+        batch.rowLengths.flatMap { used in (0..<batch.length).map { $0 < used } }, batch.length)
+      let written = batch.decoderLabels.map {
+        shown($0.map { $0 != ignoredLabelID }, batch.decoderLength)
       }
       return CalibrationBatch(
-        positions: Tensor(used.flatMap { $0 }, shape: [batch.rowCount, batch.length])
-          .to(device: base.device), labels: batch.labelTensor(on: base.device)
-      ) { base.summedLoss(batch) / Double(max(1, batch.targetCount)) }
+        positions: positions,
+        labels: written == nil ? batch.labelTensor(on: base.device) : nil,
+        decoderPositions: written
+      ) { [batch] in base.summedLoss(batch) / Double(max(1, batch.targetCount)) }
     })
 }

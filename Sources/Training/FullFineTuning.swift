@@ -8,8 +8,10 @@ public import Tensors
 public final class FullFineTuning<Base: LossModel>: TrainableModel {
   /// The model.
   public let base: Base
-  /// Whether dropout is on; these models have none of their own.
-  public var isTraining = false
+  /// Whether the model's own dropout is on.
+  public var isTraining = false {
+    didSet { base.ownDropout?.isOn = isTraining }
+  }
   /// Source of dropout.
   public let generator: Generator
 
@@ -98,8 +100,9 @@ public final class FullFineTuning<Base: LossModel>: TrainableModel {
     let file = try SafetensorsFile(path: directory + "/model.safetensors")
     let transposed = base.pathsTransposedInFiles
     for (key, parameter) in trainableParameters {
-      guard let entry = file[key] else {
-        throw CheckpointError.lacks(path: file.path, what: "tensor \(quoted(key))")
+      let name = base.namesInFiles(key)[0]
+      guard let entry = file[name] else {
+        throw CheckpointError.lacks(path: file.path, what: "tensor \(quoted(name))")
       }
       let isTransposed = transposed.contains(key)
       let current = parameter.value

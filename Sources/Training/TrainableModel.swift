@@ -1,5 +1,6 @@
 public import Adapters
 public import Layers
+import Models
 public import Tensors
 
 /// What a run trains: a model with an adapter, or a model as a whole.
@@ -68,10 +69,13 @@ public protocol TrainableModel: AnyObject {
 }
 
 extension PeftModel: TrainableModel where Base: LossModel {
-  /// Whether dropout is on.
+  /// Whether dropout is on, the adapter's and the base's own.
   public var isTraining: Bool {
     get { context.isTraining }
-    set { context.isTraining = newValue }
+    set {
+      context.isTraining = newValue
+      base.ownDropout?.isOn = newValue
+    }
   }
 
   /// Source of dropout.

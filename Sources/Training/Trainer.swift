@@ -41,6 +41,8 @@ public final class Trainer {
   public var onEvaluation: (_ step: Int, _ figures: [(name: String, value: Double)]) -> Void = {
     _, _ in
   }
+  /// Measures the model on the evaluation data, the mean loss first; nil for its own figures.
+  public var measure: ((_ batchSize: Int) -> [(name: String, value: Double)])?
   /// Where curves go besides `metrics.jsonl`.
   public var tensorBoard: TensorBoardLog?
   /// Asked after each update: whether to save a checkpoint and stop.
@@ -54,13 +56,13 @@ public final class Trainer {
   ///   - evaluation: Data to evaluate on, possibly empty.
   ///   - options: How the run goes.
   ///   - directory: The run's directory.
-  ///   - recipe: Saved with every checkpoint.
+  ///   - recipe: Saved with every checkpoint, for those who go on with the run.
   /// - Throws: ``TrainingError`` for an option that cannot be, `AdapterError` when a schedule of the
   ///   adapter does not fit the number of updates.
   public init(
     model: any TrainableModel, examples: [TokenizedExample],
     evaluation: [TokenizedExample] = [],
-    options: TrainingOptions, directory: String, recipe: JSON
+    options: TrainingOptions, directory: String, recipe: JSON = [:]
   ) throws {
     try options.validate()
     self.model = model
@@ -73,7 +75,8 @@ public final class Trainer {
       options: BatchingOptions(
         batchSize: options.batchSize, shuffles: options.shuffles,
         groupsByLength: options.groupsByLength,
-        packingLength: options.packs ? options.maximumLength : nil, seed: options.seed),
+        packingLength: options.packs ? options.maximumLength : nil, seed: options.seed,
+        masking: options.masking),
       paddingID: model.base.fillingID)
     trained = model.trainableParameters
     beginning = BatchStream(sampler, accumulating: options.gradientAccumulation)
@@ -97,6 +100,7 @@ public final class Trainer {
   /// - Throws: ``TrainingError``, `CheckpointError` and others of reading and writing, also when a
   ///   paged optimiser finds no room in the run's directory.
   public func run(resuming: Bool) throws -> TrainingOutcome {
+    try makeDirectory(directory)
     let optimizer = try options.optimizer.make(
       trained.map { ($0.key, $0.parameter) }, options.optimizerSettings, stateDirectory: directory)
     var position = TrainingCheckpoint.Position()
@@ -202,7 +206,9 @@ public final class Trainer {
   private func evaluate(_ step: Int, _ log: MetricsLog) throws {
     model.isTraining = false
     defer { model.isTraining = true }
-    let figures = model.base.figures(of: evaluation, batchSize: options.batchSize)
+    let figures =
+      measure?(options.batchSize)
+      ?? model.base.figures(of: evaluation, batchSize: options.batchSize)
     var row = JSONObject([("step", .integer(step))])
     for (name, value) in figures { row["eval_" + name] = .number(value) }
     try log.append(.object(row))

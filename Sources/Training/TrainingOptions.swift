@@ -1,3 +1,4 @@
+public import Datasets
 public import Optimizers
 
 /// How a run goes, apart from model, adapter and data.
@@ -34,6 +35,8 @@ public struct TrainingOptions: Equatable, Sendable {
   public var shuffles = true
   /// Start of the random numbers of order and dropout.
   public var seed: UInt64 = 42
+  /// How tokens are hidden, for a model that learns to fill them in; nil for not.
+  public var masking: TokenMasking?
   /// Whether activations are computed again in the backward pass.
   public var checkpointsActivations = false
   /// Whether layers of a block are computed together where they can be: faster, less memory, other last

@@ -125,6 +125,13 @@ struct SafetensorsWritingTests {
     #expect(file.path.hasSuffix("model-00002-of-00003.safetensors"))
     #expect(Array(file.bytes(of: entry)) == [51, 51, 51, 51])
     #expect(checkpoint.entry("t9") == nil)
+    // One that is larger than the limit stands alone, before the shard that is open.
+    let sizes = [3, 20, 4, 5].enumerated().map {
+      SafetensorsWriter.Tensor(name: "s\($0)", dtype: .uint8, shape: [$1])
+    }
+    let uneven = try ShardedSafetensorsWriter(
+      directory: scratch.path, tensors: sizes, shardLimit: 8)
+    #expect(uneven.shards.map { $0.tensors.map(\.name) } == [["s1"], ["s0", "s2"], ["s3"]])
     let single = try ShardedSafetensorsWriter(directory: scratch.path, tensors: tensors)
     #expect(single.shards.map(\.fileName) == ["model.safetensors"])
   }

@@ -53,7 +53,7 @@ struct TokenBatchTests {
     for packing in [nil, 30, 64] as [Int?] {
       let sampler = BatchSampler(
         examples, options: BatchingOptions(batchSize: 3, packingLength: packing), paddingID: 0)
-      let batches = sampler.plan(epoch: 0).map(sampler.batch)
+      let batches = sampler.plan(epoch: 0).map { sampler.batch($0) }
       #expect(batches.reduce(0) { $0 + $1.targetCount } == expected)
       for batch in batches {
         #expect(batch.targetCount == batch.labels.count { $0 != ignoredLabelID })

@@ -110,9 +110,8 @@ import Testing
       try refused(65, ["rows.jsonl:2", "label"], [])
       try fixture.write("rows.jsonl", Self.rows(4))
       try refused(64, ["--packing"], ["--packing"])
-      try refused(64, ["--method full"], ["--method", "full"])
       try refused(64, ["--max-length 500", "128"], ["--max-length", "500"])
-      try refused(64, ["token-classification"], ["--task", "token-classification"])
+      try refused(64, ["feature-extraction"], ["--task", "feature-extraction"])
     }
   }
 }

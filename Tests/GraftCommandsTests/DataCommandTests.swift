@@ -85,6 +85,97 @@ import Testing
     }
   }
 
+  @Test func `a named template is chosen, by the preview as by generate, evaluate and chat`() throws
+  {
+    try CommandFixture.with { fixture in
+      let lines = chats.split(separator: "\n")
+      try fixture.write("chats.jsonl", lines.prefix(3).joined(separator: "\n"))
+      let templates: JSON = [
+        "eos_token": "<|endoftext|>",
+        "chat_template": [
+          ["name": "short", "template": "{{ messages[-1].content }}:"],
+          ["name": "tool_use", "template": "tools"],
+        ],
+      ]
+      try fixture.write("model/tokenizer_config.json", templates.serialized())
+      let named = ["--chat-template-name", "short"]
+      let common = ["data", "render", "--model", "model", "--data", "chats.jsonl"]
+      let rows = try json(fixture, common + named)["rows"]?.arrayValue ?? []
+      #expect(rows.first?["text"]?.stringValue == "bc:")
+      try fixture.write("words.jinja", "{{ messages[-1].content }}:")
+      for choice in [named, ["--chat-template", "words.jinja"]] {
+        let answer = try json(
+          fixture,
+          ["generate", "--model", "model", "--chat", "hm", "--max-new-tokens", "2"] + choice)
+        let ids = try json(
+          fixture, ["generate", "--model", "model", "--prompt", "hm:", "--max-new-tokens", "2"])
+        #expect(answer["results"]?.arrayValue?[0]["ids"] == ids["results"]?.arrayValue?[0]["ids"])
+        let figures = try json(
+          fixture,
+          [
+            "evaluate", "--model", "model", "--data", "rows.jsonl", "--prompt-style", "chat",
+            "--metrics", "exact-match", "--max-new-tokens", "2",
+          ] + choice)
+        #expect(figures["rows"]?.intValue == 16)
+        let talk = try GraftProcess.run(
+          ["chat", "--model", "model", "--max-new-tokens", "2"] + choice,
+          directory: fixture.directory, input: "hm\n")
+        #expect(talk.code == 0, "\(talk.errors)")
+      }
+      try fixture.expectFailure(
+        65, naming: ["no chat template called 'shrot'", "short, tool_use"],
+        common + ["--chat-template-name", "shrot"])
+      try fixture.expectFailure(
+        64, naming: ["--chat-template-name", "short, tool_use"], ["chat", "--model", "model"])
+      try fixture.expectFailure(
+        64, naming: ["one of --chat-template"], common + named + ["--chat-template", "words.jinja"])
+      try fixture.expectFailure(
+        66, naming: ["absent.jinja"],
+        ["generate", "--model", "model", "--chat", "a", "--chat-template", "absent.jinja"])
+      try fixture.expectFailure(
+        64, naming: ["--prompt-style chat"],
+        ["generate", "--model", "model", "--prompt", "a"] + named)
+    }
+  }
+
+  @Test func `a model that is written anew keeps its named templates`() throws {
+    try CommandFixture.with { fixture in
+      let folder = fixture.path("model/additional_chat_templates")
+      try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
+      try fixture.write("model/additional_chat_templates/last.jinja", "{{ messages[-1].content }}:")
+      let written = try fixture.graft(
+        "quantize", "--model", "model", "--format", "int8", "--output", "small")
+      #expect(written.code == 0, "\(written.errors)")
+      try fixture.write("chats.jsonl", String(chats.prefix { $0 != "\n" }))
+      let rows = try json(
+        fixture,
+        [
+          "data", "render", "--model", "small", "--data", "chats.jsonl", "--chat-template-name",
+          "last",
+        ])["rows"]?.arrayValue
+      #expect(rows?.first?["text"]?.stringValue == "bc:")
+    }
+  }
+
+  @Test func `the preview shows which messages count`() throws {
+    try CommandFixture.with { fixture in
+      try fixture.write(
+        "chats.jsonl",
+        #"{"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "bc", "weight": 0}, "#
+          + #"{"role": "user", "content": "d"}, {"role": "assistant", "content": "e", "train": true}]}"#
+      )
+      let words = ["data", "preview", "--model", "model", "--data", "chats.jsonl"]
+      let tokens = try json(fixture, words)["rows"]?.arrayValue?[0]["tokens"]?.arrayValue ?? []
+      let targets = tokens.filter { $0["role"] == "target" }.compactMap { $0["text"]?.stringValue }
+      #expect(targets.joined().hasPrefix("e<|im_end|>") && !targets.contains("b"), "\(targets)")
+      try fixture.write(
+        "wrong.jsonl", #"{"messages": [{"role": "assistant", "content": "a", "train": 1}]}"#)
+      try fixture.expectFailure(
+        65, naming: ["wrong.jsonl:1", "messages[0].train", "true or false"],
+        ["data", "preview", "--model", "model", "--data", "wrong.jsonl"])
+    }
+  }
+
   @Test func `render writes conversations by the template`() throws {
     try CommandFixture.with { fixture in
       let lines = chats.split(separator: "\n")

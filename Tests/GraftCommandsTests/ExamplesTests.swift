@@ -1,4 +1,5 @@
 import Foundation
+import JSONValues
 import TestSupport
 import Testing
 
@@ -26,6 +27,23 @@ import Testing
       for name in ["adapter_config.json", "adapter_model.safetensors"] {
         #expect(FileManager.default.fileExists(atPath: "\(directory)/demo-adapter/\(name)"))
       }
+    }
+  }
+
+  @Test func sequenceToSequence() throws {
+    try inDirectory { directory in
+      try TinySeq2Seq().write(to: directory + "/demo-t5")
+      let result = try GraftProcess.run([], program: "Seq2SeqExample", directory: directory)
+      #expect(result.code == 0, "\(result.errors)")
+      // LoRA of rank 8 on q and v, each 16 x 16, of 2 + 2 + 2 attentions.
+      #expect(result.output.hasPrefix("trainable params: 3,072 || "), "\(result.output)")
+      #expect(result.output.split(separator: "\n").count <= 2)
+      let config = try JSON.parse(
+        Data(contentsOf: URL(fileURLWithPath: directory + "/t5-adapter/adapter_config.json")))
+      #expect(config["task_type"]?.stringValue == "SEQ_2_SEQ_LM")
+      #expect(config["lora_alpha"]?.intValue == 32)
+      #expect(config["r"]?.intValue == 8)
+      #expect(FileManager.default.fileExists(atPath: directory + "/t5-run/metrics.jsonl"))
     }
   }
 

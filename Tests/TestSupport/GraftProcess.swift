@@ -56,6 +56,8 @@ public struct GraftProcess {
     // Small models are slower on many threads than on one.
     var environment = ProcessInfo.processInfo.environment
     environment["OMP_NUM_THREADS"] = "1"
+    // A directory that is missing must not be looked for on the hub.
+    environment["HF_HUB_OFFLINE"] = environment["HF_HUB_OFFLINE"] ?? "1"
     process.environment = environment
     process.standardOutput = try FileHandle(forWritingTo: output)
     process.standardError = try FileHandle(forWritingTo: errors)

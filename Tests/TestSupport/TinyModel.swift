@@ -146,15 +146,19 @@ public struct TinyModel {
     }
   }()
 
-  private static let tokenizer: JSON = {
-    let special = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
+  private static let tokenizer = byteTokenizer(
+    special: ["<|endoftext|>", "<|im_start|>", "<|im_end|>"])
+
+  /// A `tokenizer.json` whose ids 0 to 255 are bytes, with special tokens behind them.
+  static func byteTokenizer(special: [String], postProcessor: JSON = nil) -> JSON {
     let names = byteCharacters + special
     let byteLevel: JSON = [
       "type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": true,
     ]
     return [
       "version": "1.0", "truncation": nil, "padding": nil, "normalizer": nil,
-      "pre_tokenizer": byteLevel, "decoder": byteLevel, "post_processor": nil,
+      "pre_tokenizer": byteLevel, "decoder": byteLevel,
+      "post_processor": postProcessor,
       "added_tokens": .array(
         special.enumerated().map { index, name in
           [
@@ -169,5 +173,5 @@ public struct TinyModel {
           JSONObject(names.enumerated().map { ($0.element, .integer($0.offset)) })),
       ],
     ]
-  }()
+  }
 }

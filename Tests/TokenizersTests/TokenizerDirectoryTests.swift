@@ -49,6 +49,39 @@ struct TokenizerDirectoryTests {
     }
   }
 
+  @Test("Named templates come from a folder, and one of them is chosen")
+  func namedTemplates() throws {
+    let files = [
+      "tokenizer.json": Self.tokenizer,
+      "tokenizer_config.json": #"{"chat_template": [{"name": "rag", "template": "old"}]}"#,
+    ]
+    try withDirectory(files) { directory in
+      let listed = try ChatTemplates(of: Tokenizer(directory: directory))
+      #expect(listed.standard == nil && listed.names == ["rag"])
+      #expect(listed.absence.contains("choose one of rag by --chat-template-name"))
+      let folder = directory + "/additional_chat_templates"
+      try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
+      for (name, text) in [("tool_use.jinja", "tools"), ("a.jinja", "first"), ("notes.txt", "x")] {
+        try Data(text.utf8).write(to: URL(fileURLWithPath: folder + "/" + name))
+      }
+      try Data("usual".utf8).write(to: URL(fileURLWithPath: directory + "/chat_template.jinja"))
+      let tokenizer = try Tokenizer(directory: directory)
+      #expect(tokenizer.chatTemplateSources.map(\.name) == ["default", "a", "tool_use"])
+      let chosen = try ChatTemplates(of: tokenizer)
+      #expect(chosen.template(hasTools: false)?.source == "usual")
+      #expect(chosen.template(hasTools: true)?.source == "tools")
+      let first = try ChatTemplates(of: tokenizer, name: "a")
+      #expect(first.template(hasTools: true)?.source == "first")
+      let own = try ChatTemplates(of: tokenizer, replacement: "mine")
+      #expect(own.template(hasTools: true)?.source == "mine")
+      #expect(
+        throws: ChatTemplateError.unknownTemplate(name: "b", known: ["default", "a", "tool_use"])
+      ) {
+        try ChatTemplates(of: tokenizer, name: "b")
+      }
+    }
+  }
+
   @Test("chat_template.jinja wins, and a length of 10^30 is no limit")
   func templateFile() throws {
     let configuration = #"""
@@ -63,7 +96,7 @@ struct TokenizerDirectoryTests {
       let tokenizer = try Tokenizer(directory: directory)
       #expect(tokenizer.modelMaximumLength == nil)
       #expect(tokenizer.chatTemplateSource == "from the file")
-      #expect(tokenizer.chatTemplateSources.map(\.name) == ["default", "tool"])
+      #expect(tokenizer.chatTemplateSources.map(\.name) == ["default"])
     }
   }
 

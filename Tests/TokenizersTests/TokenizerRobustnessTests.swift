@@ -77,9 +77,13 @@ struct TokenizerRobustnessTests {
       String(repeating: "ab[lr] ", count: count / 7),
       String(repeating: "\u{4E2D}", count: count / 3), String(repeating: "1'", count: count / 2),
     ]
+    var random = SplitMix(state: 17)
     for (name, json) in try Self.documents() {
       let tokenizer = try Tokenizer(tokenizerJSON: json, file: name)
-      for line in lines {
+      // Bytes at random too, as long as all others only where there is time for it.
+      var noise = ""
+      while noise.utf8.count < (Self.factor > 1 ? count : count / 32) { noise += random.text() }
+      for line in lines + [noise] {
         let start = ContinuousClock.now
         _ = tokenizer.encode(line)
         let elapsed = ContinuousClock.now - start
@@ -103,6 +107,51 @@ struct TokenizerRobustnessTests {
       } catch {
         refused += 1
         #expect(!error.description.isEmpty)
+      }
+    }
+    #expect(refused > 0 && refused < rounds)
+  }
+
+  @Test("Vocabulary files changed at random are used or refused")
+  func changedVocabularies() throws {
+    let fixture = URL(fileURLWithPath: #filePath).deletingLastPathComponent()
+      .appendingPathComponent("Fixtures/vocabulary-files.json")
+    let cases = try JSON.read(path: fixture.path)["cases"]?.arrayValue ?? []
+    let directory = FileManager.default.temporaryDirectory
+      .appendingPathComponent("changed-" + UUID().uuidString)
+    defer { try? FileManager.default.removeItem(at: directory) }
+    var random = SplitMix(state: 23)
+    var refused = 0
+    let rounds = 120 * Self.factor
+    for round in 0..<rounds {
+      try? FileManager.default.removeItem(at: directory)
+      try FileManager.default.createDirectory(at: directory, withIntermediateDirectories: true)
+      let files = try #require(cases[round % cases.count]["files"]?.objectValue)
+      let chosen = random.below(files.count)
+      for (index, (name, content)) in files.enumerated() {
+        var bytes: [UInt8]
+        if let code = content["base64"]?.stringValue {
+          bytes = Array(try #require(Data(base64Encoded: code)))
+        } else if content.objectValue != nil {
+          let changed = index == chosen ? random.change(content) : content
+          bytes = Array(changed.serialized().utf8)
+        } else {
+          bytes = Array((content.stringValue ?? "").utf8)
+        }
+        if index == chosen, content.objectValue == nil || content["base64"] != nil {
+          for _ in 0..<random.below(4) + 1 where !bytes.isEmpty {
+            bytes[random.below(bytes.count)] = UInt8(random.below(256))
+          }
+          if random.below(6) == 0 { bytes.removeLast(random.below(bytes.count)) }
+        }
+        try Data(bytes).write(to: directory.appendingPathComponent(name))
+      }
+      do {
+        let tokenizer = try Tokenizer(directory: directory.path)
+        for text in Self.texts { Self.exercise(tokenizer, text) }
+      } catch {
+        refused += 1
+        #expect(!"\(error)".isEmpty)
       }
     }
     #expect(refused > 0 && refused < rounds)

@@ -98,7 +98,7 @@ class MiniLM:
 def options_of_training(data, output, seed):
     return ["--task", "sequence-classification", "--data", data, "--output", output, "--max-steps", STEPS,
             "--batch-size", BATCH, "--learning-rate", RATE, "--schedule", "linear", "--weight-decay", 0,
-            "--no-shuffle", "--no-group-by-length", "--log-every", 1, "--seed", seed]
+            "--no-shuffle", "--no-group-by-length", "--log-every", 1, "--seed", seed, "--base-dropout", "off"]
 
 
 def features(report, options, minilm):

@@ -452,6 +452,17 @@ def hub_names(checks):
     checks.expect("merge by names", done.returncode == 0, done.stderr[-300:])
     done = checks.run(home, "generate", "--model", "acme/nothing", "--prompt", "x")
     checks.expect("a name that is nowhere", done.returncode == 66 and "no such directory" in done.stderr, done.stderr[-300:])
+    checks.hub.renamed["tiny"] = "acme/tiny"
+    alone = ["generate", "--model", "tiny", "--prompt", "The", "--max-new-tokens", 3]
+    done = checks.run(home, *alone, more={"HF_HUB_OFFLINE": "1"})
+    checks.expect("a name without an organisation, offline", done.returncode == 66 and "HF_HUB_OFFLINE" in done.stderr,
+                  done.stderr[-300:])
+    done = checks.run(home, *alone)
+    checks.expect("a name without an organisation", done.returncode == 0, done.stderr[-300:])
+    python = "from transformers import AutoConfig; AutoConfig.from_pretrained('tiny')"
+    found = subprocess.run([sys.executable, "-c", python], capture_output=True, text=True, cwd=checks.work,
+                           env=checks.environment(home, HF_HUB_OFFLINE="1"))
+    checks.expect("Python finds it in the cache under that name", found.returncode == 0, found.stderr[-300:])
     base = load_model(checks.models / "tiny")
     peer = PeftModel.from_pretrained(base, checks.models / "adapter").eval()
     inputs = sample_inputs(base.config.vocab_size)

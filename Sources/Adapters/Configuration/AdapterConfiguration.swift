@@ -32,6 +32,10 @@ public struct AdapterOrigin: Equatable, Sendable {
   public var revision: String?
   /// Modules that are trained whole and saved with the adapter.
   public var modulesToSave: [String] = []
+  /// PEFT's `inference_mode`: whether a new adapter begins with nothing of it trained.
+  ///
+  /// Files say true of every adapter; who reads one decides.
+  public var inferenceMode = false
 
   /// Makes the default.
   public init() {}

@@ -73,7 +73,9 @@ struct TargetMatching {
       result = candidates.filter(expression.matches)
     case .names(let names):
       let unmatched = names.filter { name in !candidatePaths.contains { Self.matches($0, name) } }
-      guard unmatched.isEmpty || !isStrict else {
+      // PEFT's own choice for a type of model may name layers that only some of them have.
+      let isGiven = configuration.targetModules != nil
+      guard unmatched.isEmpty || !isStrict || !isGiven else {
         throw .noSuchModules(names: unmatched, known: suffixes)
       }
       result = candidates.filter { path in names.contains { Self.matches(path, $0) } }

@@ -11,6 +11,12 @@ extension AdapterPlacement {
     guard let model = model as? any PromptableModel else {
       throw .impossible(method: type(of: method).type, what: "put into this model")
     }
+    guard kind == .embeddings || model.takesKeysAndValues else {
+      throw .impossible(
+        method: type(of: method).type,
+        what: "put into a \(model.modelType), whose blocks take no keys and values (as in "
+          + "transformers); prompt tuning and P-tuning can be")
+    }
     // What it begins with is the model's own, also while another adapter acts.
     let wasEnabled = context.isEnabled
     context.isEnabled = false

@@ -6,8 +6,11 @@ extension AdapterPlacement {
   /// whole that began with random numbers; heads of classes and answers are always trained whole, as
   /// PEFT does by `task_type`.
   func fitted(_ configuration: any AdapterConfiguration) -> any AdapterConfiguration {
-    guard let model = model as? TaskModel else { return configuration }
     var result = configuration
+    if model is EncoderDecoderForConditionalGeneration, !isLoading {
+      result.taskType = ModelTask.seq2seqLM.adapterType
+    }
+    guard let model = model as? TaskModel else { return result }
     if !isLoading { result.taskType = model.task.adapterType }
     guard type(of: result).fieldNames.contains("modules_to_save") else { return result }
     let heads = Self.headNames[result.taskType ?? ""] ?? []

@@ -88,7 +88,8 @@ extension PeftModel {
     let adapter = try adapter(named: name ?? context.active.first ?? "default")
     let method = type(of: adapter.configuration).type
     guard let prompt = adapter.prompt, prompt.kind == .keysAndValues, prompt.fixed == nil,
-      !(prompt.encoder is PrefixProjection), let model = base as? any PromptableModel
+      !(prompt.encoder is PrefixProjection), let model = base as? any PromptableModel,
+      model.promptShape.submoduleCount == 1
     else { throw .impossible(method: method, what: "begun with a text's keys and values") }
     guard ids.count >= prompt.length else {
       throw .configuration(

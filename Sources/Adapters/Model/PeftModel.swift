@@ -28,7 +28,7 @@ public final class PeftModel<Base: Module> {
   /// What settings of the adapters were changed to, to fit the model, as PEFT's warnings say it.
   public var warnings: [String] { placed.flatMap(\.warnings) }
 
-  /// Wraps a model and adds a first adapter.
+  /// Wraps a model and adds a first adapter, which is trained unless its `inferenceMode` is set.
   ///
   /// - Parameters:
   ///   - base: The model; changed in place.
@@ -64,7 +64,7 @@ public final class PeftModel<Base: Module> {
     try add(
       adapterName, configuration, seed: seed, isStrict: isStrict, isLoading: isLoading, dtype: dtype
     )
-    try setAdapter([adapterName], trainable: true)
+    try setAdapter([adapterName], trainable: !configuration.origin.inferenceMode)
   }
 
   /// Adds another adapter, which does not act yet.
@@ -233,6 +233,11 @@ extension PeftModel {
   /// Puts the blocks of `layer_replication` in place, and readies what else a LoRA needs of a model.
   private func replicateLayers(_ configuration: any AdapterConfiguration) throws(AdapterError) {
     guard let lora = configuration as? LoRAConfig else { return }
+    // What a decoder behind an encoder reads has no place in the row that begins an invocation.
+    let hasBoth = base is EncoderDecoderForConditionalGeneration
+    if lora.invocationTokens != nil, hasBoth || (base as? TaskModel)?.readsWithDecoder == true {
+      throw .impossible(method: "LORA", what: "put into this model with alora_invocation_tokens")
+    }
     if lora.invocationTokens != nil, context.invocations == nil {
       let invocations = Invocations()
       context.invocations = invocations

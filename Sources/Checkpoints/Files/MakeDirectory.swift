@@ -13,3 +13,12 @@ package func makeDirectory(_ path: String) throws(CheckpointError) {
 package func makeParentDirectory(of path: String) throws(CheckpointError) {
   try makeDirectory(URL(fileURLWithPath: path).deletingLastPathComponent().path)
 }
+
+/// Removes a file.
+package func removeFile(_ path: String) throws(CheckpointError) {
+  do {
+    try FileManager.default.removeItem(atPath: path)
+  } catch {
+    throw .cannotWrite(path: path, reason: error.localizedDescription)
+  }
+}

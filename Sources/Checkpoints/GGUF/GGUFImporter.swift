@@ -91,7 +91,7 @@ public enum GGUFImporter {
     shardLimit: Int, progress: (Progress) -> Void
   ) throws(CheckpointError) {
     let tensors = plans.map {
-      SafetensorsWriter.Tensor(name: $0.name, dtype: dtype.stored, shape: $0.source.shape)
+      SafetensorsWriter.Tensor(name: $0.name, dtype: dtype.stored, shape: $0.shape)
     }
     let bySourceName = Dictionary(
       uniqueKeysWithValues: plans.map { (UTF8Key($0.name), $0) })

@@ -9,6 +9,8 @@ struct GGUFModelShape {
   let headCount: Int
   let keyValueHeadCount: Int
   let headSize: Int
+  /// Dimensions of a head that are rotated.
+  let rotatedSize: Int
   let contextLength: Int
   let vocabularySize: Int
   let epsilon: Double
@@ -17,6 +19,8 @@ struct GGUFModelShape {
   let hasOutput: Bool
   let hasAttentionBias: Bool
   let hasFeedForwardBias: Bool
+  /// What config.json says of the family besides sizes.
+  let familyFields: [(key: String, value: JSON)]
 
   init(_ file: GGUFFile) throws(CheckpointError) {
     let fields = GGUFFields(file)
@@ -36,9 +40,13 @@ struct GGUFModelShape {
     keyValueHeadCount =
       try fields.optionalSize("\(prefix).attention.head_count_kv") ?? headCount
     contextLength = try fields.size("\(prefix).context_length")
-    epsilon = try fields.number("\(prefix).attention.layer_norm_rms_epsilon")
+    let isGPT2 = architecture == .gpt2
+    epsilon = try fields.number(
+      "\(prefix).attention.layer_norm_\(isGPT2 ? "" : "rms_")epsilon")
     ropeBase = try fields.optionalNumber("\(prefix).rope.freq_base") ?? 10_000
-    headSize = try Self.headSize(fields, prefix, hiddenSize: hiddenSize, headCount: headCount)
+    (headSize, rotatedSize) = try Self.headSize(
+      fields, prefix, hiddenSize: hiddenSize, headCount: headCount,
+      rotatesParts: architecture == .phi3)
     guard keyValueHeadCount > 0, headCount % keyValueHeadCount == 0, headSize % 2 == 0 else {
       throw .mismatch(
         path: file.path, what: "\(prefix).attention",
@@ -55,11 +63,15 @@ struct GGUFModelShape {
     }
     vocabularySize = embedding.shape[0]
     ropeScaling = try GGUFRopeScaling(
-      file, fields, prefix: prefix, headSize: headSize, base: ropeBase,
+      file, fields, prefix: prefix, headSize: rotatedSize, base: ropeBase,
       contextLength: contextLength
     ).json
+    familyFields = try Self.familyFields(
+      architecture, fields, layerCount: layerCount, hiddenSize: hiddenSize, headCount: headCount,
+      headSize: headSize, rotatedSize: rotatedSize, contextLength: contextLength)
     hasOutput = file.tensor(named: "output.weight") != nil
-    hasAttentionBias = file.tensor(named: "blk.0.attn_q.bias") != nil
+    let attention = architecture.isFused ? "attn_qkv" : "attn_q"
+    hasAttentionBias = file.tensor(named: "blk.0.\(attention).bias") != nil
     hasFeedForwardBias = file.tensor(named: "blk.0.ffn_up.bias") != nil
   }
 
@@ -77,14 +89,14 @@ struct GGUFModelShape {
   }
 
   private static func headSize(
-    _ fields: GGUFFields, _ prefix: String, hiddenSize: Int, headCount: Int
-  ) throws(CheckpointError) -> Int {
+    _ fields: GGUFFields, _ prefix: String, hiddenSize: Int, headCount: Int, rotatesParts: Bool
+  ) throws(CheckpointError) -> (size: Int, rotated: Int) {
     let rotated = try fields.optionalSize("\(prefix).rope.dimension_count")
     let keys = try fields.optionalSize("\(prefix).attention.key_length")
     let values = try fields.optionalSize("\(prefix).attention.value_length")
-    let size = keys ?? rotated ?? hiddenSize / headCount
+    let size = keys ?? (rotatesParts ? nil : rotated) ?? hiddenSize / headCount
     for (name, other) in [
-      ("rope.dimension_count", rotated), ("attention.value_length", values),
+      ("rope.dimension_count", rotatesParts ? nil : rotated), ("attention.value_length", values),
     ] {
       if let other, other != size {
         throw .unsupported(
@@ -97,6 +109,11 @@ struct GGUFModelShape {
         path: fields.file.path, what: "the head size of \(prefix)", expected: "a positive integer",
         actual: "\(size)")
     }
-    return size
+    if let rotated, rotated > size || rotated % 2 != 0 {
+      throw .mismatch(
+        path: fields.file.path, what: "\(prefix).rope.dimension_count",
+        expected: "an even number up to the head size \(size)", actual: "\(rotated)")
+    }
+    return (size, rotated ?? size)
   }
 }

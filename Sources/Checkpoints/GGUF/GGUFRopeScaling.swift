@@ -23,8 +23,15 @@ struct GGUFRopeScaling {
     let factor = try fields.optionalNumber("\(prefix).rope.scaling.factor")
     let original = try fields.optionalSize("\(prefix).rope.scaling.original_context_length")
     switch type {
-    case "none":
-      if let legacy = try fields.optionalNumber("\(prefix).rope.scale_linear"), legacy != 1 {
+    case "none", "longrope":
+      if let long = try Self.longFactors(file, fields, prefix: prefix, size: headSize) {
+        json = long
+      } else if type == "longrope" {
+        throw .mismatch(
+          path: file.path, what: "\(prefix).rope.scaling.type",
+          expected: "the tensors rope_factors_long.weight and rope_factors_short.weight beside it",
+          actual: "longrope without them")
+      } else if let legacy = try fields.optionalNumber("\(prefix).rope.scale_linear"), legacy != 1 {
         json = ["rope_type": "linear", "factor": .number(legacy)]
       } else {
         json = try Self.divisors(file, headSize: headSize, base: base)
@@ -39,7 +46,7 @@ struct GGUFRopeScaling {
     default:
       throw .unsupported(
         path: file.path, what: "\(prefix).rope.scaling.type \(quoted(type))",
-        supported: ["none", "linear", "yarn"])
+        supported: ["none", "linear", "yarn", "longrope"])
     }
   }
 
@@ -50,20 +57,50 @@ struct GGUFRopeScaling {
     return factor
   }
 
-  private static func divisors(
-    _ file: GGUFFile, headSize: Int, base: Double
-  ) throws(CheckpointError) -> JSON {
-    guard let tensor = file.tensor(named: "rope_freqs.weight") else { return nil }
-    guard tensor.shape == [headSize / 2] else {
-      throw .mismatch(
-        path: file.path, what: "the shape of tensor \"rope_freqs.weight\"",
-        expected: "\([headSize / 2])", actual: "\(tensor.shape)")
+  /// Phi's two lists of factors, which the file has as tensors; nil where it has none.
+  private static func longFactors(
+    _ file: GGUFFile, _ fields: GGUFFields, prefix: String, size: Int
+  ) throws(CheckpointError) -> JSON? {
+    guard file.tensor(named: "rope_factors_long.weight") != nil else { return nil }
+    var lists: [JSON] = []
+    for kind in ["short", "long"] {
+      let values = try numbers(file, "rope_factors_\(kind).weight", count: size / 2)
+      // The decimal that was meant, as a single spells it.
+      lists.append(.array(values.map { .number(Double($0.description) ?? Double($0)) }))
     }
-    let buffer = UnsafeMutableBufferPointer<Float>.allocate(capacity: headSize / 2)
+    var object = JSONObject([
+      ("rope_type", "longrope"), ("type", "longrope"), ("short_factor", lists[0]),
+      ("long_factor", lists[1]),
+    ])
+    if let factor = try fields.optionalNumber("\(prefix).rope.scaling.attn_factor") {
+      object["attention_factor"] = .number(factor)
+    }
+    return .object(object)
+  }
+
+  private static func numbers(
+    _ file: GGUFFile, _ name: String, count: Int
+  ) throws(CheckpointError) -> [Float] {
+    guard let tensor = file.tensor(named: name) else {
+      throw .lacks(path: file.path, what: "tensor \(quoted(name))")
+    }
+    guard tensor.shape == [count] else {
+      throw .mismatch(
+        path: file.path, what: "the shape of tensor \(quoted(name))", expected: "\([count])",
+        actual: "\(tensor.shape)")
+    }
+    let buffer = UnsafeMutableBufferPointer<Float>.allocate(capacity: count)
     defer { buffer.deallocate() }
     buffer.initialize(repeating: 0)
     try file.dequantize(tensor.name, into: buffer)
-    let divisors = buffer.map(Double.init)
+    return Array(buffer)
+  }
+
+  private static func divisors(
+    _ file: GGUFFile, headSize: Int, base: Double
+  ) throws(CheckpointError) -> JSON {
+    guard file.tensor(named: "rope_freqs.weight") != nil else { return nil }
+    let divisors = try numbers(file, "rope_freqs.weight", count: headSize / 2).map(Double.init)
     if divisors.allSatisfy({ $0 == 1 }) { return nil }
     let low = 1.0
     let high = 4.0

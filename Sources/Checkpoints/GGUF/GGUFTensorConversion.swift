@@ -11,14 +11,16 @@ struct GGUFTensorConversion {
   func write(_ plan: GGUFTensorPlan, to writer: SafetensorsWriter) throws(CheckpointError) {
     let tensor = plan.source
     guard tensor.elementCount > 0 else { return }
+    // A transposed matrix is turned as a whole; only GPT-2 has such, and they are small.
+    let piecesSize = plan.isTransposed ? tensor.elementCount : Self.pieceSize
     let unit = tensor.shape.count > 1 ? plan.interleavedHeadSize ?? 1 : 1
-    let unitsPerPiece = max(1, Self.pieceSize / (unit * tensor.rowLength))
+    let unitsPerPiece = max(1, piecesSize / (unit * tensor.rowLength))
     let rowsPerPiece = min(tensor.rowCount, unit * unitsPerPiece)
     let capacity = rowsPerPiece * tensor.rowLength
     let values = UnsafeMutableBufferPointer<Float>.allocate(capacity: capacity)
     values.initialize(repeating: 0)
     let ordered = UnsafeMutableBufferPointer<Float>.allocate(
-      capacity: plan.interleavedHeadSize == nil ? 0 : capacity)
+      capacity: plan.interleavedHeadSize == nil && !plan.isTransposed ? 0 : capacity)
     ordered.initialize(repeating: 0)
     let narrow = UnsafeMutableBufferPointer<UInt16>.allocate(
       capacity: dtype == .float32 ? 0 : capacity)
@@ -34,6 +36,18 @@ struct GGUFTensorConversion {
       let count = rows.count * tensor.rowLength
       var piece = UnsafeMutableBufferPointer(rebasing: values[..<count])
       try file.dequantize(tensor, rows: rows, into: piece)
+      if plan.subtractsOne {
+        for index in 0..<count { piece[index] -= 1 }
+      }
+      if plan.isTransposed {
+        let target = UnsafeMutableBufferPointer(rebasing: ordered[..<count])
+        for row in rows {
+          for column in 0..<tensor.rowLength {
+            target[column * tensor.rowCount + row] = piece[row * tensor.rowLength + column]
+          }
+        }
+        piece = target
+      }
       if let headSize = plan.interleavedHeadSize {
         // A bias is one row here; its elements are ordered like the rows of the weight.
         let length = tensor.shape.count > 1 ? tensor.rowLength : 1

@@ -43,10 +43,6 @@ extension GGUFTokenizer {
     }
   }
 
-  /// The merges that the scores imply.
-  ///
-  /// Ties: the longer left part first, then the longer right part,
-  /// then the smaller id, which is the order of the `tokenizers` package's converter.
   private func scoredMerges() throws(CheckpointError) -> [JSON] {
     let key = "tokenizer.ggml.scores"
     let scores = try fields.optionalArray(key, of: "a number") { value -> Float? in
@@ -58,6 +54,23 @@ extension GGUFTokenizer {
         path: file.path, what: key, expected: "\(tokens.count) scores, one for each token",
         actual: "\(scores.count)")
     }
+    let merges = SentencePieceMerges(
+      tokens: tokens, isNormal: types.map { $0 == .normal }, ids: ids, scores: scores)
+    return merges.pairs.map { [.string($0.left), .string($0.right)] }
+  }
+}
+
+/// The merges that the scores of a SentencePiece BPE's tokens imply.
+struct SentencePieceMerges {
+  /// Left and right parts, in the order in which they are tried.
+  let pairs: [(left: String, right: String)]
+
+  /// Every way to cut a normal token into two normal tokens, by descending score of the token.
+  ///
+  /// Ties: the longer left part first, then the longer right part, then the smaller id, which is the
+  /// order of the `tokenizers` package's converter.
+  init(tokens: [String], isNormal: [Bool], ids: [UTF8Key: Int], scores: [Float]) {
+    func normal(_ token: String) -> Bool { ids[UTF8Key(token)].map { isNormal[$0] } ?? false }
     struct Merge {
       let left: String
       let right: String
@@ -66,16 +79,16 @@ extension GGUFTokenizer {
       let score: Float
     }
     var merges: [Merge] = []
-    for (id, token) in tokens.enumerated() where types[id] == .normal {
+    for (id, token) in tokens.enumerated() where isNormal[id] {
       let length = token.unicodeScalars.count
       guard (2...Self.longestToken).contains(length) else { continue }
       var cut = token.startIndex
       for leftLength in 1..<length {
         cut = token.unicodeScalars.index(after: cut)
         let left = String(token[..<cut])
-        guard isNormal(left) else { continue }
+        guard normal(left) else { continue }
         let right = String(token[cut...])
-        guard isNormal(right) else { continue }
+        guard normal(right) else { continue }
         merges.append(
           Merge(
             left: left, right: right, leftLength: leftLength, rightLength: length - leftLength,
@@ -89,16 +102,12 @@ extension GGUFTokenizer {
       if a.rightLength != b.rightLength { return a.rightLength > b.rightLength }
       return first < second
     }
-    return order.map { [.string(merges[$0].left), .string(merges[$0].right)] }
+    pairs = order.map { (merges[$0].left, merges[$0].right) }
   }
 
   /// The longest token that is given merges, in characters.
   ///
   /// The cuts of a hostile file's token of megabytes would take quadratic time. SentencePiece itself
   /// limits pieces to 16 characters by default.
-  private static let longestToken = 512
-
-  private func isNormal(_ token: String) -> Bool {
-    ids[UTF8Key(token)].map { types[$0] == .normal } ?? false
-  }
+  static let longestToken = 512
 }

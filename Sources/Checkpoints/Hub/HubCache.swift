@@ -2,7 +2,7 @@ public import Foundation
 
 /// The folder in which Hugging Face's programs keep what they have downloaded.
 ///
-/// Layout: `models--ORG--NAME/` holds contents by their checksum in `blobs`, each commit's files as
+/// Layout: `models--ORG--NAME/` (`models--NAME/` for a model without an organisation) holds contents by their checksum in `blobs`, each commit's files as
 /// links to them in `snapshots/COMMIT`, what a branch or tag meant in `refs/REVISION`, and marks of
 /// files that a commit does not have in `.no_exist/COMMIT`; `.locks` beside the models is for those
 /// who write.
@@ -26,7 +26,7 @@ public struct HubCache: Sendable {
   /// The directory of a model that was downloaded, whole or in part.
   ///
   /// - Parameters:
-  ///   - name: `ORG/NAME`.
+  ///   - name: `ORG/NAME` or `NAME`.
   ///   - revision: A branch, a tag or a whole commit.
   /// - Returns: The directory of its files, or nil when it is not there.
   public func snapshot(of name: String, revision: String = "main") -> String? {

@@ -52,7 +52,7 @@ extension HubError: CustomStringConvertible {
   public var description: String {
     switch self {
     case .name(let text):
-      "\(quoted(text)) is no model of the hub: expected ORG/NAME or ORG/NAME@REVISION"
+      "\(quoted(text)) is no model of the hub: expected ORG/NAME or NAME, and perhaps @REVISION"
     case .endpoint(let text):
       "HF_ENDPOINT is \(quoted(text)), expected an address such as https://huggingface.co"
     case .token(let source):

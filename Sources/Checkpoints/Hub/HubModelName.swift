@@ -1,9 +1,15 @@
 /// A model or an adapter on the hub: `ORG/NAME` or `ORG/NAME@REVISION`.
+///
+/// Models of the hub's first days have names without an organisation, such as `gpt2`, under which the hub
+/// still knows them.
 public struct HubModelName: Sendable, Equatable, CustomStringConvertible {
-  /// `ORG/NAME`.
+  /// `ORG/NAME`, or `NAME` alone.
   public let name: String
   /// A branch, a tag or a whole commit.
   public let revision: String
+
+  /// Whether the name says whose the model is.
+  public var hasOrganisation: Bool { name.contains("/") }
 
   /// The revision that a name without one means.
   public static let defaultRevision = "main"
@@ -11,7 +17,7 @@ public struct HubModelName: Sendable, Equatable, CustomStringConvertible {
   /// Reads a name.
   ///
   /// - Parameters:
-  ///   - text: `ORG/NAME`, or with `@` and a revision behind it.
+  ///   - text: `ORG/NAME` or `NAME`, or with `@` and a revision behind it.
   ///   - revision: A revision given apart; one in the text as well must be the same.
   public init?(_ text: String, revision: String? = nil) {
     let parts = text.split(separator: "@", maxSplits: 1, omittingEmptySubsequences: false)
@@ -32,14 +38,14 @@ public struct HubModelName: Sendable, Equatable, CustomStringConvertible {
   /// Whether the revision is a whole commit, which never changes.
   var isCommit: Bool { isHexadecimal(revision, count: 40) }
 
-  /// Whether a text has the form of a model's name, `ORG/NAME`.
+  /// Whether a text has the form of a model's name, `ORG/NAME` or `NAME`.
   ///
   /// - Parameter name: The text.
-  /// - Returns: True for two parts of letters, digits, `-`, `_` and `.`, at most 96 each, none
+  /// - Returns: True for one or two parts of letters, digits, `-`, `_` and `.`, at most 96 each, none
   ///   doubled of `-` and `.`, none of these at an end.
   public static func isName(_ name: String) -> Bool {
     let parts = name.split(separator: "/", omittingEmptySubsequences: false)
-    guard parts.count == 2, !name.contains("--"), !name.contains("..")
+    guard (1...2).contains(parts.count), !name.contains("--"), !name.contains("..")
     else { return false }
     return parts.allSatisfy { part in
       guard part.utf8.count <= 96, let first = part.utf8.first, let last = part.utf8.last else {

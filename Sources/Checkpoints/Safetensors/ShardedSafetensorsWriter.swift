@@ -1,11 +1,12 @@
 import JSONValues
+public import Tensors
 
 /// Plans and writes the weights of a model directory, in shards when they are large.
 ///
 /// Names as Hugging Face's `save_pretrained` gives them: `model.safetensors`, or
 /// `model-00001-of-00003.safetensors` and so on with `model.safetensors.index.json`. Tensors are
-/// distributed greedily in the given order: a shard is closed when the next tensor would exceed the
-/// limit; a tensor that is larger alone gets its own shard.
+/// distributed greedily in the given order, as there: a shard is closed when the next tensor would
+/// exceed the limit; a tensor that is larger alone gets a shard of its own, before the open one.
 public struct ShardedSafetensorsWriter {
   /// One file and its tensors.
   public struct Shard: Sendable, Equatable {
@@ -23,8 +24,8 @@ public struct ShardedSafetensorsWriter {
   private let totalBytes: Int
   private let totalElements: Int
 
-  /// The limit of `save_pretrained`, "5GB": 5 x 10^9 bytes.
-  public static let defaultShardLimit = 5_000_000_000
+  /// The limit of `save_pretrained` of transformers 5, "50GB": 50 x 10^9 bytes.
+  public static let defaultShardLimit = 50_000_000_000
 
   /// Distributes tensors over shards; nothing is written yet.
   ///
@@ -40,20 +41,26 @@ public struct ShardedSafetensorsWriter {
   ) throws(CheckpointError) {
     self.directory = directory
     self.stem = stem
-    var groups: [[SafetensorsWriter.Tensor]] = [[]]
-    var groupBytes = 0
+    var groups: [[SafetensorsWriter.Tensor]] = []
+    var open: [SafetensorsWriter.Tensor] = []
+    var openBytes = 0
     var total = 0
     for tensor in tensors {
       let layout = try SafetensorsLayout(path: directory, tensors: [tensor], metadata: nil)
       let bytes = layout.entries[0].byteRange.count
-      if groupBytes > 0, groupBytes + bytes > shardLimit {
-        groups.append([])
-        groupBytes = 0
-      }
-      groups[groups.count - 1].append(tensor)
-      groupBytes += bytes
       total += bytes
+      if bytes > shardLimit {
+        groups.append([tensor])
+        continue
+      }
+      if openBytes + bytes > shardLimit {
+        groups.append(open)
+        (open, openBytes) = ([], 0)
+      }
+      open.append(tensor)
+      openBytes += bytes
     }
+    if !open.isEmpty || groups.isEmpty { groups.append(open) }
     totalBytes = total
     totalElements = tensors.reduce(0) { $0 + $1.shape.reduce(1, *) }
     let count = groups.count
@@ -83,10 +90,49 @@ public struct ShardedSafetensorsWriter {
       }
       try writer.commit()
     }
-    if shards.count > 1 {
-      try AtomicFile.write(
-        path: "\(directory)/\(stem).safetensors.index.json",
-        text: index.serialized(indent: 2) + "\n")
+    try writeIndex()
+  }
+
+  /// Writes all shards from tensors that are made one at a time, and the index when there is more
+  /// than one.
+  ///
+  /// - Parameter tensor: makes the tensor of a name, of the type and shape that were planned.
+  /// - Throws: ``CheckpointError`` from the writer, or what `tensor` throws.
+  public func write(tensor: (String) throws -> Tensor) throws {
+    for shard in shards {
+      let writer = try SafetensorsWriter(
+        path: "\(directory)/\(shard.fileName)", tensors: shard.tensors)
+      while let entry = writer.next {
+        let source = try tensor(entry.name).detached().to(device: .cpu).contiguous()
+        try source.withUnsafeBytes { bytes throws in try writer.write(bytes) }
+        if writer.next == entry { break }  // incomplete: commit() says so
+      }
+      try writer.commit()
+    }
+    try writeIndex()
+  }
+
+  private func writeIndex() throws(CheckpointError) {
+    guard shards.count > 1 else { return }
+    try AtomicFile.write(
+      path: "\(directory)/\(stem).safetensors.index.json",
+      text: index.serialized(indent: 2) + "\n")
+  }
+
+  /// Removes weights of the same stem that an earlier run left in the directory.
+  ///
+  /// A reader takes a single file before shards, and an index of shards that are not there fails.
+  ///
+  /// - Throws: ``CheckpointError/cannotWrite(path:reason:)``.
+  public func removeOthers() throws(CheckpointError) {
+    let index = "\(stem).safetensors.index.json"
+    let own = Set(shards.map(\.fileName) + (shards.count > 1 ? [index] : []))
+    for name in try directoryEntries(of: directory) {
+      let isShard = name.hasPrefix("\(stem)-") && name.hasSuffix(".safetensors")
+      guard isShard || name == "\(stem).safetensors" || name == index, !own.contains(name) else {
+        continue
+      }
+      try removeFile("\(directory)/\(name)")
     }
   }
 

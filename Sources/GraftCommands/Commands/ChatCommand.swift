@@ -15,15 +15,25 @@ enum ChatCommand: Verb {
 
   static let specification = CommandSpecification(
     name: "chat", summary: "Talk with a model, with or without adapters",
-    options: [system] + SamplingOptions.all + [ModelOptions.model, adapter] + ModelOptions.opening)
+    options: [system] + DataOptions.templates + SamplingOptions.all + [ModelOptions.model, adapter]
+      + ModelOptions.opening)
 
   static func run(_ arguments: ParsedArguments, _ console: Console) throws -> ExitCode {
     try arguments.require(ModelOptions.model)
     let source = try ModelSource(arguments)
-    let tokenizer = try source.tokenizer()
-    guard let template = tokenizer.chatTemplateSource else {
+    guard try !source.isSeq2Seq else {
       throw UsageError(
-        "\(source.directory) has no chat template, which chat needs; use generate --prompt")
+        "\(source.directory) reads one text and writes another: it cannot hold a conversation; use "
+          + "generate --prompt")
+    }
+    let tokenizer = try source.tokenizer()
+    let templates = try ChatTemplates(
+      of: tokenizer, replacement: try DataOptions.template(arguments),
+      name: arguments[TrainOptions.chatTemplateName])
+    guard let template = templates.standard else {
+      throw UsageError(
+        "\(source.directory): chat needs a chat template, or generate --prompt: \(templates.absence)"
+      )
     }
     let configuration = try SamplingOptions.configuration(
       arguments, source.directory, tokenizer, console)
@@ -31,7 +41,7 @@ enum ChatCommand: Verb {
       throw UsageError("chat writes one answer as it comes: no --num-beams, no sequences")
     }
     let speaker = Speaker(
-      try source.model(), tokenizer, try ChatTemplate(source: template), configuration,
+      try source.model(), tokenizer, template, configuration,
       stops: arguments[SamplingOptions.trimStop] ? configuration.stopStrings : [])
     for text in arguments.values(adapter) {
       let (name, directory) = named(text)

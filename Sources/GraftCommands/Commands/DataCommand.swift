@@ -1,6 +1,7 @@
 import CommandLineParsing
 import Datasets
 import JSONValues
+import Models
 import Tokenizers
 
 /// `graft data`: looks at data as training sees them.
@@ -10,7 +11,7 @@ enum DataCommand: Verb {
     help: "preview: tokens beside labels, and what is cut or left out. "
       + "render: conversations as the chat template writes them.")
   static let model = Option<String>(
-    "model", default: nil, help: "Directory with tokenizer.json, GGUF file or hub name.")
+    "model", default: nil, help: "Directory with a tokenizer, GGUF file or hub name.")
   static let rows = Option<Int>("rows", default: 3, help: "Rows to show from the beginning.")
   static let allTokens = Flag(
     "all-tokens", help: "Show every token; otherwise the middle of long masked parts is left out.")
@@ -20,7 +21,11 @@ enum DataCommand: Verb {
 
   static let specification = CommandSpecification(
     name: "data", summary: "Show tokens, labels and chat templates' text of training data",
-    options: [model] + DataOptions.all + [rows, allTokens, generationPrompt, json],
+    options: [model, TaskOptions.task, TaskOptions.problem] + DataOptions.all + HeadTasks.options
+      + [
+        Seq2SeqData.maximumTargetLength, TrainOptions.seed, rows, allTokens, generationPrompt,
+        json,
+      ],
     positionals: [action])
 
   static func run(_ arguments: ParsedArguments, _ console: Console) throws -> ExitCode {
@@ -35,28 +40,73 @@ enum DataCommand: Verb {
     try arguments.require(model, TrainOptions.data)
     let directory = try ModelSource.directory(of: try arguments.value(model))
     let tokenizer = try Tokenizer(directory: directory)
+    let path = try arguments.value(TrainOptions.data)
+    if name == "preview", try Seq2SeqData.isMeant(arguments, directory, data: path) {
+      let limit = try Seq2SeqData.lengthLimit(of: directory)
+      let encoder = try Seq2SeqData.encoder(arguments, tokenizer, limit: limit).encoder
+      return try preview(path, arguments, console) { try encoder.preview(path: $0, each: $1) }
+    }
+    let task = try arguments[TaskOptions.task] ?? DataOptions.task(of: directory)
+    if name == "preview", task != .causalLM {
+      return try preview(try HeadTasks.named(task), directory, tokenizer, arguments, console)
+    }
     let encoder = try DataOptions.encoder(
       arguments, tokenizer,
       maximumLength: try DataOptions.maximumLength(
         arguments, limit: try DataOptions.lengthLimit(of: directory, tokenizer)))
-    let path = try arguments.value(TrainOptions.data)
     return name == "preview"
-      ? try preview(path, encoder, arguments, console)
+      ? try preview(path, arguments, console) { try encoder.preview(path: $0, each: $1) }
       : try render(path, encoder, arguments, console)
   }
 
   private static func preview(
-    _ path: String, _ encoder: ExampleEncoder, _ arguments: ParsedArguments, _ console: Console
+    _ path: String, _ arguments: ParsedArguments, _ console: Console,
+    by read: (String, (ExamplePreview) throws -> Void) throws -> EncodingReport
   ) throws -> ExitCode {
     var listing = PreviewListing(
       shownRows: try SamplingOptions.count(arguments, rows, 0...1 << 30) ?? 3)
-    listing.report = try encoder.preview(path: path) { listing.add($0) }
+    listing.report = try read(path) { listing.add($0) }
+    write(listing, path, arguments, console)
+    return .done
+  }
+
+  /// Rows for a model with a head, which gets the classes of the data where it has none of its own.
+  private static func preview(
+    _ kind: any HeadTask.Type, _ directory: String, _ tokenizer: Tokenizer,
+    _ arguments: ParsedArguments, _ console: Console
+  ) throws -> ExitCode {
+    let path = try arguments.value(TrainOptions.data)
+    let records = try kind.read(path)
+    let shape = try AutoModel.shape(of: directory)
+    let labels =
+      try AutoModel.task(of: directory) == kind.task && kind.hasLabels
+      ? kind.completed(try AutoModel.labels(of: directory), records, arguments)
+      : try kind.newLabels(of: records, arguments, path)
+    let task = try kind.init(
+      TaskSetting(
+        tokenizer: tokenizer,
+        maximumLength: try DataOptions.maximumLength(arguments, limit: shape.maximumLength),
+        segmentCount: shape.tokenTypeCount, vocabularySize: shape.vocabularySize, labels: labels,
+        seed: UInt64(bitPattern: Int64(try arguments.value(TrainOptions.seed)))), arguments)
+    let data = try task.encode(records, file: path, isEvaluated: false)
+    var listing = PreviewListing(
+      shownRows: try SamplingOptions.count(arguments, rows, 0...1 << 30) ?? 3)
+    listing.report = data.report
+    for number in data.examples.indices.prefix(listing.shownRows) {
+      listing.add(data.preview(number))
+    }
+    write(listing, path, arguments, console)
+    return .done
+  }
+
+  private static func write(
+    _ listing: PreviewListing, _ path: String, _ arguments: ParsedArguments, _ console: Console
+  ) {
     if arguments[json] {
       console.write(listing.json(file: path))
     } else {
       console.write(listing.text(showsAllTokens: arguments[allTokens]))
     }
-    return .done
   }
 
   /// Every row; one that the template refuses is reported in its place and makes the exit code 65.

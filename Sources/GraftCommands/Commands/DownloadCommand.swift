@@ -4,7 +4,8 @@ import JSONValues
 
 /// `graft download`.
 enum DownloadCommand: Verb {
-  static let model = Positional("ORG/NAME", help: "The model or adapter; @REVISION may follow.")
+  static let model = Positional(
+    "ORG/NAME", help: "The model or adapter, or NAME as of gpt2; @REVISION may follow.")
   static let revision = Option<String>(
     "revision", default: nil, help: "A branch, a tag or a whole commit; default main.")
   static let output = Option<String>(

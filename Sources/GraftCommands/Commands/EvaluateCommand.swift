@@ -13,8 +13,8 @@ enum EvaluateCommand: Verb {
   static let metrics = Option<String>(
     "metrics", default: "loss,perplexity",
     help:
-      "Of loss, perplexity, exact-match; for a model that classifies, where it is all that fit by "
-      + "default, of loss, accuracy, f1 (mean over classes), mse, pearson; with commas.")
+      "Of loss, perplexity, exact-match; for a model with a head, where it is all that fit by "
+      + "default, of \(HeadTasks.metrics.joined(separator: ", ")); with commas.")
   static let promptStyle = Option<ExampleEncoder.PromptStyle>(
     "prompt-style", default: .plain, help: "How prompts become text.")
   static let maximumLength = Option<Int>(
@@ -22,16 +22,17 @@ enum EvaluateCommand: Verb {
   static let batchSize = Option<Int>("batch-size", default: 8, help: "Rows of a batch.")
   static let trainOnPrompt = Flag("train-on-prompt", help: "Count prompts in the loss too.")
   static let samples = Option<Int>(
-    "show", default: 0, help: "Answers to print with exact-match, or of a classification.")
+    "show", default: 0, help: "Answers to print with exact-match, or of a model with a head.")
   static let json = Flag("json", help: "Print one JSON object.")
   static let known = ["loss", "perplexity", "exact-match"]
 
   static let specification = CommandSpecification(
     name: "evaluate", summary: "Measure a model, with or without an adapter, on data",
     options: [
-      data, metrics, promptStyle, maximumLength, batchSize, trainOnPrompt, samples, json,
-      SamplingOptions.maximumNewTokens, TaskOptions.task,
-    ] + ModelOptions.all)
+      data, metrics, promptStyle, maximumLength, Seq2SeqData.maximumTargetLength, batchSize,
+      trainOnPrompt, samples, json, SamplingOptions.maximumNewTokens, TaskOptions.task,
+      TaskOptions.problem, TrainOptions.seed,
+    ] + DataOptions.templates + HeadTasks.options + ModelOptions.all)
 
   static func run(_ arguments: ParsedArguments, _ console: Console) throws -> ExitCode {
     try arguments.require(ModelOptions.model, data)
@@ -41,16 +42,13 @@ enum EvaluateCommand: Verb {
     let adapter = try arguments.adapterDirectory()
     switch try TaskOptions.task(arguments, source.directory, adapter: adapter) {
     case .causalLM: break
-    case .sequenceClassification:
-      return try ClassificationEvaluation.run(arguments, source, console)
-    case let other:
-      throw UsageError("--task \(other.rawValue): expected \(TaskOptions.trained)")
+    case .seq2seqLM:
+      try checkMetrics(wanted)
+      return try Seq2SeqEvaluation.run(arguments, source, wanted, console)
+    case let task:
+      return try TaskEvaluation.run(try HeadTasks.named(task), arguments, source, console)
     }
-    for name in wanted where !known.contains(name) {
-      let near = nearestName(name, among: known).map { "; did you mean '\($0)'?" } ?? ""
-      throw UsageError("unknown metric '\(name)'\(near) (\(known.joined(separator: ", ")))")
-    }
-    guard !wanted.isEmpty else { throw UsageError("--metrics names no metric") }
+    try checkMetrics(wanted)
     let path = try arguments.value(data)
     let tokenizer = try source.tokenizer()
     var reader = try RecordReader(path: path)
@@ -65,7 +63,9 @@ enum EvaluateCommand: Verb {
       let encoder = try ExampleEncoder(
         tokenizer: tokenizer,
         maximumLength: length,
-        trainsOnPrompt: arguments[trainOnPrompt], promptStyle: style)
+        trainsOnPrompt: arguments[trainOnPrompt], promptStyle: style,
+        chatTemplate: try DataOptions.template(arguments),
+        chatTemplateName: arguments[TrainOptions.chatTemplateName])
       let (examples, report) = try encoder.encode(records, file: path)
       if report.truncatedCount > 0 || report.droppedCount > 0 { console.log("\(report)") }
       try source.check(examples, model.configuration)
@@ -97,6 +97,15 @@ enum EvaluateCommand: Verb {
     return .done
   }
 
+  /// Checks the names of what is to be measured of texts.
+  private static func checkMetrics(_ wanted: [String]) throws {
+    for name in wanted where !known.contains(name) {
+      let near = nearestName(name, among: known).map { "; did you mean '\($0)'?" } ?? ""
+      throw UsageError("unknown metric '\(name)'\(near) (\(known.joined(separator: ", ")))")
+    }
+    guard !wanted.isEmpty else { throw UsageError("--metrics names no metric") }
+  }
+
   /// Refuses answers of an adapter that has to be told which of its tasks a row is, before anything
   /// is opened that takes time.
   private static func checkTasks(_ arguments: ParsedArguments) throws {
@@ -124,7 +133,8 @@ enum EvaluateCommand: Verb {
     let encoder = try ExampleEncoder(
       tokenizer: tokenizer,
       maximumLength: model.configuration.maximumLength - (model.prompt?.length ?? 0),
-      promptStyle: style)
+      promptStyle: style, chatTemplate: try DataOptions.template(arguments),
+      chatTemplateName: arguments[TrainOptions.chatTemplateName])
     let pairs = try records.map { located in
       guard let answer = ExampleEncoder.answer(of: located.record) else {
         throw DatasetError.incompatibleFormat(

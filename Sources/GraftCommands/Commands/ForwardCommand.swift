@@ -26,6 +26,10 @@ enum ForwardCommand: Verb {
     let source = try ModelSource(arguments)
     let adapter = try arguments.adapterDirectory()
     let task = try TaskOptions.task(arguments, source.directory, adapter: adapter)
+    if task == .seq2seqLM {
+      let forward = try Seq2SeqForward(source, adapter: adapter, gradients: arguments[gradients])
+      return try write(try forward.results(file), to: target, arguments, console)
+    }
     guard task == .causalLM else {
       let forward = try TaskForward(source, task, adapter: adapter, gradients: arguments[gradients])
       return try write(try forward.results(file), to: target, arguments, console)

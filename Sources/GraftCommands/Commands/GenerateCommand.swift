@@ -10,14 +10,15 @@ import Tokenizers
 /// `graft generate`.
 enum GenerateCommand: Verb {
   static let prompt = Option<String>(
-    "prompt", default: nil, help: "Text to continue; - reads it from standard input.")
+    "prompt", default: nil,
+    help: "Text to continue, or for an encoder to read; - reads it from standard input.")
   static let chat = Option<String>(
     "chat", default: nil,
     help: "A user's message, put into the model's chat template; - reads standard input.")
   static let system = Option<String>(
     "system-prompt", default: nil, help: "With --chat: what stands before the conversation.")
   static let prompts = Option<String>(
-    "prompts", default: nil, help: "JSONL file with {\"prompt\"} rows.")
+    "prompts", default: nil, help: "JSONL file with {\"prompt\"} or {\"source\"} rows.")
   static let promptStyle = Option<ExampleEncoder.PromptStyle>(
     "prompt-style", default: .plain, help: "How --prompts become text.")
   static let batchSize = Option<Int>(
@@ -37,7 +38,7 @@ enum GenerateCommand: Verb {
     options: [
       prompt, chat, system, prompts, promptStyle, batchSize, sharePrefix, task, logProbabilities,
       json,
-    ] + SamplingOptions.all + ModelOptions.all)
+    ] + DataOptions.templates + SamplingOptions.all + ModelOptions.all)
 
   static func run(_ arguments: ParsedArguments, _ console: Console) throws -> ExitCode {
     let given = [arguments[prompt], arguments[chat], arguments[prompts]].compactMap { $0 }
@@ -47,6 +48,11 @@ enum GenerateCommand: Verb {
     if arguments[system] != nil, arguments[chat] == nil {
       throw UsageError("--system-prompt needs --chat")
     }
+    if arguments[prompt] != nil, arguments[promptStyle] != .chat,
+      arguments[TrainOptions.chatTemplate] != nil || arguments[TrainOptions.chatTemplateName] != nil
+    {
+      throw UsageError("a chat template is for --chat, --prompts or --prompt-style chat")
+    }
     try arguments.require(ModelOptions.model)
     let alternatives = try SamplingOptions.count(arguments, logProbabilities, 0...1 << 20)
     if alternatives != nil, !arguments[json] { throw UsageError("--logprobs needs --json") }
@@ -54,17 +60,19 @@ enum GenerateCommand: Verb {
     let tokenizer = try source.tokenizer()
     let configuration = try SamplingOptions.configuration(
       arguments, source.directory, tokenizer, console)
-    let limit = try AutoModelForCausalLM.configuration(of: source.directory).maximumLength
-    let (texts, encoded) = try encodedPrompts(arguments, tokenizer, limit)
+    let isSeq2Seq = try source.isSeq2Seq
+    let (texts, encoded) =
+      isSeq2Seq
+      ? try sources(
+        arguments, tokenizer,
+        AutoModelForSeq2SeqLM.configuration(of: source.directory).maximumLength)
+      : try encodedPrompts(
+        arguments, tokenizer,
+        AutoModelForCausalLM.configuration(of: source.directory).maximumLength)
     let size = try SamplingOptions.count(arguments, batchSize, 1...1 << 24) ?? 1
-    let (model, peft) = try source.model(adapter: arguments[ModelOptions.adapter])
-    if let task = try SamplingOptions.count(arguments, task, 0...(peft?.taskCount ?? 1) - 1) {
-      peft?.context.taskIDs = Tensor([task], shape: [1]).to(device: model.device)
-    }
-    let prefix = arguments[sharePrefix] ? try model.sharedPrefix(of: encoded) : nil
-    if arguments[sharePrefix], !model.canReusePrefixes {
-      console.log("graft: --share-prefix: the adapter looks at rows as a whole; nothing is shared")
-    }
+    let write =
+      isSeq2Seq
+      ? try seq2SeqWriter(arguments, source) : try writer(arguments, source, encoded, console)
     var generation = TextGeneration(
       configuration, stopStrings: SamplingOptions.stopStrings(configuration, tokenizer),
       alternativeCount: alternatives)
@@ -77,9 +85,8 @@ enum GenerateCommand: Verb {
     var results: [[GeneratedText]] = []
     for start in stride(from: 0, to: encoded.count, by: size) {
       generation.firstRow = start * configuration.returnCount
-      results += try model.generate(
-        Array(encoded[start..<min(start + size, encoded.count)]), generation,
-        prefix: texts.count == 1 ? nil : prefix
+      results += try write(
+        Array(encoded[start..<min(start + size, encoded.count)]), generation
       ) { _, token in
         if streams { console.write(trimmer.append(decoder.append(token))) }
         return true
@@ -102,6 +109,48 @@ enum GenerateCommand: Verb {
       for row in rows { console.write(row) }
     }
     return .done
+  }
+
+  /// Writes what follows prompts; the last argument is told of each token.
+  private typealias Writer = (
+    _ prompts: [[Int]], _ generation: TextGeneration, _ onToken: (_ row: Int, _ token: Int) -> Bool
+  ) throws -> [[GeneratedText]]
+
+  /// A decoder that continues prompts.
+  private static func writer(
+    _ arguments: ParsedArguments, _ source: ModelSource, _ encoded: [[Int]], _ console: Console
+  ) throws -> Writer {
+    let (model, peft) = try source.model(adapter: arguments[ModelOptions.adapter])
+    try choose(arguments, peft, model.device)
+    let prefix = arguments[sharePrefix] ? try model.sharedPrefix(of: encoded) : nil
+    if arguments[sharePrefix], !model.canReusePrefixes {
+      console.log("graft: --share-prefix: the adapter looks at rows as a whole; nothing is shared")
+    }
+    return {
+      try model.generate($0, $1, prefix: encoded.count == 1 ? nil : prefix, onToken: $2)
+    }
+  }
+
+  /// A model that reads prompts and writes other texts.
+  private static func seq2SeqWriter(
+    _ arguments: ParsedArguments, _ source: ModelSource
+  ) throws -> Writer {
+    if arguments[sharePrefix] {
+      throw UsageError(
+        "--share-prefix: an encoder reads each text as a whole; nothing can be shared")
+    }
+    let (model, peft) = try source.seq2seqModel(adapter: try arguments.adapterDirectory())
+    try choose(arguments, peft, model.device)
+    return { try model.generate($0, $1, onToken: $2) }
+  }
+
+  /// Lets an adapter of several tasks act for that of `--task-id`.
+  private static func choose<Base>(
+    _ arguments: ParsedArguments, _ peft: PeftModel<Base>?, _ device: Device
+  ) throws {
+    if let task = try SamplingOptions.count(arguments, task, 0...(peft?.taskCount ?? 1) - 1) {
+      peft?.context.taskIDs = Tensor([task], shape: [1]).to(device: device)
+    }
   }
 
   /// One text as JSON.
@@ -141,7 +190,9 @@ enum GenerateCommand: Verb {
     }
     let encoder = try ExampleEncoder(
       tokenizer: tokenizer, maximumLength: max(2, limit),
-      promptStyle: isChat ? .chat : arguments[promptStyle] ?? .plain)
+      promptStyle: isChat ? .chat : arguments[promptStyle] ?? .plain,
+      chatTemplate: try DataOptions.template(arguments),
+      chatTemplateName: arguments[TrainOptions.chatTemplateName])
     if let path = arguments[prompts] {
       var reader = try RecordReader(path: path, allowsPromptOnly: true)
       let records = try reader.readAll()
@@ -163,6 +214,35 @@ enum GenerateCommand: Verb {
         ], tools: nil)
     }
     return ([text], [try encoder.promptIDs(of: LocatedRecord(record, at: place))])
+  }
+
+  /// What an encoder reads, as text and as ids.
+  private static func sources(
+    _ arguments: ParsedArguments, _ tokenizer: Tokenizer, _ limit: Int?
+  ) throws -> ([String], [[Int]]) {
+    guard arguments[chat] == nil, arguments[promptStyle] != .chat else {
+      throw UsageError(
+        "the model reads one text and writes another: it has no conversations; use --prompt or "
+          + "--prompts without --prompt-style chat")
+    }
+    let encoder = try Seq2SeqEncoder(tokenizer: tokenizer, maximumLength: 1 << 30)
+    func checked(_ records: [LocatedRecord]) throws -> ([String], [[Int]]) {
+      let ids = try records.map { try encoder.sourceIDs(of: $0) }
+      for (located, ids) in zip(records, ids) where ids.count > limit ?? .max {
+        throw DatasetError.conversation(
+          at: located.location,
+          reason: "\(ids.count) tokens are more than the model's limit of \(limit ?? 0)")
+      }
+      return (try records.map { try Seq2SeqEncoder.texts(of: $0).source }, ids)
+    }
+    if let path = arguments[prompts] {
+      var reader = try RecordReader(path: path, allowsPromptOnly: true)
+      return try checked(reader.readAll())
+    }
+    let text = try arguments[prompt].map(read) ?? ""
+    return try checked([
+      LocatedRecord(.prompt(text), at: RecordLocation(file: "--prompt", line: 1))
+    ])
   }
 
   /// A text that an option says, or all of standard input.

@@ -21,37 +21,58 @@ enum MergeCommand: Verb {
   static let specification = CommandSpecification(
     name: "merge", summary: "Write a model with adapters added to its weights",
     options: [
-      adapters, output, dtype, safe, json, ModelOptions.model, ModelOptions.quantize,
+      adapters, output, dtype, safe, json, ModelOptions.model, TaskOptions.task,
+      ModelOptions.quantize,
       ModelOptions.doubleQuant, ModelOptions.blockSize, ModelOptions.threshold,
-      ModelOptions.threads,
+      ModelOptions.threads, ShardOptions.maximumShardSize,
     ])
 
   static func run(_ arguments: ParsedArguments, _ console: Console) throws -> ExitCode {
     try arguments.require(ModelOptions.model, adapters, output)
-    let paths = arguments.values(adapters)
-    let directory = try arguments.value(output)
+    let paths = try arguments.values(adapters).map { try HubNames.adapter($0) }
     try ModelSource.setThreads(arguments)
     let source = try ModelSource.directory(of: try arguments.value(ModelOptions.model))
+    let task = try TaskOptions.task(arguments, source, adapter: paths.first)
+    // What stays in numbers is checked once, as it is written.
+    let checksLayers = try arguments[safe] && ModelOptions.format(arguments) != nil
+    func merged<Base: StoredModel>(
+      _ model: Base, _ visit: (PeftModel<Base>) -> Void = { _ in }
+    ) throws -> Base {
+      try AdapterMerging.merge(paths, into: model, safely: checksLayers, visit)
+      return model
+    }
+    switch task {
+    case .causalLM:
+      let model = try AutoModelForCausalLM.fromPretrained(source, dtype: nil)
+      return try write(try merged(model), source, paths, arguments, console)
+    case .seq2seqLM:
+      let model = try AutoModelForSeq2SeqLM.fromPretrained(source, dtype: nil)
+      return try write(try merged(model), source, paths, arguments, console)
+    default:
+      let model = try AutoModel.fromPretrained(
+        source, task: task, labels: try LabelFile.labels(adapter: paths.first, model: source),
+        dtype: nil)
+      var brought: Set<String> = []
+      _ = try merged(model) { brought.formUnion(model.newLayers(in: $0)) }
+      try model.requireHead(source, brought: brought)
+      return try write(model, source, paths, arguments, console)
+    }
+  }
+
+  private static func write(
+    _ model: any StoredModel, _ source: String, _ paths: [String], _ arguments: ParsedArguments,
+    _ console: Console
+  ) throws -> ExitCode {
+    let directory = try arguments.value(output)
     let chosen = try ModelOptions.format(arguments)
     let dtype = arguments[dtype]?.dtype
-    let model = try AutoModelForCausalLM.fromPretrained(source, dtype: nil)
-    // What stays in numbers is checked once, as it is written.
-    let checksLayers = arguments[safe] && chosen != nil
-    for path in paths {
-      let peft = try PeftModel.fromPretrained(model, HubNames.adapter(path))
-      do {
-        try peft.mergeAndUnload(safely: checksLayers)
-      } catch {
-        guard case .notFinite(let module, _) = error else { throw error }
-        throw AdapterError.notFinite(module: module, adapter: path)
-      }
-    }
     // A quantised base is written as numbers, all of it, or quantised anew.
     model.dequantize()
     if let chosen { model.quantize(QuantizationOptions(chosen), dtype: dtype) }
     // Every written weight, in the type in which it is written.
     let written = try ModelDirectoryWriter(
-      model: model, source: source, dtype: dtype, format: chosen
+      model: model, source: source, dtype: dtype, format: chosen,
+      shardLimit: ShardOptions.limit(arguments)
     ).write(directory) { path, tensor in
       guard !arguments[safe] || tensor.isAllFinite else {
         throw AdapterError.notFinite(module: path, adapter: paths.joined(separator: ", "))

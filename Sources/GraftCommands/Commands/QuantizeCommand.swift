@@ -20,6 +20,7 @@ enum QuantizeCommand: Verb {
     options: [
       format, output, dtype, skip, json, ModelOptions.model, ModelOptions.doubleQuant,
       ModelOptions.blockSize, ModelOptions.threshold, ModelOptions.threads,
+      ShardOptions.maximumShardSize,
     ])
 
   static func run(_ arguments: ParsedArguments, _ console: Console) throws -> ExitCode {
@@ -40,13 +41,13 @@ enum QuantizeCommand: Verb {
     }
     let options = QuantizationOptions(weights, skippedModules: skipped)
     let dtype = arguments[dtype]?.dtype
-    let model = try AutoModelForCausalLM.fromPretrained(
-      source, dtype: dtype, quantization: options)
+    let model = try StoredModels.open(source, dtype: dtype, quantization: options)
     if let unknown = options.unknownNames(in: model).first {
       throw UsageError("--skip-modules \"\(unknown)\": \(source) has no such linear layer")
     }
     let written = try ModelDirectoryWriter(
-      model: model, source: source, dtype: dtype, format: weights
+      model: model, source: source, dtype: dtype, format: weights,
+      shardLimit: ShardOptions.limit(arguments)
     ).write(directory)
     if arguments[json] {
       console.write([

@@ -7,7 +7,7 @@ import Tokenizers
 /// `graft tokenize`.
 enum TokenizeCommand: Verb {
   static let model = Option<String>(
-    "model", default: nil, help: "Directory with tokenizer.json, GGUF file or hub name.")
+    "model", default: nil, help: "Directory with a tokenizer, GGUF file or hub name.")
   static let text = Option<String>("text", default: nil, help: "Text, or ids with --decode.")
   static let file = Option<String>(
     "file", default: nil, help: "File, one text or row of ids a line.")

@@ -34,9 +34,10 @@ enum TrainCommand: Verb {
     try recipe.settle("task", task.rawValue)
     switch task {
     case .causalLM: break
-    case .sequenceClassification:
-      return try ClassificationTraining.run(recipe, given, options, source, console)
-    default: throw UsageError("--task \(task.rawValue): expected \(TaskOptions.trained)")
+    case .seq2seqLM: return try Seq2SeqTraining.run(recipe, given, options, source, console)
+    default:
+      return try TaskTraining.run(
+        try HeadTasks.named(task), recipe, given, options, source, console)
     }
     let shape = try AutoModelForCausalLM.configuration(of: source.directory)
     options.maximumLength = try DataOptions.maximumLength(
@@ -52,7 +53,8 @@ enum TrainCommand: Verb {
     try source.check(examples + (evaluation ?? []), shape)
     let model: any TrainableModel =
       isFull(recipe.arguments)
-      ? try wholeModel(source, options.seed)
+      ? try wholeModel(
+        source, options.seed, shardLimit: ShardOptions.limit(recipe.arguments))
       : try adapted(source, tokenizer, recipe, given, options, examples)
     if let base = model.base as? DecoderForCausalLM {
       try PromptChecks.check(examples + (evaluation ?? []), base, options)
@@ -81,6 +83,8 @@ enum TrainCommand: Verb {
     let report: EncodingReport
     let options: TrainingOptions
     let recipe: TrainRecipe
+    /// Measures on the evaluation data; nil for the model's own figures.
+    var measure: ((_ batchSize: Int) -> [(name: String, value: Double)])?
   }
 
   /// Trains to the end or until it is stopped.
@@ -97,6 +101,8 @@ enum TrainCommand: Verb {
     onStart: @escaping (_ directory: String) throws -> Void = { _ in }
   ) throws -> ExitCode {
     let (model, recipe, isQuiet) = (run.model, run.recipe, given[TrainOptions.quiet])
+    let base: any LossModel = model.base
+    base.ownDropout?.isAllowed = recipe.arguments[TrainOptions.baseDropout] != .off
     // It refuses what cannot be, and only then the directory may be emptied.
     let trainer = try Trainer(
       model: model, examples: run.examples, evaluation: run.evaluation, options: run.options,
@@ -112,6 +118,7 @@ enum TrainCommand: Verb {
       try onStart(recipe.directory)
       progress.start(step, isResumed: recipe.isResumed)
     }
+    trainer.measure = run.measure
     trainer.onStep = progress.step
     trainer.onEvaluation = progress.evaluation
     trainer.shouldStop = { StopSignal.wasCaught }
@@ -176,17 +183,18 @@ enum TrainCommand: Verb {
   }
 
   /// Whether all weights are trained instead of an adapter.
-  private static func isFull(_ arguments: ParsedArguments) -> Bool {
+  static func isFull(_ arguments: ParsedArguments) -> Bool {
     arguments[TrainOptions.method]?.lowercased() == "full"
   }
 
   /// The model with all weights trained, which the run's directory becomes.
   private static func wholeModel(
-    _ source: ModelSource, _ seed: UInt64
+    _ source: ModelSource, _ seed: UInt64, shardLimit: Int
   ) throws -> FullFineTuning<DecoderForCausalLM> {
     let base = try source.model()
     let writer = ModelDirectoryWriter(
-      model: base, source: source.directory, dtype: source.dtype, format: nil)
+      model: base, source: source.directory, dtype: source.dtype, format: nil,
+      shardLimit: shardLimit)
     return try FullFineTuning(base, seed: seed) { try writer.writeFiles(to: $0) }
   }
 
@@ -201,7 +209,9 @@ enum TrainCommand: Verb {
     let configuration = try AdapterOptions.configuration(recipe.arguments, tokenizer)
     let model = try PeftModel(base, configuration, seed: seed)
     try AdapterOptions.begin(model, recipe.arguments, tokenizer)
-    try start(model, source, recipe.arguments, options, examples)
+    try start(model, source, recipe.arguments, options, examples) {
+      try AutoModelForCausalLM.fromPretrained(source.directory, dtype: nil)
+    }
     return model
   }
 
@@ -247,10 +257,12 @@ enum TrainCommand: Verb {
 }
 
 extension TrainCommand {
-  /// Finds the start of a new LoRA that depends on data or on what quantising lost.
-  private static func start(
-    _ model: PeftModel<DecoderForCausalLM>, _ source: ModelSource, _ arguments: ParsedArguments,
-    _ options: TrainingOptions, _ examples: [TokenizedExample]
+  /// Finds the start of a new LoRA that depends on data or on what quantising lost; `openDense` opens
+  /// the base as it is stored.
+  static func start<Base: LossModel>(
+    _ model: PeftModel<Base>, _ source: ModelSource, _ arguments: ParsedArguments,
+    _ options: TrainingOptions, _ examples: [TokenizedExample],
+    dense openDense: () throws -> any Module
   ) throws {
     guard let config = model.configurations.first?.configuration as? LoRAConfig else { return }
     try calibrateIfNeeded(model, config, examples, options, arguments)
@@ -263,7 +275,7 @@ extension TrainCommand {
         "loftq_iter is more than 1: the adapter would fit a base that is not written; the library "
           + "can do that")
     }
-    let dense = try AutoModelForCausalLM.fromPretrained(source.directory, dtype: nil)
+    let dense = try openDense()
     try model.startLoftQ { path in
       guard let layer = dense.module(at: path) as? Linear, layer.storedCount == 0 else {
         throw UsageError("init_lora_weights loftq: \(source.directory) is quantised itself")

@@ -10,6 +10,12 @@ enum ReportTarget: String, CaseIterable, OptionValue {
   case tensorboard
 }
 
+/// Whether something is applied.
+enum Switch: String, CaseIterable, OptionValue {
+  case on
+  case off
+}
+
 /// Options of `graft train`.
 enum TrainOptions {
   static let task = TaskOptions.task
@@ -22,6 +28,10 @@ enum TrainOptions {
     "chat-template", default: nil, group: "Data",
     help: "File with a chat template to use instead of the model's, such as its own one with "
       + "{% generation %} blocks.")
+  static let chatTemplateName = Option<String>(
+    "chat-template-name", default: nil, group: "Data",
+    help: "The one of the model's named chat templates to use; default is default, or tool_use for "
+      + "conversations with tools.")
   static let trainOnPrompt = Flag(
     "train-on-prompt", group: "Data", help: "Count prompts in the loss too.")
   static let maximumLength = Option<Int>(
@@ -70,6 +80,9 @@ enum TrainOptions {
     "alpha", default: 16, group: "Adapter", help: "Scale times rank.")
   static let dropout = Option<Double>(
     "dropout", default: 0, group: "Adapter", help: "Share of dropped inputs.")
+  static let baseDropout = Option<Switch>(
+    "base-dropout", default: .on, group: "Adapter",
+    help: "Whether dropout that the model's config.json asks for is applied in training.")
   static let targetModules = Option<String>(
     "target-modules", default: "all-linear", group: "Adapter",
     help: "all-linear, names with commas, or an expression.")
@@ -140,12 +153,14 @@ enum TrainOptions {
 
   static let all: [any OptionDeclaration] =
     [
-      task, ClassificationData.problem, data, evalData, promptStyle, chatTemplate, trainOnPrompt,
-      maximumLength, packing, shuffle, groupByLength,
+      task, TaskOptions.problem, data, evalData, promptStyle, chatTemplate, chatTemplateName,
+      trainOnPrompt, maximumLength, Seq2SeqData.maximumTargetLength, packing, shuffle,
+      groupByLength,
       output, overwrite, resume, config, set, printRecipe, saveEvery, evalEvery, logEvery, keep,
-      reportTo, quiet, json,
-    ] + [
-      method, adapterConfig, rank, alpha, dropout, targetModules, modulesToSave, bias, rsLoRA,
+      ShardOptions.maximumShardSize, reportTo, quiet, json,
+    ] + HeadTasks.options + [
+      method, adapterConfig, rank, alpha, dropout, baseDropout, targetModules, modulesToSave, bias,
+      rsLoRA,
       virtualTokens, promptText, initialization, adapterFields, plainLoRA, calibrationBatches,
     ] + [
       optimizer, learningRate, weightDecay, beta1, beta2, epsilon, schedule, warmupSteps,

@@ -9,7 +9,7 @@ enum DataOptions {
   /// The options that decide what becomes of a record.
   static let all: [any OptionDeclaration] = [
     TrainOptions.data, TrainOptions.promptStyle, TrainOptions.chatTemplate,
-    TrainOptions.trainOnPrompt, TrainOptions.maximumLength,
+    TrainOptions.chatTemplateName, TrainOptions.trainOnPrompt, TrainOptions.maximumLength,
   ]
 
   static func encoder(
@@ -19,7 +19,22 @@ enum DataOptions {
       tokenizer: tokenizer, maximumLength: maximumLength,
       trainsOnPrompt: arguments[TrainOptions.trainOnPrompt],
       promptStyle: try arguments.value(TrainOptions.promptStyle),
-      chatTemplate: try arguments[TrainOptions.chatTemplate].map(template))
+      chatTemplate: try template(arguments),
+      chatTemplateName: arguments[TrainOptions.chatTemplateName])
+  }
+
+  /// The options that choose a chat template.
+  static let templates: [any OptionDeclaration] = [
+    TrainOptions.chatTemplate, TrainOptions.chatTemplateName,
+  ]
+
+  /// The source of the template that `--chat-template` names.
+  static func template(_ arguments: ParsedArguments) throws -> String? {
+    guard let path = arguments[TrainOptions.chatTemplate] else { return nil }
+    guard arguments[TrainOptions.chatTemplateName] == nil else {
+      throw UsageError("give one of --chat-template and --chat-template-name")
+    }
+    return try template(at: path)
   }
 
   /// What was asked for, else 1024, and never more than the model can take.
@@ -29,6 +44,14 @@ enum DataOptions {
       throw UsageError("--max-length \(wanted) is more than the model's limit of \(limit) tokens")
     }
     return wanted
+  }
+
+  /// What a model's directory is for; text where it holds a tokenizer alone.
+  static func task(of directory: String) throws -> ModelTask {
+    guard FileManager.default.fileExists(atPath: directory + "/config.json") else {
+      return .causalLM
+    }
+    return try AutoModel.task(of: directory)
   }
 
   /// The limit of a model's directory; of one that holds a tokenizer alone, what that says.

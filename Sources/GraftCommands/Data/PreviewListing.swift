@@ -29,6 +29,10 @@ struct PreviewListing {
     for preview in shown {
       lines.append(Self.heading(preview))
       lines += Self.table(preview.tokens, showsAll: showsAllTokens)
+      if !preview.targetTokens.isEmpty {
+        lines.append("  what is written:")
+        lines += Self.table(preview.targetTokens, showsAll: showsAllTokens)
+      }
       lines.append("")
     }
     for place in dropped.prefix(Self.listLength) {
@@ -52,9 +56,11 @@ struct PreviewListing {
   private static func heading(_ preview: ExamplePreview) -> String {
     let cut = preview.truncation?.count ?? 0
     var notes = [
-      "\(preview.tokens.count - cut) tokens", "\(preview.targetCount) count towards the loss",
+      "\(preview.tokens.count + preview.targetTokens.count - cut) tokens",
+      "\(preview.targetCount) count towards the loss",
       "\(preview.maskedCount) masked",
     ]
+    if let label = preview.rowLabel { notes = [notes[0], "asked as a whole: \(label)"] }
     if cut > 0 { notes.append("\(cut) cut off") }
     if !preview.isKept { notes.append("left out") }
     if preview.mergesAcross { notes.append("prompt and answer encoded apart") }
@@ -99,7 +105,7 @@ struct PreviewListing {
 
   private static func label(of token: ExamplePreview.Token) -> String {
     switch token.role {
-    case .target: "\(token.id)"
+    case .target: token.asked ?? "\(token.label ?? token.id)"
     case .masked: "-"
     case .unpredicted: "first"
     case .cut: "cut"
@@ -122,33 +128,41 @@ struct PreviewListing {
 
   private var sums: JSON {
     let keys = report.ignoredKeys.sorted { $0.key < $1.key }
-    let counts: [(key: String, value: Int)] = [
+    var counts: [(key: String, value: Int)] = [
       ("records", report.recordCount), ("examples", report.exampleCount),
       ("tokens", report.tokenCount), ("targets", report.targetCount), ("longest", report.longest),
       ("dropped", report.droppedCount), ("truncated", report.truncatedCount),
       ("merging", report.boundaryCount), ("endless", report.endlessCount),
       ("doubled_beginning", report.doubledBeginningCount),
     ]
+    if report.longestTarget > 0 { counts.append(("longest_target", report.longestTarget)) }
     var object = JSONObject(counts.map { ($0.key, .integer($0.value)) })
     object["ignored_keys"] = .object(JSONObject(keys.map { ($0.key, .integer($0.value)) }))
     return .object(object)
   }
 
   private static func row(_ preview: ExamplePreview) -> JSON {
-    [
+    var row: JSON = [
       "line": .integer(preview.location.line), "format": .string(preview.format.rawValue),
       "kept": .bool(preview.isKept), "targets": .integer(preview.targetCount),
       "masked": .integer(preview.maskedCount), "cut": .integer(preview.truncation?.count ?? 0),
       "merging": .bool(preview.mergesAcross), "endless": .bool(preview.isEndless),
       "doubled_beginning": .bool(preview.beginsTwice),
+      "row_label": preview.rowLabel.map(JSON.string) ?? .null,
       "tokens": .array(preview.tokens.map(entry)),
     ]
+    if !preview.targetTokens.isEmpty, var object = row.objectValue {
+      object["target_tokens"] = .array(preview.targetTokens.map(entry))
+      row = .object(object)
+    }
+    return row
   }
 
   private static func entry(_ token: ExamplePreview.Token) -> JSON {
     [
       "id": .integer(token.id), "text": .string(token.text),
       "label": token.label.map(JSON.integer) ?? .null, "role": .string(token.role.rawValue),
+      "asked": token.asked.map(JSON.string) ?? .null,
     ]
   }
 }

@@ -111,9 +111,10 @@ final class DecoderAttention: Module {
     }
     if let cache = context.cache { (k, v) = cache.append(layer: layer, key: k, value: v) }
     let mask = context.mask(layer: layer)
+    let (dropout, rate) = (context.dropout, c.dropout.attention)
     var mixed = attention(
       query: q, key: k, value: v, mask: mask, scale: context.configuration.attentionScales[layer],
-      softcap: c.attentionSoftcap)
+      softcap: c.attentionSoftcap, dropped: dropout.acts(rate) ? { dropout($0, rate) } : nil)
     if case .separate(_, let key, let value) = projections {
       for addition in extensions { mixed = mixed + addition(query: q, key: key, value: value) }
     }

@@ -42,6 +42,8 @@ public struct DecoderConfiguration: Sendable {
   public let tiesEmbeddings: Bool
   /// Longest sequence that the model was made for, in tokens.
   public internal(set) var maximumLength: Int
+  /// Token that begins a text, or nil.
+  public let beginOfTextID: Int?
   /// Tokens that end a text.
   public let endOfTextIDs: [Int]
   /// Token that fills rows up, or nil.
@@ -77,6 +79,8 @@ public struct DecoderConfiguration: Sendable {
   public internal(set) var hasMLPBias = false
   /// Whether the output head has a bias.
   public internal(set) var hasHeadBias = false
+  /// Whether the head of token classification has a bias.
+  public internal(set) var hasTokenHeadBias = true
   /// The MLP's function.
   public internal(set) var activation = ActivationFunction.silu
   /// Whether attention and MLP read the same normalised vectors and are added at once.
@@ -91,6 +95,8 @@ public struct DecoderConfiguration: Sendable {
   public internal(set) var logitsDivisor = 1.0
   /// Scores of tokens are c tanh(score / c); nil for as they are.
   public internal(set) var logitsSoftcap: Double?
+  /// What is dropped in training.
+  public internal(set) var dropout = DropoutRates()
   /// What parts are called.
   var names: DecoderNames
 
@@ -99,7 +105,7 @@ public struct DecoderConfiguration: Sendable {
     names = family.names
     vocabularySize = try reader.positive("vocab_size")
     hiddenSize = try reader.positive("hidden_size")
-    layerCount = try reader.positive("num_hidden_layers")
+    layerCount = try reader.layerCount("num_hidden_layers")
     headCount = try reader.positive("num_attention_heads")
     intermediateSize = try reader.positive("intermediate_size", default: 4 * hiddenSize)
     keyValueHeadCount = try reader.positive("num_key_value_heads", default: headCount)
@@ -109,11 +115,15 @@ public struct DecoderConfiguration: Sendable {
     guard headCount % keyValueHeadCount == 0 else {
       throw reader.wrong("num_key_value_heads", "a divisor of num_attention_heads \(headCount)")
     }
+    guard headCount * headSize < 1 << 31 else {
+      throw reader.wrong("head_dim", "less than 2^31 divided by num_attention_heads \(headCount)")
+    }
     guard names.positions != nil || headSize % 2 == 0 else {
       throw reader.wrong("head_dim", "an even number")
     }
     tiesEmbeddings = try reader.flag("tie_word_embeddings", default: false)
     maximumLength = try reader.positive("max_position_embeddings", default: 2048)
+    beginOfTextID = try reader.ids("bos_token_id").first
     endOfTextIDs = try reader.ids("eos_token_id")
     paddingID = try reader.paddingID(vocabularySize: vocabularySize)
     storedDType = reader.storedDType()
@@ -121,6 +131,7 @@ public struct DecoderConfiguration: Sendable {
     let bias = try reader.flag("attention_bias")
     (hasQueryKeyValueBias, hasOutputBias) = (bias, bias)
     hasMLPBias = try reader.flag("mlp_bias")
+    hasTokenHeadBias = try reader.flag("token_classification_bias", default: true)
     attentionScales = Array(
       repeating: 1 / Double(headSize).squareRoot(), count: layerCount)
     slidingWindows = Array(repeating: nil, count: layerCount)
@@ -131,9 +142,10 @@ public struct DecoderConfiguration: Sendable {
     } else {
       ropes = Array(repeating: nil, count: layerCount)
     }
+    dropout = try family.dropout(reader)
     try family.adjust(&self, reader)
     if case .dynamic(let factor, let length)? = ropes.first??.scaling {
-      maximumLength = Int((Double(length) * max(1, factor)).rounded())
+      maximumLength = Int(min(Double(length) * max(1, factor), 0x1p31).rounded())
     }
   }
 

@@ -1,4 +1,5 @@
 import JSONValues
+import Layers
 
 /// What distinguishes one family of decoders from another.
 struct DecoderFamily: Sendable {
@@ -12,6 +13,10 @@ struct DecoderFamily: Sendable {
   /// Whether the family's own code divides the hidden size by the heads where `head_dim` is missing,
   /// instead of filling the key in when the file is read.
   var derivesHeadSize = false
+  /// What it drops in training.
+  var dropout: @Sendable (ConfigurationReader) throws(ModelError) -> DropoutRates = {
+    (reader) throws(ModelError) in try .decoder(reader)
+  }
   /// Sets what is different from Llama.
   var adjust:
     @Sendable (inout DecoderConfiguration, ConfigurationReader) throws(ModelError) -> Void = {

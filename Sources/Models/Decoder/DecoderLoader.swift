@@ -15,7 +15,8 @@ struct DecoderLoader {
     self.configuration = configuration
     weights = ModelWeights(
       checkpoint: checkpoint, dtype: dtype, device: device, quantization: quantization,
-      stored: stored, storedDType: configuration.storedDType, base: configuration.names.decoder,
+      stored: stored, storedDType: configuration.storedDType,
+      bases: DecoderHeads.baseNames(configuration),
       probe: configuration.names.embedding + ".weight")
   }
 
@@ -26,7 +27,9 @@ struct DecoderLoader {
       isTied: c.tiesEmbeddings,
       bias: c.hasHeadBias
         ? Parameter(try weights.tensor("lm_head.bias", [c.vocabularySize])) : nil)
-    return DecoderForCausalLM(model: try model(embedding), head: head)
+    let model = DecoderForCausalLM(model: try model(embedding), head: head)
+    try weights.checkNothingIsLeft(of: model, base: c.names.decoder)
+    return model
   }
 
   /// The decoder without a head.

@@ -16,8 +16,13 @@ public final class DecoderModel: Module {
   let norm: any Normalization
   /// Whether blocks are computed again in the backward pass instead of being kept.
   public var checkpointsActivations = false
+  /// Dropout of the model's own.
+  let dropout = ModelDropout()
   /// The generator that dropout inside blocks draws from, so that computing again gives the same.
-  public var dropoutGenerator: Generator?
+  public var dropoutGenerator: Generator? {
+    get { dropout.generator }
+    set { dropout.generator = newValue }
+  }
   /// Told of every batch before it runs.
   var inputObserver: ((_ batch: DecoderInput, _ past: Int) -> Void)?
   /// Told of the rows that stay when a cache takes others, by their numbers before.
@@ -81,6 +86,7 @@ public final class DecoderModel: Module {
     var x = tokenEmbeddings(batch.ids)
     let placed = PlacedInput(batch, prompt: prompt, past: cache?.length ?? 0, embeddings: &x)
     if let positions { x = x + positions(placed.positions) }
+    x = dropout(x, configuration.dropout.embeddings)
     var rotations: [RopeConfiguration: (cosine: Tensor, sine: Tensor)] = [:]
     for rope in Set(configuration.ropes.compactMap { $0 }) {
       rotations[rope] = rope.tables(positions: placed.positions, dtype: x.dtype)
@@ -99,7 +105,7 @@ public final class DecoderModel: Module {
     }
     let context = DecoderContext(
       rotations: rotations, masks: masks, queryGrowth: growth, configuration: configuration,
-      cache: cache)
+      cache: cache, dropout: dropout)
     let companion = companion
     var carried = companion?.begin(batch, cache: cache)
     for (index, layer) in layers.enumerated() {
@@ -130,6 +136,23 @@ public final class DecoderModel: Module {
     }
     cache?.advance(by: placed.keyLength - (cache?.length ?? 0))
     return (norm(x), placed.leading)
+  }
+
+  /// Keys and values that the blocks compute for a row without a prompt.
+  func keysAndValues(of ids: [Int]) -> Tensor {
+    let before = prompt
+    prompt = nil
+    defer { prompt = before }
+    return withoutGradients {
+      let cache = KeyValueCache(layerCount: configuration.layerCount, capacity: ids.count)
+      let row = Tensor(ids, shape: [1, ids.count]).to(device: embedding.device)
+      _ = self(DecoderInput(ids: row), cache: cache)
+      let layers = (0..<configuration.layerCount).map { layer in
+        let found = cache.first(ids.count, ofLayer: layer)
+        return Tensor.stacked([found.keys.selected(0, 0), found.values.selected(0, 0)])
+      }
+      return Tensor.stacked(layers)
+    }
   }
 
   /// What the first block reads of tokens.

@@ -36,8 +36,16 @@ public final class KeyValueCache {
   /// What a store holds, in a new one of the present capacity.
   private func copied(_ store: Tensor?) -> Tensor? {
     guard let store else { return nil }
+    return resized(store, to: held(for: length))
+  }
+
+  /// Positions that are allocated where so many are used: a capacity that is much larger, such as the
+  /// limit of a model that a text need not reach, is not taken at once.
+  private func held(for count: Int) -> Int { min(capacity, max(2 * count, 4096)) }
+
+  private func resized(_ store: Tensor, to count: Int) -> Tensor {
     var shape = store.shape
-    shape[2] = capacity
+    shape[2] = count
     let room = Tensor.empty(shape, dtype: store.dtype, device: store.device)
     room.narrowed(2, 0..<length).copyInPlace(from: store.narrowed(2, 0..<length))
     return room
@@ -51,8 +59,9 @@ public final class KeyValueCache {
     precondition(length + added <= capacity, "KeyValueCache: \(length + added) > \(capacity)")
     func put(_ tensor: Tensor, _ store: inout [Tensor?]) -> Tensor {
       var shape = tensor.shape
-      shape[2] = capacity
-      let room = store[layer] ?? Tensor.empty(shape, dtype: tensor.dtype, device: tensor.device)
+      shape[2] = held(for: length + added)
+      var room = store[layer] ?? Tensor.empty(shape, dtype: tensor.dtype, device: tensor.device)
+      if room.size(2) < length + added { room = resized(room, to: shape[2]) }
       store[layer] = room
       room.narrowed(2, length..<length + added).copyInPlace(from: tensor)
       return room.narrowed(2, 0..<length + added)

@@ -18,7 +18,9 @@ extension EncoderFamily {
       sequence: HeadNames(dense: "pre_classifier", activation: .relu, output: "classifier"),
       token: HeadNames(output: "classifier"), answer: HeadNames(output: "qa_outputs"),
       maskedLM: HeadNames(
-        dense: "vocab_transform", norm: "vocab_layer_norm", output: "vocab_projector")))
+        dense: "vocab_transform", norm: "vocab_layer_norm", output: "vocab_projector")),
+    dropout: { (reader) throws(ModelError) in try .distilbert(reader) },
+    takesKeysAndValues: false)
 }
 
 extension EncoderNames {

@@ -64,6 +64,10 @@ public struct EncoderConfiguration: Sendable {
   public internal(set) var hasHeadBias = true
   /// Whether the head over the vocabulary has a bias.
   public internal(set) var hasVocabularyBias = true
+  /// What is dropped in training.
+  public internal(set) var dropout = DropoutRates()
+  /// Whether blocks take keys and values of virtual tokens.
+  let takesKeysAndValues: Bool
   /// What a head on a whole row reads.
   public internal(set) var classifierPooling = Pooling.first
   /// Standard deviation that new weights start with.
@@ -81,10 +85,11 @@ public struct EncoderConfiguration: Sendable {
   init(_ reader: ConfigurationReader, family: EncoderFamily) throws(ModelError) {
     modelType = family.modelType
     (names, heads) = (family.names, family.heads)
+    takesKeysAndValues = family.takesKeysAndValues
     vocabularySize = try reader.positive("vocab_size")
     hiddenSize = try reader.positive("hidden_size")
     intermediateSize = try reader.positive("intermediate_size")
-    layerCount = try reader.positive("num_hidden_layers")
+    layerCount = try reader.layerCount("num_hidden_layers")
     headCount = try reader.positive("num_attention_heads")
     guard hiddenSize % headCount == 0 else {
       throw reader.wrong("num_attention_heads", "a divisor of hidden_size \(hiddenSize)")
@@ -107,7 +112,14 @@ public struct EncoderConfiguration: Sendable {
     guard try !reader.flag("is_decoder") else {
       throw .unsupported(path: reader.path, what: "is_decoder true", supported: ["false"])
     }
+    dropout = try family.dropout(reader)
     try family.adjust(&self, reader)
+  }
+
+  /// The number of a row's first position.
+  var firstPosition: Int {
+    if case .behindPadding(let id) = positions { return id + 1 }
+    return 0
   }
 
   /// Tokens that a row may have.

@@ -1,4 +1,5 @@
 import JSONValues
+import Layers
 
 /// What distinguishes one family of encoders from another.
 struct EncoderFamily: Sendable {
@@ -11,6 +12,12 @@ struct EncoderFamily: Sendable {
   var names = EncoderNames()
   /// What its heads are made of.
   var heads: EncoderHeads
+  /// What it drops in training.
+  var dropout: @Sendable (ConfigurationReader) throws(ModelError) -> DropoutRates = {
+    (reader) throws(ModelError) in try .bert(reader)
+  }
+  /// Whether its blocks take keys and values of virtual tokens, as its classes in transformers do.
+  var takesKeysAndValues = true
   /// Sets what is different from BERT.
   var adjust:
     @Sendable (inout EncoderConfiguration, ConfigurationReader) throws(ModelError) -> Void = {

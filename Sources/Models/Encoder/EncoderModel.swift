@@ -20,8 +20,15 @@ public final class EncoderModel: Module {
   let pooler: Linear?
   /// Whether blocks are computed again in the backward pass instead of being kept.
   public var checkpointsActivations = false
+  /// Dropout of the model's own.
+  let dropout = ModelDropout()
+  /// What stands before the tokens of every row; nil for nothing.
+  var prompt: ModelPrompt?
   /// The generator that dropout inside blocks draws from, so that computing again gives the same.
-  public var dropoutGenerator: Generator?
+  public var dropoutGenerator: Generator? {
+    get { dropout.generator }
+    set { dropout.generator = newValue }
+  }
   /// Told of every batch before it runs.
   var inputObserver: ((_ batch: DecoderInput, _ past: Int) -> Void)?
   /// Embeddings, blocks, norm and pooler, by their family's names.
@@ -52,49 +59,131 @@ public final class EncoderModel: Module {
   /// Where the weights live.
   public var device: Device { embeddings.tokens.device }
 
-  /// Hidden states behind the last block.
+  /// Hidden states behind the last block, those of virtual tokens left out.
   ///
   /// - Parameter input: Ids, masks and segments.
   /// - Returns: `[batch, length, hiddenSize]`.
   public func callAsFunction(_ input: TaskInput) -> Tensor {
+    let (states, leading) = states(of: input)
+    return leading == 0 ? states : states.narrowed(1, leading..<states.size(1))
+  }
+
+  /// Hidden states behind the last block, those of virtual tokens among them.
+  ///
+  /// - Parameters:
+  ///   - input: Ids, masks and segments.
+  ///   - observe: Told of each block's keys and values.
+  /// - Returns: `[batch, leading + length, hiddenSize]`, and how many virtual tokens went through the
+  ///   blocks.
+  func states(
+    of input: TaskInput, observe: ((_ keys: Tensor, _ values: Tensor) -> Void)? = nil
+  ) -> (states: Tensor, leading: Int) {
     inputObserver?(input.forDecoder, 0)
     let c = configuration
-    let positions = input.positions ?? numbered(input.ids)
-    var x = embeddings.tokens(input.ids)
-    if let table = embeddings.tokenTypes {
-      x = x + table(input.tokenTypes ?? input.ids.zerosLike())
-    }
-    if let table = embeddings.positions { x = x + table(positions) }
-    x = embeddings.norm(x)
+    let placed = placed(input)
+    var x = placed.embeddings
+    if let table = embeddings.tokenTypes { x = x + table(placed.types) }
+    if let table = embeddings.positions { x = x + table(placed.positions) }
+    x = dropout(embeddings.norm(x), c.dropout.embeddings)
     var rotations: [RopeConfiguration: (cosine: Tensor, sine: Tensor)] = [:]
-    for rope in Set(c.ropes) { rotations[rope] = rope.tables(positions: positions, dtype: x.dtype) }
+    for rope in Set(c.ropes) {
+      rotations[rope] = rope.tables(positions: placed.positions, dtype: x.dtype)
+    }
     var masks: [Int?: AttentionMask] = [:]
     for reach in Set(c.reaches) {
       masks[reach] = .encoder(
-        length: input.ids.size(1), mask: input.mask, reach: reach, device: x.device)
+        length: placed.keyLength, mask: placed.mask, reach: reach, device: x.device)
     }
     for (index, layer) in layers.enumerated() {
-      let mask = masks[c.reaches[index]] ?? AttentionMask()
-      let rotation = c.ropes.isEmpty ? nil : rotations[c.ropes[index]]
+      let context = EncoderLayer.Context(
+        mask: masks[c.reaches[index]] ?? AttentionMask(),
+        rotation: c.ropes.isEmpty ? nil : rotations[c.ropes[index]], dropout: dropout,
+        observe: observe)
+      func block(_ inputs: [Tensor]) -> [Tensor] {
+        [layer(inputs[0], context, prefix: inputs.count > 1 ? inputs[1] : nil)]
+      }
+      let inputs = [x] + (placed.keysAndValues.map { [$0.selected(0, index)] } ?? [])
       if checkpointsActivations && isRecordingGradients {
         x =
           checkpointed(
-            [x], parameters: layer.parameters().map(\.parameter), generator: dropoutGenerator
-          ) { [layer($0[0], mask, rotation: rotation)] }[0]
+            inputs, parameters: layer.parameters().map(\.parameter), generator: dropoutGenerator,
+            block)[0]
       } else {
-        x = layer(x, mask, rotation: rotation)
+        x = block(inputs)[0]
       }
     }
-    return finalNorm.map { $0(x) } ?? x
+    return (finalNorm.map { $0(x) } ?? x, placed.leading)
   }
 
-  /// Positions of ids, int64 `[batch or 1, length]`.
-  private func numbered(_ ids: Tensor) -> Tensor {
+  /// Keys and values that the blocks compute for a row without a prompt.
+  func keysAndValues(of ids: [Int]) -> Tensor {
+    let before = prompt
+    prompt = nil
+    defer { prompt = before }
+    return withoutGradients {
+      var found: [Tensor] = []
+      let row = TaskInput(ids: Tensor(ids, shape: [1, ids.count]).to(device: device))
+      _ = states(of: row) { found.append(Tensor.stacked([$0.selected(0, 0), $1.selected(0, 0)])) }
+      return Tensor.stacked(found)
+    }
+  }
+
+  /// A row behind its prompt.
+  private struct Placed {
+    /// `[batch, leading + length, hiddenSize]`, of tokens and virtual ones.
+    let embeddings: Tensor
+    let types: Tensor
+    /// int64 `[batch or 1, leading + length]`.
+    let positions: Tensor
+    let mask: Tensor?
+    let keyLength: Int
+    /// Virtual tokens that go through the blocks.
+    let leading: Int
+    /// `[layers, 2, heads, n, head size]`, where the prompt is these.
+    let keysAndValues: Tensor?
+  }
+
+  private func placed(_ input: TaskInput) -> Placed {
+    let (rows, length) = (input.ids.size(0), input.ids.size(1))
+    let tokens = embeddings.tokens(input.ids)
+    let types = input.tokenTypes ?? input.ids.zerosLike()
+    guard let prompt else {
+      return Placed(
+        embeddings: tokens, types: types, positions: input.positions ?? numbered(input.ids),
+        mask: input.mask, keyLength: length, leading: 0, keysAndValues: nil)
+    }
+    let count = prompt.length
+    let made = prompt.make(rows).to(tokens.dtype)
+    func before(_ number: Int, _ own: Tensor) -> Tensor {
+      let added = Tensor.full([rows, count], Double(number), dtype: own.dtype, device: own.device)
+      return Tensor.concatenated([added, own], dimension: 1)
+    }
+    let mask = input.mask.map { before(1, $0) }
+    guard prompt.kind == .embeddings else {
+      return Placed(
+        embeddings: tokens, types: types,
+        positions: input.positions.map { ($0 + Double(count)).to(.int64) }
+          ?? numbered(input.ids, past: count), mask: mask, keyLength: count + length, leading: 0,
+        keysAndValues: made)
+    }
+    let each = made.rank == 2 ? made.unsqueezed(0) : made
+    // As transformers numbers embeddings: one after the other, padding too.
+    let first = configuration.firstPosition
+    return Placed(
+      embeddings: Tensor.concatenated([each.expanded([rows, -1, -1]), tokens], dimension: 1),
+      types: before(0, types),
+      positions: Tensor.arange(first, first + count + length, device: tokens.device).unsqueezed(0),
+      mask: mask, keyLength: count + length, leading: count, keysAndValues: nil)
+  }
+
+  /// Positions of ids behind what came before, int64 `[batch or 1, length]`.
+  private func numbered(_ ids: Tensor, past: Int = 0) -> Tensor {
     switch configuration.positions {
-    case .counted: return Tensor.arange(0, ids.size(1), device: ids.device).unsqueezed(0)
+    case .counted:
+      return Tensor.arange(past, past + ids.size(1), device: ids.device).unsqueezed(0)
     case .behindPadding(let id):
       let isToken = (ids .!= Double(id)).to(.int64)
-      return (isToken.cumulativeSum() * isToken + Double(id)).to(.int64)
+      return ((isToken.cumulativeSum() + Double(past)) * isToken + Double(id)).to(.int64)
     }
   }
 }

@@ -1,4 +1,5 @@
 import JSONValues
+import Layers
 
 extension DecoderFamily {
   /// GPT-2: learned positions, matrices stored as [inputs, outputs].
@@ -16,6 +17,7 @@ extension DecoderFamily {
     ],
     names: .gpt2,
     derivesHeadSize: true,
+    dropout: { (reader) throws(ModelError) in try .gpt2(reader) },
     adjust: { (c, reader) throws(ModelError) in
       guard try !reader.flag("add_cross_attention") else {
         throw .unsupported(

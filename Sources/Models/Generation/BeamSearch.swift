@@ -125,6 +125,12 @@ struct BeamSearch {
     let before = Tensor(all.flatMap(\.runningScores), shape: [all.count, count, 1])
     let sums = (logarithms.reshaped([all.count, count, size]) + before.to(device: state.device))
       .reshaped([all.count, count * size])
+    for best in c.samples ? sums.max(-1).array(of: Float.self) : [] where !best.isFinite {
+      throw .input(
+        best == -.infinity
+          ? "every token is forbidden by the rules of generation"
+          : "scores are infinite or not numbers (NaN), from which nothing can be drawn")
+    }
     let (values, places) = c.samples ? drawn(sums) : sums.largest(candidateCount)
     let (numbers, indices) = (values.array(of: Float.self), places.array(of: Int.self))
     for prompt in all.indices where all[prompt].canImprove {

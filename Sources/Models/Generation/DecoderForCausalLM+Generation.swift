@@ -1,12 +1,5 @@
 import Tensors
 
-/// A model that writes text, which adapters may want to follow.
-public protocol GenerativeModel: AdaptableModel {
-  /// Told of the rows that stay when a cache takes others, by their numbers before; some may be there
-  /// more than once.
-  var rowObserver: ((_ rows: [Int]) -> Void)? { get set }
-}
-
 extension DecoderForCausalLM: GenerativeModel {
   /// The decoder's.
   public var rowObserver: ((_ rows: [Int]) -> Void)? {
@@ -39,6 +32,32 @@ extension DecoderForCausalLM: GenerativeModel {
     guard !prompts.isEmpty else { return [] }
     for prompt in prompts { try check(prompt, room: 1) }
     let c = generation.configuration
+    let isSingle = prompts.count == 1 && c.beamCount == 1 && c.returnCount == 1
+    let (input, state) = beginning(prompts, c, prefix, isOwned: isSingle)
+    let results = try generation.run(input, state, onToken: onToken)
+    let (cache, virtual) = (state.cache, model.prompt?.length ?? 0)
+    if let prefix, isSingle, canReusePrefixes, cache.length > virtual {
+      prefix.store(
+        Array((prompts[0] + (results[0].first?.ids ?? [])).prefix(cache.length - virtual)), cache)
+    }
+    return results
+  }
+
+  /// What continuing prompts begins with; see ``GenerativeModel/beginning(_:_:)``.
+  ///
+  /// - Parameters:
+  ///   - prompts: Checked ids of each prompt.
+  ///   - configuration: Lengths and the token that fills rows.
+  /// - Returns: Prompts padded on the left, and a state that has read nothing.
+  public func beginning(
+    _ prompts: [[Int]], _ configuration: GenerationConfiguration
+  ) -> (input: GenerationInput, state: any DecodingState) {
+    beginning(prompts, configuration, nil, isOwned: false)
+  }
+
+  private func beginning(
+    _ prompts: [[Int]], _ c: GenerationConfiguration, _ prefix: PrefixCache?, isOwned: Bool
+  ) -> (input: GenerationInput, state: DecoderState) {
     let width = prompts.map(\.count).max() ?? 0
     let padding = prompts.map { width - $0.count }
     let virtual = model.prompt?.length ?? 0
@@ -50,41 +69,22 @@ extension DecoderForCausalLM: GenerativeModel {
     let ids = Tensor(
       zip(prompts, padding).flatMap { Array(repeating: filler, count: $1) + $0 },
       shape: [prompts.count, width])
-    let isSingle = prompts.count == 1 && c.beamCount == 1 && c.returnCount == 1
     let shared = reusableCount(prefix, prompts)
     prefix?.reusedCount = shared
     let cache =
-      prefix?.take(shared, virtual: virtual, capacity: capacity, isOwned: isSingle)
+      prefix?.take(shared, virtual: virtual, capacity: capacity, isOwned: isOwned)
       ?? KeyValueCache(layerCount: configuration.layerCount, capacity: capacity)
     // Rules for what an encoder read are for the prompt here, as in transformers.
     let read = ids.to(device: device)
-    let results = try generation.run(
+    return (
       GenerationInput(ids: read, padding: padding, room: room, encoderIDs: read),
-      DecoderState(self, padding: padding, cache: cache, prefixLength: shared), onToken: onToken)
-    if let prefix, isSingle, canReusePrefixes, cache.length > virtual {
-      prefix.store(
-        Array((prompts[0] + (results[0].first?.ids ?? [])).prefix(cache.length - virtual)), cache)
-    }
-    return results
+      DecoderState(self, padding: padding, cache: cache, prefixLength: shared)
+    )
   }
 
-  /// Continues prompts token by token.
-  ///
-  /// - Parameters:
-  ///   - prompts: Ids of each prompt, at least one each.
-  ///   - maximumNewTokens: Most tokens to add to each.
-  ///   - endOfTextIDs: Tokens that end a row.
-  /// - Returns: The new tokens of each row, the best ones.
-  /// - Throws: ``ModelError/input(_:)`` when a prompt is empty, has an id outside the vocabulary, or
-  ///   is longer than the model allows, or when the model's scores are not numbers.
-  public func generate(
-    prompts: [[Int]], maximumNewTokens: Int, endOfTextIDs: Set<Int>
-  ) throws(ModelError) -> [[Int]] {
-    var c = GenerationConfiguration()
-    c.maximumNewTokens = maximumNewTokens
-    c.endOfTextIDs = endOfTextIDs.sorted()
-    c.paddingID = configuration.paddingID
-    return try generate(prompts, TextGeneration(c)).map { $0[0].ids }
+  /// Tokens that `config.json` names for texts.
+  public var textTokens: TextTokens {
+    TextTokens(endIDs: configuration.endOfTextIDs, paddingID: configuration.paddingID)
   }
 
   /// How many first tokens of prompts can be taken over.

@@ -6,7 +6,7 @@ import Tensors
 /// each row's own.
 final class DecoderState: DecodingState {
   private let model: DecoderForCausalLM
-  private let cache: KeyValueCache
+  let cache: KeyValueCache
   /// Tokens of every row that are in the cache already.
   private let prefixLength: Int
   private let padding: [Int]

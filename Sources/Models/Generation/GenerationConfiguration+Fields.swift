@@ -71,11 +71,18 @@ extension GenerationConfiguration {
 extension GenerationConfiguration.Field {
   private typealias Path<Value> = any WritableKeyPath<GenerationConfiguration, Value> & Sendable
 
-  private static func count(_ name: String, _ path: Path<Int>, least: Int = 0) -> Self {
+  private static func count(
+    _ name: String, _ path: Path<Int>, least: Int = 0, most: Int = largestCount
+  ) -> Self {
     Self(name) { (c, reader, key) throws(ModelError) in
-      c[keyPath: path] = try reader.whole(key, least: least)
+      c[keyPath: path] = try reader.whole(key, least: least, most: most)
     }
   }
+
+  /// Texts of one prompt that are followed at once: each takes a cache of its own.
+  private static let copyLimit = 4096
+  /// The largest number that is taken from a file, so that sums of two do not overflow.
+  fileprivate static let largestCount = 1 << 31 - 1
 
   private static func count(_ name: String, _ path: Path<Int?>, least: Int = 0) -> Self {
     Self(name) { (c, reader, key) throws(ModelError) in
@@ -129,8 +136,8 @@ extension GenerationConfiguration.Field {
   ]
 
   fileprivate static let choices: [Self] = [
-    flag("do_sample", \.samples), count("num_beams", \.beamCount, least: 1),
-    count("num_return_sequences", \.returnCount, least: 1),
+    flag("do_sample", \.samples), count("num_beams", \.beamCount, least: 1, most: copyLimit),
+    count("num_return_sequences", \.returnCount, least: 1, most: copyLimit),
     number("length_penalty", \.lengthPenalty, { $0.isFinite }, "a number"),
     Self("early_stopping") { (c, reader, key) throws(ModelError) in
       switch reader.value(key) {
@@ -191,7 +198,7 @@ extension GenerationConfiguration.Field {
     ids("eos_token_id", \.endOfTextIDs),
     Self("pad_token_id") { (c, reader, key) throws(ModelError) in
       // Some files say -1 for none.
-      let id = try reader.whole(key, least: .min)
+      let id = try reader.whole(key, least: -largestCount)
       c.paddingID = id < 0 ? nil : id
     },
     count("bos_token_id", \.beginningOfTextID), count("decoder_start_token_id", \.decoderStartID),
@@ -199,11 +206,12 @@ extension GenerationConfiguration.Field {
 }
 
 extension ConfigurationReader {
-  fileprivate func whole(_ key: String, least: Int) throws(ModelError) -> Int {
-    let expected = least == 0 ? "a whole number" : "a whole number from \(least) on"
-    guard let number = value(key)?.doubleValue.flatMap({ Int(exactly: $0) }), number >= least else {
-      throw wrong(key, expected)
-    }
+  fileprivate func whole(
+    _ key: String, least: Int, most: Int = GenerationConfiguration.Field.largestCount
+  ) throws(ModelError) -> Int {
+    guard let number = value(key)?.doubleValue.flatMap({ Int(exactly: $0) }),
+      (least...most).contains(number)
+    else { throw wrong(key, "a whole number from \(least) to \(most)") }
     return number
   }
 
@@ -218,7 +226,7 @@ extension ConfigurationReader {
   fileprivate func tokens(_ json: JSON, _ key: String) throws(ModelError) -> [Int] {
     let list = json.arrayValue ?? [json]
     let ids = list.compactMap(\.intValue)
-    guard ids.count == list.count, ids.allSatisfy({ $0 >= 0 }) else {
+    guard ids.count == list.count, ids.allSatisfy({ (0..<1 << 31).contains($0) }) else {
       throw wrong(key, "token ids")
     }
     return ids

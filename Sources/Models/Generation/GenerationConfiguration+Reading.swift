@@ -4,8 +4,8 @@ import JSONValues
 extension GenerationConfiguration {
   /// Reads what a model directory says of generation.
   ///
-  /// `generation_config.json` wins; token ids that it does not name, and all of them where there is no
-  /// such file, are those of `config.json`.
+  /// `generation_config.json` wins; token ids that it does not name are those of `config.json`. Where
+  /// there is no such file, `config.json` is asked for all settings, as older models have them there.
   ///
   /// - Parameter directory: A Hugging Face directory.
   /// - Returns: The configuration, and names of settings of the file that are not followed.
@@ -17,6 +17,18 @@ extension GenerationConfiguration {
     var configuration = GenerationConfiguration()
     let model = directory + "/config.json"
     let json = try JSON.read(path: model)
+    let path = directory + "/generation_config.json"
+    guard FileManager.default.fileExists(atPath: path) else {
+      var own: [(key: String, value: JSON)] = []
+      for field in Self.fields {
+        if let value = json[field.name] ?? json["text_config"]?[field.name] {
+          own.append((field.name, value))
+        }
+      }
+      _ = try configuration.take(.object(JSONObject(own)), path: model)
+      try configuration.validate(path: model)
+      return (configuration, [])
+    }
     var ids: [(key: String, value: JSON)] = []
     for key in [
       "bos_token_id", "eos_token_id", "pad_token_id", "decoder_start_token_id",
@@ -25,8 +37,6 @@ extension GenerationConfiguration {
       if let value = json[key] ?? json["text_config"]?[key] { ids.append((key, value)) }
     }
     _ = try configuration.take(.object(JSONObject(ids)), path: model)
-    let path = directory + "/generation_config.json"
-    guard FileManager.default.fileExists(atPath: path) else { return (configuration, []) }
     let unfollowed = try configuration.take(try JSON.read(path: path), path: path)
     try configuration.validate(path: path)
     return (configuration, unfollowed)

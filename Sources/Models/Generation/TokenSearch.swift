@@ -82,6 +82,10 @@ struct TokenSearch {
       if best[row] == -.infinity {
         throw .input("every token is forbidden by the rules of generation")
       }
+      if best[row] == .infinity, generation.configuration.samples {
+        throw .input(
+          "a token's score is infinite by the rules of generation, which cannot be drawn")
+      }
     }
   }
 }

@@ -19,6 +19,8 @@ extension EncoderFamily {
     heads: EncoderHeads(
       sequence: .modernbert("classifier"), token: .modernbert("classifier"),
       answer: .modernbert("classifier"), maskedLM: .modernbert("decoder")),
+    dropout: { (reader) throws(ModelError) in try .modernbert(reader) },
+    takesKeysAndValues: false,
     adjust: { (c, reader) throws(ModelError) in
       (c.normsFirst, c.isGated) = (true, true)
       c.hasNormBias = try reader.flag("norm_bias")

@@ -1,4 +1,5 @@
 import JSONValues
+import Layers
 
 extension DecoderFamily {
   /// Phi-3, 3.5, 4 and 4-mini: fused projections, partial rotary embeddings.
@@ -12,6 +13,7 @@ extension DecoderFamily {
     keys: ["rope_type su": "longrope", "rope_type yarn": "longrope"],
     names: .fused,
     derivesHeadSize: true,
+    dropout: { (reader) throws(ModelError) in try .phi(reader, dropsEmbeddings: false) },
     adjust: { (c, reader) throws(ModelError) in
       (c.hasQueryKeyValueBias, c.hasOutputBias) = (false, false)
       try c.slideEverywhere(reader)

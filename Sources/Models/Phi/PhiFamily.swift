@@ -1,4 +1,5 @@
 import JSONValues
+import Layers
 
 extension DecoderFamily {
   /// Phi-1, 1.5 and 2: attention and MLP side by side behind one norm.
@@ -9,6 +10,7 @@ extension DecoderFamily {
     ],
     names: .sideBySide,
     derivesHeadSize: true,
+    dropout: { (reader) throws(ModelError) in try .phi(reader, dropsEmbeddings: true) },
     adjust: { (c, reader) throws(ModelError) in
       guard try !reader.flag("qk_layernorm") else {
         throw .unsupported(path: reader.path, what: "qk_layernorm true", supported: ["false"])

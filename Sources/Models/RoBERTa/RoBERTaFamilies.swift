@@ -25,6 +25,11 @@ extension EncoderFamily {
         maskedLM: HeadNames(
           dense: "lm_head.dense", activation: .gelu, norm: "lm_head.layer_norm",
           output: "lm_head.decoder", outputBias: "lm_head.bias")),
+      dropout: { (reader) throws(ModelError) in
+        var rates = try DropoutRates.bert(reader)
+        rates.rowHeadInput = rates.rowHead
+        return rates
+      },
       adjust: { (c, reader) throws(ModelError) in
         guard let id = c.paddingID, c.positionCount > id + 1 else {
           throw reader.wrong(

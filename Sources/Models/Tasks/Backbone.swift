@@ -4,8 +4,6 @@ import Tensors
 /// What the head of a task stands on: an encoder, or a decoder without its own head.
 protocol Backbone: Module {
   var modelType: String { get }
-  /// Its name inside a model with a head.
-  var name: String { get }
   var vocabularySize: Int { get }
   /// Segments; 0 where there are none.
   var tokenTypeCount: Int { get }
@@ -14,30 +12,69 @@ protocol Backbone: Module {
   var paddingID: Int? { get }
   var device: Device { get }
   var checkpointsActivations: Bool { get set }
+  var dropout: ModelDropout { get }
+  /// What is dropped in training.
+  var dropoutRates: DropoutRates { get }
   var dropoutGenerator: Generator? { get set }
+  var prompt: ModelPrompt? { get set }
+  var promptShape: PromptShape { get }
+  /// Whether the blocks take keys and values of virtual tokens.
+  var takesKeysAndValues: Bool { get }
   var inputObserver: ((_ batch: DecoderInput, _ past: Int) -> Void)? { get set }
 
-  /// `[batch, length, hiddenSize]`.
-  func states(of input: TaskInput) -> Tensor
+  /// `[batch, leading + length, hiddenSize]`, and how many virtual tokens are in front.
+  func allStates(of input: TaskInput) -> (states: Tensor, leading: Int)
 
-  /// What a head on whole rows reads, `[batch, hiddenSize]`.
-  func pooled(_ states: Tensor, _ input: TaskInput) -> Tensor
+  /// What a head on whole rows reads, `[batch, hiddenSize]`, of those states.
+  func pooled(_ states: Tensor, leading: Int, _ input: TaskInput) -> Tensor
+
+  func tokenEmbeddings(_ ids: Tensor) -> Tensor
+
+  /// `[layers, 2, heads, count, head size]`.
+  func keysAndValues(of ids: [Int]) -> Tensor
+
+  /// Checks that a row has what ``pooled(_:leading:_:)`` looks for.
+  func checkPooling(_ ids: [Int]) throws(ModelError)
+}
+
+extension Backbone {
+  /// Every row has it.
+  func checkPooling(_ ids: [Int]) throws(ModelError) {}
 }
 
 extension EncoderModel: Backbone {
   var modelType: String { configuration.modelType }
-  var name: String { configuration.names.encoder }
   var vocabularySize: Int { configuration.vocabularySize }
   var tokenTypeCount: Int { configuration.tokenTypeCount }
   var maximumLength: Int { configuration.maximumLength }
   var positionCount: Int { configuration.positionCount }
   var paddingID: Int? { configuration.paddingID }
 
-  func states(of input: TaskInput) -> Tensor { self(input) }
+  var dropoutRates: DropoutRates { configuration.dropout }
+  var takesKeysAndValues: Bool { configuration.takesKeysAndValues }
 
-  func pooled(_ states: Tensor, _ input: TaskInput) -> Tensor {
+  var promptShape: PromptShape {
+    let c = configuration
+    return PromptShape(
+      hiddenSize: c.hiddenSize, vocabularySize: c.vocabularySize, layerCount: c.layerCount,
+      headCount: c.headCount, keyValueHeadCount: c.headCount, headSize: c.headSize,
+      maximumLength: c.maximumLength)
+  }
+
+  func allStates(of input: TaskInput) -> (states: Tensor, leading: Int) { states(of: input) }
+
+  func tokenEmbeddings(_ ids: Tensor) -> Tensor { embeddings.tokens(ids) }
+
+  /// Virtual tokens count as positions: as in PEFT the first one is read where they are embeddings.
+  func pooled(_ states: Tensor, leading: Int, _ input: TaskInput) -> Tensor {
     switch configuration.classifierPooling {
-    case .mean: return states.meanOverPositions(input.mask)
+    case .mean:
+      let mask = input.mask.map { own in
+        let before = Tensor.ones(
+          [own.size(0), leading], dtype: own.dtype, device: own.device)
+        return leading == 0 ? own : Tensor.concatenated([before, own], dimension: 1)
+      }
+      return states.meanOverPositions(mask)
     case .first:
       let first = states.selected(1, 0)
       return pooler.map { $0(first).tanh() } ?? first
@@ -47,7 +84,6 @@ extension EncoderModel: Backbone {
 
 extension DecoderModel: Backbone {
   var modelType: String { configuration.modelType }
-  var name: String { configuration.names.decoder }
   var vocabularySize: Int { configuration.vocabularySize }
   var tokenTypeCount: Int { 0 }
   var maximumLength: Int { configuration.maximumLength }
@@ -55,11 +91,26 @@ extension DecoderModel: Backbone {
   var paddingID: Int? { configuration.paddingID }
   var device: Device { embedding.device }
 
-  func states(of input: TaskInput) -> Tensor { self(input.forDecoder) }
+  var dropoutRates: DropoutRates { configuration.dropout }
+  var takesKeysAndValues: Bool { true }
 
-  /// The last position that is no padding: by its id, as in transformers, or by the mask where the
-  /// model has no such token.
-  func pooled(_ states: Tensor, _ input: TaskInput) -> Tensor {
+  var promptShape: PromptShape {
+    let c = configuration
+    return PromptShape(
+      hiddenSize: c.hiddenSize, vocabularySize: c.vocabularySize, layerCount: c.layerCount,
+      headCount: c.headCount, keyValueHeadCount: c.keyValueHeadCount, headSize: c.headSize,
+      maximumLength: c.maximumLength)
+  }
+
+  func allStates(of input: TaskInput) -> (states: Tensor, leading: Int) {
+    states(input.forDecoder)
+  }
+
+  /// The last position that is no padding.
+  ///
+  /// That is seen by its id, as in transformers, or by the mask where the model has no such token. Behind virtual tokens too, where PEFT takes the last position of all.
+  func pooled(_ all: Tensor, leading: Int, _ input: TaskInput) -> Tensor {
+    let states = leading == 0 ? all : all.narrowed(1, leading..<all.size(1))
     let (batch, length) = (states.size(0), states.size(1))
     let isToken = paddingID.map { input.ids .!= Double($0) } ?? input.mask.map { $0 .!= 0 }
     guard let isToken else { return states.selected(1, length - 1) }

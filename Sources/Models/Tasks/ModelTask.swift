@@ -4,6 +4,8 @@ import JSONValues
 public enum ModelTask: String, Sendable, CaseIterable {
   /// The next token.
   case causalLM = "causal-lm"
+  /// A text for a text.
+  case seq2seqLM = "seq2seq-lm"
   /// Tokens that were hidden.
   case maskedLM = "masked-lm"
   /// The class of a row, several of them, or a number.
@@ -19,6 +21,7 @@ public enum ModelTask: String, Sendable, CaseIterable {
   public var adapterType: String? {
     switch self {
     case .causalLM: "CAUSAL_LM"
+    case .seq2seqLM: "SEQ_2_SEQ_LM"
     case .maskedLM: nil
     case .sequenceClassification: "SEQ_CLS"
     case .tokenClassification: "TOKEN_CLS"
@@ -43,6 +46,7 @@ public enum ModelTask: String, Sendable, CaseIterable {
   init?(architecture: String) {
     let endings: [(String, ModelTask)] = [
       ("ForCausalLM", .causalLM), ("LMHeadModel", .causalLM), ("ForMaskedLM", .maskedLM),
+      ("ForConditionalGeneration", .seq2seqLM),
       ("ForSequenceClassification", .sequenceClassification),
       ("ForTokenClassification", .tokenClassification),
       ("ForQuestionAnswering", .questionAnswering), ("Model", .featureExtraction),
@@ -51,9 +55,19 @@ public enum ModelTask: String, Sendable, CaseIterable {
     self = found.1
   }
 
-  /// Whether the head's classes are those of the configuration.
-  var hasClasses: Bool {
-    self == .sequenceClassification || self == .tokenClassification || self == .questionAnswering
+  /// The outputs of the task's head: those that are wanted, else those of the configuration; nil for a
+  /// head over the vocabulary or none.
+  func outputs(
+    _ wanted: ModelLabels?, _ reader: ConfigurationReader
+  ) throws(ModelError) -> ModelLabels? {
+    switch self {
+    case .sequenceClassification, .tokenClassification:
+      if let wanted { return wanted }
+      return try ModelLabels(reader)
+    // First and last positions, whatever other classes a file has.
+    case .questionAnswering: return ModelLabels(count: 2)
+    case .causalLM, .seq2seqLM, .maskedLM, .featureExtraction: return nil
+    }
   }
 }
 
@@ -106,7 +120,11 @@ public struct ModelLabels: Equatable, Sendable {
       problem = found
     }
     guard let table = reader.value("id2label") else {
-      names = ModelLabels(count: try reader.positive("num_labels", default: 2)).names
+      let count = try reader.positive("num_labels", default: 2)
+      guard count <= 1_000_000 else {
+        throw reader.wrong("num_labels", "a positive whole number up to 1000000")
+      }
+      names = ModelLabels(count: count).names
       return
     }
     let entries = (table.objectValue ?? JSONObject()).map { (Int($0.key), $0.value.stringValue) }

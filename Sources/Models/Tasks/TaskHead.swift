@@ -8,10 +8,11 @@ struct TaskHead {
   var norm: LayerNorm?
   let output: Linear
 
-  func callAsFunction(_ x: Tensor) -> Tensor {
+  // `dropped` drops some of what the last layer reads.
+  func callAsFunction(_ x: Tensor, dropped: (Tensor) -> Tensor = { $0 }) -> Tensor {
     var x = x
     if let dense { x = activation(dense(x)) }
     if let norm { x = norm(x) }
-    return output(x)
+    return output(dropped(x))
   }
 }

@@ -12,6 +12,11 @@ public struct TaskInput {
   public var positions: Tensor?
   /// int64 `[batch]`, tasks of the rows, for adapters of several tasks; nil for none.
   public var taskIDs: Tensor?
+  /// int64 `[batch, length]`, what a decoder beside the encoder reads; nil for the row itself behind
+  /// the start token.
+  public var decoderIDs: Tensor?
+  /// int64 `[batch, length]`, zero where a position of that decoder is padding; nil when none is.
+  public var decoderMask: Tensor?
 
   /// Makes a batch.
   ///

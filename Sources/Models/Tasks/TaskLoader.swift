@@ -21,7 +21,7 @@ struct TaskLoader {
       case .sequenceClassification: c.heads.sequence
       case .tokenClassification: c.heads.token
       case .questionAnswering: c.heads.answer
-      case .causalLM, .featureExtraction: nil
+      case .causalLM, .seq2seqLM, .featureExtraction: nil
       }
     var tokens: Embedding?
     let head = try names.map { names in
@@ -41,22 +41,54 @@ struct TaskLoader {
     let encoder = try EncoderLoader(configuration: c, weights: weights).model(
       tokens, pooler: try pooler(c, heads))
     return TaskModel(
-      task, encoder, head: head, names: names, labels: labels, newLayers: heads.newLayers)
+      task, encoder, backboneName: c.names.encoder, head: head, names: names,
+      labels: task == .questionAnswering ? nil : labels, newLayers: heads.newLayers)
   }
 
-  /// A decoder; only heads of classes stand on one.
+  /// A decoder; heads over the vocabulary do not stand on one.
   func model(_ loader: DecoderLoader) throws -> TaskModel {
     let (c, weights) = (loader.configuration, loader.weights)
     let heads = HeadLoader(
       weights, initializerRange: c.initializerRange, storedDType: c.storedDType, seed: seed)
-    let names = labels.map { _ in HeadNames(output: "score") }
-    let head = try labels.map { labels in
+    let found = DecoderHeads.head(task, c)
+    let head = try found.map { found in
       TaskHead(
-        output: try heads.linear("score", [labels.names.count, c.hiddenSize], hasBias: false))
+        output: try heads.linear(
+          found.names.output, [labels?.names.count ?? 2, c.hiddenSize], hasBias: found.hasBias))
     }
     return TaskModel(
-      task, try loader.model(), head: head, names: names, labels: labels,
+      task, try loader.model(), backboneName: DecoderHeads.baseName(task, c), head: head,
+      names: found?.names, labels: task == .questionAnswering ? nil : labels,
       newLayers: heads.newLayers)
+  }
+
+  /// A model with encoder and decoder.
+  func model(_ loader: EncoderDecoderLoader, _ family: EncoderDecoderFamily) throws -> TaskModel {
+    let (c, weights) = (loader.configuration, loader.weights)
+    let heads = HeadLoader(
+      weights, initializerRange: c.initializerRange, storedDType: c.storedDType, seed: seed)
+    let names: HeadNames? =
+      switch task {
+      case .sequenceClassification:
+        HeadNames(
+          dense: "classification_head.dense", activation: .tanh,
+          output: "classification_head.out_proj")
+      case .tokenClassification: HeadNames(output: "classifier")
+      case .questionAnswering: HeadNames(output: "qa_outputs")
+      default: nil
+      }
+    let head = try names.map { names in
+      try heads.head(
+        names, activation: .tanh, size: c.hiddenSize, hasBias: true, normBias: true,
+        epsilon: c.normEpsilon
+      ) { try heads.linear(names.output, [labels?.names.count ?? 2, c.hiddenSize]) }
+    }
+    let hasDecoder =
+      task != .tokenClassification && !(task == .featureExtraction && family.featuresOfEncoder)
+    let name = c.names.base(for: task)
+    return TaskModel(
+      task, try loader.model(name: name, hasDecoder: hasDecoder), backboneName: name, head: head,
+      names: names, labels: task == .questionAnswering ? nil : labels, newLayers: heads.newLayers)
   }
 
   private func vocabularyBias(

@@ -25,26 +25,39 @@ extension TaskModel {
   ///   - labels: What is right.
   /// - Returns: A scalar in float32, and what to divide it by for the mean.
   public func summedLoss(_ input: TaskInput, labels: TaskLabels) -> (sum: Tensor, count: Int) {
-    guard let head else { preconditionFailure("summedLoss: \(task.rawValue) has no loss") }
-    let states = states(input)
+    precondition(head != nil, "summedLoss: \(task.rawValue) has no loss")
     switch labels {
     case .answers(let start, let end):
-      let scores = head(states)  // [B, L, 2]
-      let sums = [start, end].enumerated().map { place, right in
-        answerLoss(scores.selected(-1, place), right)
-      }
-      return ((sums[0] + sums[1]) / 2, 1)
+      let (scores, leading) = positionScores(input)
+      return (answerLoss(scores, start: start, end: end, leading: leading), 1)
     case .values(let values):
-      return summedLoss(ofRows: head(backbone.pooled(states, input)), values: values)
+      return summedLoss(ofRows: rowScores(input), values: values)
     case .classes(let classes) where task == .sequenceClassification:
-      return summedLoss(ofRows: head(backbone.pooled(states, input)), classes: classes)
+      return summedLoss(ofRows: rowScores(input), classes: classes)
     case .classes(let classes):
-      // The head is computed where something is asked.
-      let flat = classes.reshaped([-1])
-      let asked = (flat .!= Double(ignoredLabel)).nonzeroIndices().reshaped([-1])
-      let scores = head(states.rows().selecting(0, asked))
-      return (summedCrossEntropy(scores, labels: flat.selecting(0, asked)), asked.count)
+      let (scores, labels) = scores(input, askedBy: classes)
+      return (summedCrossEntropy(scores, labels: labels), labels.count)
     }
+  }
+
+  /// What the head gives where something is asked, which costs nothing elsewhere.
+  ///
+  /// - Parameters:
+  ///   - input: Ids, masks and segments.
+  ///   - classes: int64 `[batch, length]`, classes or tokens; `ignoredLabel` where nothing is asked.
+  /// - Returns: Scores, `[asked, outputs]`, and labels, int64 `[asked]`, of the positions in their order.
+  public func scores(_ input: TaskInput, askedBy classes: Tensor) -> (
+    scores: Tensor, labels: Tensor
+  ) {
+    guard let head else { preconditionFailure("scores: \(task.rawValue) has no head") }
+    let flat = classes.reshaped([-1])
+    let asked = (flat .!= Double(ignoredLabel)).nonzeroIndices().reshaped([-1])
+    let (states, right) = (states(input), flat.selecting(0, asked))
+    if task == .tokenClassification, backbone.dropout.acts(backbone.dropoutRates.tokenHead) {
+      // Of whole rows something is dropped, as in transformers.
+      return (scored(states).rows().selecting(0, asked), right)
+    }
+    return (head(states.rows().selecting(0, asked)), right)
   }
 
   /// The loss of a head's outputs for rows, before it is divided.
@@ -76,6 +89,26 @@ extension TaskModel {
       ? summedSquaredError(scores, targets: targets)
       : summedBinaryCrossEntropy(scores, targets: targets)
     return (sum, scores.size(0))
+  }
+
+  /// The loss of answers: the mean of that of first and of last positions.
+  ///
+  /// - Parameters:
+  ///   - scores: `[batch, length, 2]`, as ``positionScores(_:)`` gives them.
+  ///   - start: int64 `[batch]`, first positions; those behind the row count for nothing.
+  ///   - end: int64 `[batch]`, last positions.
+  ///   - leading: Positions of virtual tokens in front of the row, from which `start` and `end` are not
+  ///     counted.
+  /// - Returns: A scalar in float32, the mean over rows.
+  public func answerLoss(
+    _ scores: Tensor, start: Tensor, end: Tensor, leading: Int = 0
+  ) -> Tensor {
+    func moved(_ places: Tensor) -> Tensor {
+      leading == 0 ? places : (places + Double(leading)).to(.int64)
+    }
+    return
+      (answerLoss(scores.selected(-1, 0), moved(start))
+      + answerLoss(scores.selected(-1, 1), moved(end))) / 2
   }
 
   /// Mean cross entropy over rows whose answer is in the row.

@@ -15,12 +15,14 @@ public final class TaskModel: Module {
   let backbone: any Backbone
   let head: TaskHead?
   let headPath: String?
+  let headNames: HeadNames?
 
   init(
-    _ task: ModelTask, _ backbone: any Backbone, head: TaskHead?, names: HeadNames?,
-    labels: ModelLabels?, newLayers: [String]
+    _ task: ModelTask, _ backbone: any Backbone, backboneName: String, head: TaskHead?,
+    names: HeadNames?, labels: ModelLabels?, newLayers: [String]
   ) {
     self.task = task
+    headNames = names
     self.backbone = backbone
     self.head = head
     self.labels = labels
@@ -30,7 +32,8 @@ public final class TaskModel: Module {
       children = backbone.children
       return
     }
-    var parts: [(name: String, module: any Module)] = [(backbone.name, backbone)]
+    var parts: [(name: String, module: any Module)] =
+      backboneName.isEmpty ? backbone.children : [(backboneName, backbone)]
     if let dense = head.dense, let name = names.dense { parts.append((name, dense)) }
     if let norm = head.norm, let name = names.norm { parts.append((name, norm)) }
     children = ModuleGroup(parts + [(names.output, head.output)]).children
@@ -49,6 +52,8 @@ public final class TaskModel: Module {
   public var positionCount: Int { backbone.positionCount }
   /// Token that fills rows up, or nil.
   public var paddingID: Int? { backbone.paddingID }
+  /// Whether a decoder reads rows behind an encoder, so that rows may have ids of its own.
+  public var readsWithDecoder: Bool { (backbone as? EncoderDecoderModel)?.decoder != nil }
   /// Where the weights live.
   public var device: Device { backbone.device }
   /// Whether blocks are computed again in the backward pass instead of being kept.
@@ -63,14 +68,17 @@ public final class TaskModel: Module {
   /// - Returns: `[batch, hiddenSize]`; nil for a model without a pooler.
   public func poolerOutput(_ input: TaskInput) -> Tensor? {
     guard let encoder = backbone as? EncoderModel, let pooler = encoder.pooler else { return nil }
-    return pooler(states(input).selected(1, 0)).tanh()
+    return pooler(backbone.allStates(of: input).states.selected(1, 0)).tanh()
   }
 
   /// Hidden states behind the last block and norm.
   ///
   /// - Parameter input: Ids, masks and segments.
   /// - Returns: `[batch, length, hiddenSize]`.
-  public func states(_ input: TaskInput) -> Tensor { backbone.states(of: input) }
+  public func states(_ input: TaskInput) -> Tensor {
+    let (states, leading) = backbone.allStates(of: input)
+    return leading == 0 ? states : states.narrowed(1, leading..<states.size(1))
+  }
 
   /// What the head gives.
   ///
@@ -79,23 +87,61 @@ public final class TaskModel: Module {
   ///   `[batch, length, outputs]`; of positions as an answer's first and last, `[batch, length, 2]`.
   ///   Without a head the hidden states.
   public func callAsFunction(_ input: TaskInput) -> Tensor {
-    let states = states(input)
-    guard let head else { return states }
-    return head(task == .sequenceClassification ? backbone.pooled(states, input) : states)
+    guard head != nil else { return states(input) }
+    guard task == .sequenceClassification else { return scored(states(input)) }
+    return rowScores(input)
+  }
+
+  /// What the head gives for whole rows, `[batch, outputs]`.
+  func rowScores(_ input: TaskInput) -> Tensor {
+    let (states, leading) = backbone.allStates(of: input)
+    return scored(backbone.pooled(states, leading: leading, input))
+  }
+
+  /// What the head gives for first and last positions of answers, virtual tokens among them.
+  ///
+  /// - Parameter input: Ids, masks and segments.
+  /// - Returns: `[batch, leading + length, 2]`, and how many positions in front are virtual tokens.
+  public func positionScores(_ input: TaskInput) -> (scores: Tensor, leading: Int) {
+    let (states, leading) = backbone.allStates(of: input)
+    return (scored(states), leading)
+  }
+
+  /// What the head gives for states.
+  func scored(_ states: Tensor) -> Tensor {
+    guard let head else { preconditionFailure("scored: \(task.rawValue) has no head") }
+    let (dropout, rates) = (backbone.dropout, backbone.dropoutRates)
+    return head(
+      dropout(states, task == .sequenceClassification ? rates.rowHeadInput : 0),
+      dropped: { dropout($0, self.headRate(rates)) })
+  }
+
+  /// What is dropped in front of the head's last layer.
+  private func headRate(_ rates: DropoutRates) -> Double {
+    switch task {
+    case .sequenceClassification: rates.rowHead
+    case .tokenClassification: rates.tokenHead
+    case .questionAnswering: rates.answerHead
+    case .causalLM, .seq2seqLM, .maskedLM, .featureExtraction: 0
+    }
   }
 
   /// Checks that a row fits the model.
   ///
   /// - Parameter ids: The row's tokens.
-  /// - Throws: ``ModelError/input(_:)`` for an empty or too long row and an id outside the vocabulary.
+  /// - Throws: ``ModelError/input(_:)`` for an empty or too long row, an id outside the vocabulary, and
+  ///   a row without the token that a classification looks for.
   public func check(_ ids: [Int]) throws(ModelError) {
     guard !ids.isEmpty else { throw .input("a row has no tokens") }
     if let bad = ids.first(where: { $0 < 0 || $0 >= vocabularySize }) {
       throw .input("token id \(bad) is outside the vocabulary of \(vocabularySize)")
     }
-    guard ids.count <= maximumLength else {
-      throw .input("\(ids.count) tokens are more than the model's limit of \(maximumLength)")
+    guard ids.count <= rowLimit else {
+      let virtual = prompt.map { " behind \($0.length) virtual ones" } ?? ""
+      throw .input(
+        "\(ids.count) tokens\(virtual) are more than the model's limit of \(maximumLength)")
     }
+    if task == .sequenceClassification { try backbone.checkPooling(ids) }
   }
 
   /// One vector for each row, as models of sentences have it.
@@ -114,11 +160,15 @@ public final class TaskModel: Module {
 }
 
 extension TaskModel: AdaptableModel {
-  /// The last layer of a head over the vocabulary or on rows; PEFT takes those of other tasks for
-  /// layers as any.
+  /// The last layer of a head over the vocabulary or on rows; PEFT takes those of other tasks, and of
+  /// models with encoder and decoder, for layers as any.
   public var outputHeadPath: String? {
-    task == .maskedLM || task == .sequenceClassification ? headPath : nil
+    guard !(backbone is EncoderDecoderModel) else { return nil }
+    return task == .maskedLM || task == .sequenceClassification ? headPath : nil
   }
+
+  /// The backbone's.
+  public var ownDropout: ModelDropout? { backbone.dropout }
 
   /// The generator that dropout inside blocks draws from.
   public var dropoutGenerator: Generator? {

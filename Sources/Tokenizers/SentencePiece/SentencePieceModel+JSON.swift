@@ -125,19 +125,64 @@ extension SentencePieceModel {
   ///
   /// Ties: the longer left part first, then the longer right part, then the smaller id.
   private func merges() -> [JSON] {
-    struct Merge {
-      let left: ArraySlice<UInt8>
-      let right: ArraySlice<UInt8>
-      let lengths: (Int, Int)
-      let score: Float
-      let id: Int
+    var merges = cuts { $0 == .normal }
+    merges.sort {
+      if $0.score != $1.score { return $0.score > $1.score }
+      if $0.lengths != $1.lengths { return $0.lengths > $1.lengths }
+      return $0.id < $1.id
     }
-    var normal = ByteTable(capacity: pieces.count)
-    for piece in pieces where piece.kind == .normal {
-      piece.text.withBytes { _ = normal.insert($0) }
+    return merges.map(\.json)
+  }
+
+  /// The merges for a tokenizer that knows pieces of the user's as added tokens too.
+  ///
+  /// Such pieces come first, by id, as SentencePiece takes them before all others; then the best piece
+  /// first, of equally good ones the smaller id, of one piece the shorter left part.
+  func mergesByRank() -> [JSON] {
+    var merges = cuts { $0 == .normal || $0 == .userDefined }
+    for index in merges.indices where pieces[merges[index].id].kind == .userDefined {
+      merges[index].score = .infinity
+    }
+    merges.sort {
+      if $0.score != $1.score { return $0.score > $1.score }
+      if $0.id != $1.id { return $0.id < $1.id }
+      return $0.lengths < $1.lengths
+    }
+    return merges.map(\.json)
+  }
+
+  /// Tokens for control and those of the user's.
+  var controlTokens: [ListedToken] {
+    pieces.filter { $0.kind == .control || $0.kind == .userDefined }.map { piece in
+      var token = ListedToken(piece.text, isSpecial: piece.kind == .control)
+      token.isNormalized = false
+      return token
+    }
+  }
+
+  private struct Merge {
+    let left: ArraySlice<UInt8>
+    let right: ArraySlice<UInt8>
+    let lengths: (Int, Int)
+    var score: Float
+    let id: Int
+
+    var json: JSON {
+      [
+        .string(String(decoding: left, as: UTF8.self)),
+        .string(String(decoding: right, as: UTF8.self)),
+      ]
+    }
+  }
+
+  /// Every way to cut a piece into two pieces, all of the kinds that are wanted.
+  private func cuts(_ isWanted: (Kind) -> Bool) -> [Merge] {
+    var known = ByteTable(capacity: pieces.count)
+    for piece in pieces where isWanted(piece.kind) {
+      piece.text.withBytes { _ = known.insert($0) }
     }
     var merges: [Merge] = []
-    for (id, piece) in pieces.enumerated() where piece.kind == .normal {
+    for (id, piece) in pieces.enumerated() where isWanted(piece.kind) {
       let bytes = Array(piece.text.utf8)
       let count = piece.text.unicodeScalars.count
       guard (2...Self.longestPiece).contains(count) else { continue }
@@ -145,8 +190,8 @@ extension SentencePieceModel {
         var cut = 0
         for length in 1..<count {
           cut += text.scalar(at: cut).width
-          guard normal.entry(of: text.slice(0, cut)) != nil,
-            normal.entry(of: text.slice(cut, text.count)) != nil
+          guard known.entry(of: text.slice(0, cut)) != nil,
+            known.entry(of: text.slice(cut, text.count)) != nil
           else { continue }
           merges.append(
             Merge(
@@ -155,17 +200,7 @@ extension SentencePieceModel {
         }
       }
     }
-    merges.sort {
-      if $0.score != $1.score { return $0.score > $1.score }
-      if $0.lengths != $1.lengths { return $0.lengths > $1.lengths }
-      return $0.id < $1.id
-    }
-    return merges.map {
-      [
-        .string(String(decoding: $0.left, as: UTF8.self)),
-        .string(String(decoding: $0.right, as: UTF8.self)),
-      ]
-    }
+    return merges
   }
 
   /// The cuts of a hostile file's piece of megabytes would take quadratic time.

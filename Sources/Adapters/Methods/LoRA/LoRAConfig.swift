@@ -1,4 +1,5 @@
 import JSONValues
+public import Models
 
 /// Configuration of low-rank adaptation: y = x W^T + s x A^T B^T with A `[rank, inputSize]` and B
 /// `[outputSize, rank]`.
@@ -79,15 +80,19 @@ public struct LoRAConfig: LayerConfiguration {
   /// Makes a configuration.
   ///
   /// - Parameters:
+  ///   - taskType: What the model does; nil to leave it to the model.
+  ///   - inferenceMode: Whether nothing of a new adapter is trained.
   ///   - rank: Rank of the update, positive.
   ///   - alpha: Numerator of the scale.
   ///   - dropout: Share of inputs of A that are dropped in training, in 0 ..< 1.
-  ///   - targetModules: Layers that get an adapter; nil for q_proj and v_proj.
+  ///   - targetModules: Layers that get an adapter; nil for those that PEFT has for the model's type.
   ///   - bias: Biases that are trained too.
   public init(
-    rank: Int = 8, alpha: Double = 8, dropout: Double = 0, targetModules: TargetModules? = nil,
-    bias: BiasTraining = .none
+    taskType: ModelTask? = nil, inferenceMode: Bool = false, rank: Int = 8, alpha: Double = 8,
+    dropout: Double = 0, targetModules: TargetModules? = nil, bias: BiasTraining = .none
   ) {
+    if let taskType { origin.taskType = taskType.adapterType }
+    origin.inferenceMode = inferenceMode
     self.rank = rank
     self.alpha = alpha
     self.dropout = dropout

@@ -1,4 +1,5 @@
 import Layers
+import Models
 import Tensors
 
 extension LoRAConfig {
@@ -106,9 +107,12 @@ extension PeftModel {
     if case .names(let targets)? = layers.targetModules {
       guard names.contains(where: targets.contains) else { return [] }
     }
+    // What two stacks have in common is the model's table; they look up in copies.
+    let isShared = base is EncoderDecoderForConditionalGeneration
+    let saved = isShared ? ["shared", "lm_head"] : names
     return adaptedPlaces.compactMap { place in
       guard place.part.part(adapter.name) != nil,
-        names.contains(where: { TargetMatching.matches(place.path, $0) })
+        saved.contains(where: { TargetMatching.matches(place.path, $0) })
       else { return nil }
       let key = keyPrefix + joined(place.path, "base_layer.weight")
       switch place.part {

@@ -61,6 +61,7 @@ public struct PromptEncoderConfig: PromptConfiguration {
 
 extension PromptEncoderConfig: PromptMethod {
   static var kind: ModelPrompt.Kind { .embeddings }
+  static var actsBeforeEncoders: Bool { true }
 
   func validateOwn() throws(AdapterError) {
     try require(
@@ -76,7 +77,7 @@ extension PromptEncoderConfig: PromptMethod {
   func encoder(for site: PromptSite) throws(AdapterError) -> any PromptEncoder {
     let size = site.model.promptShape.hiddenSize
     let inner = encoderSize ?? size
-    let table = site.normal([tokenCount, size])
+    let table = site.normal([rowCount, size])
     switch encoder {
     case .mlp:
       return PromptMLP(

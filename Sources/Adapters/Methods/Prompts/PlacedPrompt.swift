@@ -61,10 +61,11 @@ final class PlacedPrompt {
     guard let own = (encoder as? any DerivedPromptEncoder)?.parameters.first?.parameter.value else {
       return nil
     }
-    let size =
+    let shape =
       kind == .embeddings
-      ? shape.hiddenSize : shape.layerCount * 2 * shape.keyValueHeadCount * shape.headSize
-    return Parameter(.empty([length, size], dtype: own.dtype, device: .meta))
+      ? [length * shape.submoduleCount, shape.hiddenSize]
+      : [length, shape.layerCount * 2 * shape.keyValueHeadCount * shape.headSize]
+    return Parameter(.empty(shape, dtype: own.dtype, device: .meta))
   }
 
   /// Lets the encoder take over what stands for it, where it can.

@@ -67,6 +67,7 @@ public struct PrefixTuningConfig: PromptConfiguration {
 
 extension PrefixTuningConfig: PromptMethod {
   static var kind: ModelPrompt.Kind { .keysAndValues }
+  static var actsBeforeEncoders: Bool { true }
 
   func validateOwn() throws(AdapterError) {
     try require(

@@ -7,7 +7,7 @@ public struct PromptSettings: Equatable, Sendable {
   public var tokenCount: Int?
   /// PEFT's `token_dim`: width of an embedding or, for keys and values, of all key/value heads.
   public var tokenSize: Int?
-  /// PEFT's `num_transformer_submodules`: 1 for a decoder.
+  /// PEFT's `num_transformer_submodules`: 1 for a decoder, 2 for an encoder and a decoder.
   public var submoduleCount: Int?
   /// PEFT's `num_attention_heads`: query heads or, for keys and values, key/value heads.
   public var headCount: Int?
@@ -51,6 +51,9 @@ protocol PromptMethod: PromptConfiguration {
   /// What is put before a row.
   static var kind: ModelPrompt.Kind { get }
 
+  /// Whether it acts on models with encoder and decoder too.
+  static var actsBeforeEncoders: Bool { get }
+
   /// Checks the method's own fields; the common ones are checked already.
   func validateOwn() throws(AdapterError)
 
@@ -74,13 +77,15 @@ extension PromptConfiguration {
       "num_virtual_tokens", (settings.tokenCount ?? 0) > 0, "a positive number",
       settings.tokenCount.map(String.init) ?? "none")
     try require(
-      "num_transformer_submodules", settings.submoduleCount ?? 1 == 1, "1 for a decoder",
-      settings.submoduleCount ?? 1)
+      "num_transformer_submodules", 1...2 ~= settings.submoduleCount ?? 1,
+      "1 for a decoder, 2 for an encoder and a decoder", settings.submoduleCount ?? 1)
     if let method = self as? any PromptMethod { try method.validateOwn() }
   }
 }
 
 extension PromptMethod {
+  static var actsBeforeEncoders: Bool { false }
+
   func validateOwn() throws(AdapterError) {}
 
   mutating func fill(tokenSize: Int) {}
@@ -88,12 +93,23 @@ extension PromptMethod {
   /// Virtual tokens; valid configurations have some.
   var tokenCount: Int { settings.tokenCount ?? 0 }
 
+  /// Rows of a table of virtual tokens: PEFT makes as many for a decoder behind an encoder, which no
+  /// one reads.
+  var rowCount: Int { tokenCount * (settings.submoduleCount ?? 1) }
+
   /// The configuration with the model's sizes, as PEFT saves it.
   ///
   /// For keys and values PEFT overwrites the width and the heads, whatever was asked for.
   func filled(for shape: PromptShape) throws(AdapterError) -> Self {
     var result = self
-    result.settings.submoduleCount = 1
+    let submodules = settings.submoduleCount ?? shape.submoduleCount
+    try require(
+      "num_transformer_submodules", submodules == shape.submoduleCount,
+      "\(shape.submoduleCount), the model's number of stacks", submodules)
+    guard shape.submoduleCount == 1 || Self.actsBeforeEncoders else {
+      throw .impossible(method: Self.type, what: "put into a model with encoder and decoder")
+    }
+    result.settings.submoduleCount = submodules
     let isPrefix = Self.kind == .keysAndValues
     if isPrefix {
       result.settings.tokenSize = shape.keyValueHeadCount * shape.headSize

@@ -93,6 +93,7 @@ public struct PromptTuningConfig: TextPromptConfiguration {
 
 extension PromptTuningConfig: PromptMethod {
   static var kind: ModelPrompt.Kind { .embeddings }
+  static var actsBeforeEncoders: Bool { true }
 
   func validateOwn() throws(AdapterError) {
     try requireText(isText: initialization == .text, text)
@@ -105,7 +106,7 @@ extension PromptTuningConfig: PromptMethod {
     case .vocabulary where !site.isLoading:
       return PromptTable(try vocabularyTable(site))
     default:
-      return PromptTable(site.normal([tokenCount, site.model.promptShape.hiddenSize]))
+      return PromptTable(site.normal([rowCount, site.model.promptShape.hiddenSize]))
     }
   }
 }
@@ -133,13 +134,13 @@ extension PromptMethod where Self: TextPromptConfiguration {
         actual: "none")
     }
     return try site.embeddings(
-      of: (0..<tokenCount).map { ids[$0 % ids.count] }, field: "prompt_tuning_init_text")
+      of: (0..<rowCount).map { ids[$0 % ids.count] }, field: "prompt_tuning_init_text")
   }
 
   /// Embeddings of tokens drawn from the vocabulary.
   func vocabularyTable(_ site: PromptSite) throws(AdapterError) -> Parameter {
     let drawn = Tensor.randomIntegers(
-      in: 0..<site.model.promptShape.vocabularySize, [tokenCount], generator: site.generator)
+      in: 0..<site.model.promptShape.vocabularySize, [rowCount], generator: site.generator)
     return try site.embeddings(of: drawn.array(of: Int.self), field: "prompt_tuning_init")
   }
 }

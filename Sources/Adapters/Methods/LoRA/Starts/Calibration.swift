@@ -7,6 +7,11 @@ public struct CalibrationBatch {
   public let positions: Tensor?
   /// Labels, `[batch, length]`, not shifted; nil for none.
   public let labels: Tensor?
+  /// Which positions of a decoder behind an encoder count, `[batch, targets]`; nil for other models.
+  ///
+  /// Layers that read the decoder's positions are known by their number, which has to differ from that
+  /// of `positions`.
+  public let decoderPositions: Tensor?
   /// Runs the model on the batch and returns its mean loss, a scalar.
   public let loss: () -> Tensor
 
@@ -15,10 +20,18 @@ public struct CalibrationBatch {
   /// - Parameters:
   ///   - positions: Which positions count, `[batch, length]`; nil for all.
   ///   - labels: Labels, `[batch, length]`; nil for none.
+  ///   - decoderPositions: Which positions of a decoder behind an encoder count; nil for other models.
   ///   - loss: Runs the model on the batch and returns its mean loss, a scalar.
-  public init(positions: Tensor? = nil, labels: Tensor? = nil, loss: @escaping () -> Tensor) {
+  public init(
+    positions: Tensor? = nil, labels: Tensor? = nil, decoderPositions: Tensor? = nil,
+    loss: @escaping () -> Tensor
+  ) {
+    precondition(
+      decoderPositions.map { $0.count != positions?.count } ?? true,
+      "CalibrationBatch: encoder and decoder have the same number of positions")
     self.positions = positions
     self.labels = labels
+    self.decoderPositions = decoderPositions
     self.loss = loss
   }
 }
@@ -74,10 +87,13 @@ extension PeftModel {
     _ batch: CalibrationBatch, positions: Tensor? = nil,
     _ use: @escaping (_ layer: ObjectIdentifier, _ rows: Tensor) -> Void
   ) {
-    let chosen = positions.map { ($0.reshaped([-1]) .!= 0).nonzeroIndices().reshaped([-1]) }
+    let chosen = [positions, batch.decoderPositions].compactMap { $0 }.map { mask in
+      (count: mask.count, places: (mask.reshaped([-1]) .!= 0).nonzeroIndices().reshaped([-1]))
+    }
     context.observe = { layer, x, y in
       let rows = x.detached().rows().to(.computing(x.dtype))
-      use(ObjectIdentifier(layer), chosen.map { rows.selecting(0, $0) } ?? rows)
+      let own = chosen.first { $0.count == rows.size(0) }?.places
+      use(ObjectIdentifier(layer), own.map { rows.selecting(0, $0) } ?? rows)
       return y
     }
     withoutGradients { _ = batch.loss() }

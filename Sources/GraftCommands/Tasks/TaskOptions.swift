@@ -12,9 +12,9 @@ enum TaskOptions {
     "task", default: nil, group: "Model",
     help: "What the model does; default what its files say.")
 
-  /// Tasks that `graft train` and `graft evaluate` know.
-  static let trained =
-    "\(ModelTask.causalLM.rawValue) or \(ModelTask.sequenceClassification.rawValue)"
+  static let problem = Option<ProblemType>(
+    "problem-type", default: nil, group: "Data",
+    help: "What labels of --task sequence-classification are; default what the data look like.")
 
   /// The task.
   ///
@@ -123,14 +123,29 @@ extension ModelSource {
       directory, task: task, labels: try LabelFile.labels(adapter: adapter, model: directory),
       dtype: dtype, device: device, quantization: quantization)
     let peft = try adapter.map { try PeftModel.fromPretrained(base, $0, trainable: trainable) }
-    // What the adapter brings need not be in the checkpoint.
-    let brought = Set((peft?.adapterParameters() ?? []).map(\.key))
-    let missing = base.newLayers.filter { !brought.contains("base_model.model.\($0).weight") }
+    try base.requireHead(directory, brought: peft.map { base.newLayers(in: $0) } ?? [])
+    return (base, peft)
+  }
+}
+
+extension TaskModel {
+  /// Layers that began with random numbers and that an adapter has trained.
+  func newLayers(in peft: PeftModel<TaskModel>) -> Set<String> {
+    let keys = Set(peft.adapterParameters().map(\.key))
+    return Set(
+      newLayers.filter { path in
+        // Beside virtual tokens PEFT's files leave out what stands for the model.
+        ["base_model.model.", "base_model."].contains { keys.contains("\($0)\(path).weight") }
+      })
+  }
+
+  /// Refuses a model with a layer that nobody has trained.
+  func requireHead(_ directory: String, brought: Set<String>) throws {
+    let missing = newLayers.filter { !brought.contains($0) }
     guard missing.isEmpty else {
       throw ModelError.input(
         "\(directory): the checkpoint has no \(missing.joined(separator: ", ")), which "
           + "\(task.rawValue) needs; train it first")
     }
-    return (base, peft)
   }
 }

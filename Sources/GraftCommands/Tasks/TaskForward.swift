@@ -64,19 +64,12 @@ private struct TaskTensors {
 
   init(_ file: SafetensorsFile, _ model: TaskModel) { (self.file, self.model) = (file, model) }
 
+  private var tensors: InputTensors { InputTensors(file: file, device: model.device) }
+
   func batch() throws -> TaskInput {
-    guard let ids = try whole("input_ids") else {
+    guard let ids = try tensors.rows("input_ids", check: model.check) else {
       throw CheckpointError.lacks(path: file.path, what: "the tensor input_ids")
     }
-    guard ids.rank == 2, ids.count > 0 else {
-      throw wrong("shape of input_ids", "[batch, length]", "\(ids.shape)")
-    }
-    do {
-      for row in 0..<ids.size(0) { try model.check(ids.selected(0, row).array(of: Int.self)) }
-    } catch {
-      throw ModelError.input("\(file.path): input_ids: \(error)")
-    }
-    let mask = try whole("attention_mask", shape: ids.shape)
     let types = try whole("token_type_ids", shape: ids.shape)
     if let types {
       try check(types, "token_type_ids", below: max(1, model.tokenTypeCount), "segments")
@@ -89,10 +82,23 @@ private struct TaskTensors {
       // RoBERTa's begin behind the padding's id.
       try check(positions, "position_ids", below: model.positionCount, "positions")
     }
-    let hasPadding = mask.map { ($0 .== 0).sum().item() > 0 } ?? false
-    return TaskInput(
-      ids: ids, mask: hasPadding ? mask : nil,
+    var input = TaskInput(
+      ids: ids, mask: try tensors.mask("attention_mask", shape: ids.shape),
       tokenTypes: model.tokenTypeCount > 0 ? types : nil, positions: positions)
+    if model.readsWithDecoder {
+      guard positions == nil else {
+        throw UsageError("\(file.path): position_ids: a model with encoder and decoder has none")
+      }
+      input.decoderIDs = try whole("decoder_input_ids", shape: ids.shape)
+      if let own = input.decoderIDs {
+        try check(own, "decoder_input_ids", below: model.vocabularySize, "tokens")
+      }
+      input.decoderMask = try tensors.mask("decoder_attention_mask", shape: ids.shape)
+    } else if file["decoder_input_ids"] != nil {
+      throw UsageError(
+        "\(file.path): decoder_input_ids: --task \(model.task.rawValue) reads with no decoder")
+    }
+    return input
   }
 
   func labels(rows: Int, length: Int) throws -> TaskLabels? {
@@ -148,18 +154,10 @@ private struct TaskTensors {
   }
 
   private func whole(_ name: String, shape: [Int]? = nil) throws -> Tensor? {
-    guard let entry = file[name] else { return nil }
-    let found = try file.tensor(entry)
-    guard !found.dtype.isFloatingPoint, found.dtype != .bool else {
-      throw wrong("type of \(name)", "whole numbers (I64)", entry.dtype.rawValue)
-    }
-    if let shape, found.shape != shape {
-      throw wrong("shape of \(name)", "\(shape)", "\(found.shape)")
-    }
-    return found.to(.int64).to(device: model.device)
+    try tensors.whole(name, shape: shape)
   }
 
   private func wrong(_ what: String, _ expected: String, _ actual: String) -> CheckpointError {
-    .mismatch(path: file.path, what: what, expected: expected, actual: actual)
+    tensors.wrong(what, expected, actual)
   }
 }

@@ -1,0 +1,37 @@
+public import Datasets
+import Foundation
+public import Models
+public import Tensors
+
+extension EncoderDecoderForConditionalGeneration: LossModel {
+  /// What rows are filled up with; a mask hides it.
+  public var fillingID: Int32 { Int32(configuration.paddingID) }
+
+  /// Summed cross entropy of what a batch wants written.
+  ///
+  /// - Parameter batch: Rows with labels of the decoder.
+  /// - Returns: A scalar in float32.
+  public func summedLoss(_ batch: TokenBatch) -> Tensor {
+    guard let labels = batch.decoderLabels else {
+      preconditionFailure("summedLoss: the batch has nothing to write")
+    }
+    let rows = batch.taskInput(on: device)
+    let written = Tensor(labels, shape: [batch.rowCount, batch.decoderLength])
+    return summedLoss(
+      Seq2SeqInput(ids: rows.ids, mask: rows.mask, taskIDs: rows.taskIDs),
+      labels: written.to(.int64).to(device: device))
+  }
+
+  /// Loss and perplexity.
+  ///
+  /// - Parameters:
+  ///   - examples: The data.
+  ///   - batchSize: Rows of a batch.
+  /// - Returns: Both.
+  public func figures(
+    of examples: [TokenizedExample], batchSize: Int
+  ) -> [(name: String, value: Double)] {
+    let loss = meanLoss(self, examples, batchSize: batchSize)
+    return [("loss", loss), ("perplexity", exp(loss))]
+  }
+}
