@@ -106,9 +106,15 @@ public struct QuestionAnsweringEncoder: Sendable {
           + "its context (see --stride)", actual: "\(maximumLength)")
     }
     let answer = answers.first.map { $0.start..<$0.start + $0.text.unicodeScalars.count }
+    // Tokenizers without special tokens for pairs do not say in later windows what is of which text; the
+    // question and what stands behind the context are the same in all of them.
+    let sequences = whole.sequenceIDs
+    let before = sequences.firstIndex(of: 1) ?? sequences.count
+    let behind = sequences.count - 1 - (sequences.lastIndex(of: 1) ?? -1)
     return ([whole] + whole.overflowing).map { part in
-      let spans = zip(part.sequenceIDs, part.offsets).map { sequence, offsets in
-        sequence == 1 ? offsets.start..<max(offsets.start, offsets.end) : nil
+      let spans = part.offsets.enumerated().map { place, offsets -> Range<Int>? in
+        place >= before && place < part.count - behind
+          ? offsets.start..<max(offsets.start, offsets.end) : nil
       }
       let place = answer.flatMap { Self.place(of: $0, in: spans) } ?? 0..<1
       return Window(

@@ -2,6 +2,7 @@ import Adapters
 import CommandLineParsing
 import Datasets
 import JSONValues
+import Layers
 import Models
 import Tokenizers
 import Training
@@ -83,6 +84,22 @@ enum PromptChecks {
       throw UsageError(
         "rows of \(longest) tokens and \(virtual) virtual ones are more than the model's limit of "
           + "\(limit); set --max-length to at most \(limit - virtual)")
+    }
+  }
+
+  /// Checks that pairs of texts fit behind virtual tokens, which stand on one side: before what is read,
+  /// or as keys and values before what is written.
+  static func check(
+    _ pairs: [TokenizedExample], _ model: any Module, limit: Int?
+  ) throws {
+    guard let limit, let prompt = (model as? any PromptableModel)?.prompt else { return }
+    let isRead = prompt.kind == .embeddings
+    let longest = pairs.lazy.map { isRead ? $0.ids.count : $0.decoderLabels?.count ?? 0 }.max() ?? 0
+    guard longest + prompt.length <= limit else {
+      throw UsageError(
+        "rows of \(longest) tokens and \(prompt.length) virtual ones are more than the model's limit "
+          + "of \(limit); set --max-\(isRead ? "" : "target-")length to at most "
+          + "\(limit - prompt.length)")
     }
   }
 

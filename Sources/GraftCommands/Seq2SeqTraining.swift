@@ -50,7 +50,13 @@ enum Seq2SeqTraining {
       ?? PeftModel(base, AdapterOptions.configuration(arguments, tokenizer), seed: options.seed)
     for warning in model.warnings { console.log("warning: \(warning)") }
     try PromptChecks.checkTasks(examples + (evaluation ?? []), model)
+    try PromptChecks.check(examples + (evaluation ?? []), base, limit: shape.maximumLength)
     if continued == nil {
+      if let text = arguments[TrainOptions.promptText],
+        model.configurations.first?.configuration is PrefixTuningConfig
+      {
+        try model.beginPrompt(asPrefixOf: tokenizer.encode(text))
+      }
       try TrainCommand.start(model, source, arguments, options, examples) {
         try AutoModelForSeq2SeqLM.fromPretrained(source.directory, dtype: nil)
       }

@@ -45,7 +45,9 @@ public struct RelativePositions: Hashable, Sendable {
       (size.clamped(lower: Double(exact)) / Double(exact)).logarithm()
       / log(Double(maximumDistance) / Double(exact)) * Double(count - exact)
     let far = (steps.to(.int64).to(.float32) + Double(exact)).clamped(upper: Double(count - 1))
-    var found = Tensor.choosing(size .< Double(exact), size, far)
+    // No choice of numbers: LibTorch cannot say the shape of one alone.
+    let isFar = (size .>= Double(exact)).to(.float32)
+    var found = size + (far - size) * isFar
     if isBidirectional { found = found + (distance .> 0).to(.float32) * Double(count) }
     return found.to(.int64)
   }
@@ -66,7 +68,7 @@ extension AttentionMask {
       visible = (keys .<= queries).unsqueezed(0).unsqueezed(0)
     }
     guard let visible else { return AttentionMask(scores: bias) }
-    let hidden = Tensor.full([], bias.dtype.lowestFinite, dtype: bias.dtype, device: bias.device)
-    return AttentionMask(scores: .choosing(visible, bias, hidden))
+    return AttentionMask(
+      scores: bias.filled(where: visible .== 0, bias.dtype.lowestFinite))
   }
 }

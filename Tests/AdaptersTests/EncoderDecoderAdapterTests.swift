@@ -170,9 +170,14 @@ import Testing
       let other = try AutoModelForSeq2SeqLM.fromPretrained(try base(of: name))
       #expect(throws: AdapterError.self) { try PeftModel(other, config) }
     }
-    var activated = LoRAConfig(rank: 2)
+    // So are those that would act on one of several layers over the common table.
+    var (activated, tied) = (LoRAConfig(rank: 2), LoRAConfig(rank: 2))
     activated.invocationTokens = [5]
-    let other = try AutoModelForSeq2SeqLM.fromPretrained(try base(of: name))
-    #expect(throws: AdapterError.self) { try PeftModel(other, activated) }
+    tied.ensuresWeightTying = true
+    let tokens = TrainableTokensConfig(tokenIndices: [5])
+    for config in [activated, tied, tokens] as [any AdapterConfiguration] {
+      let other = try AutoModelForSeq2SeqLM.fromPretrained(try base(of: name))
+      #expect(throws: AdapterError.self) { try PeftModel(other, config) }
+    }
   }
 }

@@ -147,7 +147,7 @@ struct RecordReaderTests {
     ("{\"text\": \"a\"}\n{\"text\": \"\u{7}\"}", "data:2: expected one JSON object on the line"),
     ("{\"text\": \"a\", \"text\": \"b\"}", "the key \"text\" occurs twice"),
     ("{}", "data:1: found the keys none, which are no known format"),
-    ("{\"question\": \"a\"}", "found the keys \"question\", which are no known format"),
+    ("{\"topic\": \"a\"}", "found the keys \"topic\", which are no known format"),
     ("{\"txt\": \"a\"}", "did you mean \"text\" for \"txt\"?"),
     ("{\"Prompt\": \"a\", \"completion\": \"b\"}", "did you mean \"prompt\" for \"Prompt\"?"),
     ("{\"text\": \"a\", \"lable\": 1}", "unknown key \"lable\"; did you mean \"label\"?"),

@@ -129,7 +129,7 @@ import Tokenizers
     }
     let sampler = BatchSampler(
       rows, options: BatchingOptions(batchSize: 4, seed: 5), paddingID: 0)
-    for batch in sampler.plan(epoch: 0).map(sampler.batch) {
+    for batch in sampler.plan(epoch: 0).map({ sampler.batch($0) }) {
       #expect(batch.targetCount == batch.rowCount * batch.decoderLength)
     }
   }

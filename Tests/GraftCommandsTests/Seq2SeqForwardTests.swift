@@ -33,7 +33,7 @@ import Testing
       let names = ["input_ids", "attention_mask", "labels"]
       try SafetensorsWriter.save(
         fixture.path("in.safetensors"),
-        tensors: names.compactMap { key in golden[key].map { (key, $0) } })
+        tensors: names.compactMap { key in golden[key].map { (name: key, tensor: $0) } })
       // The adapter's file says the task, and so does the model's.
       let made = try GraftProcess.run(
         arguments(base, ["--adapter", adapters + name, "--gradients", "--json"]),
@@ -89,7 +89,7 @@ import Testing
         [("input_ids", ids), ("decoder_input_ids", ids)], ["--task", "token-classification"],
         code: 64)
       try failure(
-        ["\"bart\" is not supported", "mt5, t5"], [("input_ids", ids)], model: "bart",
+        ["\"bart\" is not supported", "mt5"], [("input_ids", ids)], model: "bart",
         ["--task", "token-classification"])
       try failure(
         ["\"llama\" is not supported", "bart, mt5, t5"], [("input_ids", ids), ("labels", answer)],

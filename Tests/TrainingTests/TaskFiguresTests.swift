@@ -6,6 +6,7 @@ import Training
 @Suite struct TaskFiguresTests {
   private let names = ["O", "B-PER", "I-PER", "B-LOC", "I-LOC"]
 
+  /// The figures are seqeval 1.2.2's.
   @Test func entitiesCountWhole() {
     // PER 0-2 and LOC 3-4 are right; the answer has PER 0-1, an I that begins a LOC, and PER behind it.
     let right = [[1, 2, 0, 3], [0, 3, 4, 0]]

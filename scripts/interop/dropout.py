@@ -12,7 +12,8 @@ from pathlib import Path
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from transformers import (AutoConfig, AutoModelForCausalLM, AutoModelForMaskedLM, AutoModelForQuestionAnswering,
-                          AutoModelForSequenceClassification, AutoModelForTokenClassification, AutoTokenizer)
+                          AutoModelForSeq2SeqLM, AutoModelForSequenceClassification, AutoModelForTokenClassification,
+                          AutoTokenizer)
 
 import task_data as data
 from peers import Report, arguments, read_metrics, write_rows
@@ -22,7 +23,15 @@ BERT = dict(hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_atten
             pad_token_id=0)
 LLAMA = dict(hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2,
              max_position_embeddings=64, pad_token_id=2)
+T5 = dict(d_model=32, d_kv=8, d_ff=48, num_layers=2, num_heads=4, pad_token_id=0, eos_token_id=102,
+          decoder_start_token_id=0, relative_attention_num_buckets=8, relative_attention_max_distance=20)
 FAMILIES = {
+    "t5": ("t5", dict(T5, dropout_rate=0.15)),
+    "t5-gated": ("t5", dict(T5, feed_forward_proj="gated-gelu", tie_word_embeddings=False)),
+    "bart": ("bart", dict(d_model=32, encoder_layers=2, decoder_layers=2, encoder_attention_heads=4, decoder_attention_heads=4,
+                          encoder_ffn_dim=48, decoder_ffn_dim=48, max_position_embeddings=64, pad_token_id=0,
+                          eos_token_id=102, bos_token_id=101, decoder_start_token_id=102, dropout=0.15,
+                          attention_dropout=0.2, activation_dropout=0.1)),
     "bert": ("bert", dict(BERT, hidden_dropout_prob=0.15, attention_probs_dropout_prob=0.2, classifier_dropout=0.3)),
     "bert-default": ("bert", BERT),
     "roberta": ("roberta", dict(BERT, pad_token_id=1, hidden_dropout_prob=0.15, attention_probs_dropout_prob=0.2)),
@@ -38,15 +47,18 @@ FAMILIES = {
     "llama": ("llama", dict(LLAMA, attention_dropout=0.2)),
     "gemma2": ("gemma2", dict(LLAMA, head_dim=8, attention_dropout=0.2)),
 }
+SEQ2SEQ = ["t5", "t5-gated", "bart"]
 ENCODERS = ["bert", "bert-default", "roberta", "distilbert", "modernbert"]
 TASKS = {
     "causal-lm": (AutoModelForCausalLM, "CAUSAL_LM"),
     "masked-lm": (AutoModelForMaskedLM, None),
+    "seq2seq-lm": (AutoModelForSeq2SeqLM, "SEQ_2_SEQ_LM"),
     "sequence-classification": (AutoModelForSequenceClassification, "SEQ_CLS"),
     "token-classification": (AutoModelForTokenClassification, "TOKEN_CLS"),
     "question-answering": (AutoModelForQuestionAnswering, "QUESTION_ANS"),
 }
-CASES = [(family, task) for family in ENCODERS for task in TASKS if task != "causal-lm"] + [
+CASES = [(family, task) for family in ENCODERS for task in TASKS if not task.endswith(("causal-lm", "seq2seq-lm"))] + [
+    (family, "seq2seq-lm") for family in SEQ2SEQ] + [
     (family, "causal-lm") for family in ("gpt2", "phi", "phi3", "llama", "gemma2")] + [
     ("gpt2", "token-classification"), ("llama", "token-classification"), ("gpt2", "sequence-classification"),
     ("llama", "question-answering")]
@@ -80,6 +92,9 @@ def make_rows(task):
         return data.tag_rows(STEPS * BATCH, 1)
     if task == "question-answering":
         return data.question_rows(STEPS * BATCH, 1)
+    if task == "seq2seq-lm":
+        texts = [row["text"] for row in data.text_rows(STEPS * BATCH + 1, 1)]
+        return [{"source": source, "target": target} for source, target in zip(texts, texts[1:])]
     return data.text_rows(STEPS * BATCH, 1)
 
 
@@ -89,6 +104,9 @@ def encode(task, rows, tokenizer, is_decoder):
         return data.encode_tags(tokenizer, rows, names, LENGTH, " " if is_decoder else "")
     if task == "question-answering":
         return data.encode_questions(tokenizer, rows, LENGTH, 12)
+    if task == "seq2seq-lm":
+        return [{"input_ids": tokenizer(row["source"]).input_ids[:LENGTH], "labels": tokenizer(row["target"]).input_ids[:LENGTH]}
+                for row in rows]
     examples = data.encode_texts(tokenizer, rows, LENGTH)
     if task == "masked-lm":
         return [data.hidden(example, k, 0, tokenizer, len(tokenizer), 0.15, SEED) for k, example in enumerate(examples)]
@@ -99,7 +117,7 @@ def encode(task, rows, tokenizer, is_decoder):
 
 
 def case(report, options, family, task):
-    is_decoder, label = family not in ENCODERS, f"{family} {task}"
+    is_decoder, label = family not in ENCODERS + SEQ2SEQ, f"{family} {task}"
     work = options.work / label.replace(" ", "-")
     base = work / "base"
     base.mkdir(parents=True)
@@ -120,10 +138,10 @@ def case(report, options, family, task):
             parameter.normal_(1.0 if "norm" in key.lower() and "bias" not in key else 0.0, 0.2 if parameter.ndim == 1 else 0.1)
     model.save_pretrained(base)
 
-    def peer():
-        return auto.from_pretrained(base, dtype=torch.float32, attn_implementation="eager")
+    def peer(kernel="eager"):
+        return auto.from_pretrained(base, dtype=torch.float32, attn_implementation="eager" if family in SEQ2SEQ else kernel)
 
-    targets = r".*(query|value|q_lin|v_lin|Wqkv|c_attn|q_proj|qkv_proj)"
+    targets = r".*(SelfAttention\.q|EncDecAttention\.v|query|value|q_lin|v_lin|Wqkv|c_attn|q_proj|qkv_proj)"
     torch.manual_seed(5)
     get_peft_model(peer(), LoraConfig(r=4, lora_alpha=8, target_modules=targets, task_type=task_type)).save_pretrained(work / "start")
     shown = ["LABEL_0", "LABEL_1"] if task == "sequence-classification" else names
@@ -141,7 +159,9 @@ def case(report, options, family, task):
             yield batch
 
     def losses(training):
-        trained = PeftModel.from_pretrained(peer(), work / "start", is_trainable=True).train(training)
+        # Padding that sees nothing but padding gets zeros of the fused kernel and a mean of the other.
+        trained = PeftModel.from_pretrained(peer("eager" if training else "sdpa"), work / "start", is_trainable=True)
+        trained.train(training)
         parameters = [p for p in trained.parameters() if p.requires_grad]
         optimizer, found = torch.optim.AdamW(parameters, lr=RATE, weight_decay=0.0), []
         with Replay(SEED) as replay:

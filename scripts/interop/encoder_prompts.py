@@ -6,7 +6,7 @@ features. What PEFT gives for virtual tokens themselves is left out; its labels 
 """
 
 import torch
-from peft import PeftModel, PrefixTuningConfig, PromptEncoderConfig, PromptTuningConfig, get_peft_model
+from peft import PrefixTuningConfig, PromptEncoderConfig, PromptTuningConfig, get_peft_model
 from safetensors.torch import load_file, save_file
 from transformers import (AutoModel, AutoModelForQuestionAnswering, AutoModelForSequenceClassification,
                           AutoModelForTokenClassification)
@@ -89,18 +89,17 @@ def case(report, options, family, task, method):
     made = get_peft_model(peer(), METHODS[method](task_type=task_type, num_virtual_tokens=COUNT, **told)).eval()
     disturb(made, 0.3)
     made.save_pretrained(adapter)
-    trained = made if method == "p-tuning" else PeftModel.from_pretrained(peer(), adapter, is_trainable=True).eval()
     leading = 0 if method == "prefix" else COUNT
     for name, inputs in batches(sizes["pad_token_id"], model_type):
         labels = asked(task, inputs["attention_mask"])
-        trained.zero_grad()
+        made.zero_grad()
         given = dict(inputs)
         if task == "feature-extraction":
             # PEFT takes segments away here.
             given.pop("token_type_ids", None)
         if task == "question-answering":
             given.pop("token_type_ids", None)  # PEFT 0.21.2 forgets them on the way.
-        results, loss = peer_results(task, trained, given, labels, leading)
+        results, loss = peer_results(task, made, given, labels, leading)
         gradients = loss is not None and method != "p-tuning"
         actual = options.graft.forward(directory, {**given, **labels}, options.work / "forward", adapter=adapter,
                                        gradients=gradients, more=["--task", task])
@@ -112,7 +111,7 @@ def case(report, options, family, task, method):
         if not gradients:
             continue
         loss.backward()
-        named = {key: p.grad for key, p in trained.named_parameters() if p.requires_grad and p.grad is not None}
+        named = {key: p.grad for key, p in made.named_parameters() if p.requires_grad and p.grad is not None}
         ours = {key.removeprefix("grad."): value for key, value in actual.items() if key.startswith("grad.")}
         found = {"prompt_embeddings": next(value for key, value in named.items() if "prompt_encoder" in key)}
         for key, value in named.items():
@@ -130,8 +129,11 @@ def case(report, options, family, task, method):
 def refused(report, options, family):
     model_type, sizes, _ = FAMILIES[family]
     directory = save(options.work / f"{family}-refused", AutoModelForTokenClassification, model_type, {**sizes, "num_labels": 2})
-    adapter = options.work / "bert-for-refusal"
-    base = save(options.work / "bert-refused", AutoModelForTokenClassification, "bert", {**BERT, "num_labels": 2})
+    # An adapter of a BERT with as many blocks.
+    adapter = options.work / f"bert-for-{family}"
+    layers = sizes.get("num_hidden_layers") or sizes["n_layers"]
+    base = save(options.work / f"bert-{layers}-refused", AutoModelForTokenClassification, "bert",
+                {**BERT, "num_labels": 2, "num_hidden_layers": layers})
     get_peft_model(AutoModelForTokenClassification.from_pretrained(base),
                    PrefixTuningConfig(task_type="TOKEN_CLS", num_virtual_tokens=COUNT)).save_pretrained(adapter)
     save_file({"input_ids": torch.ones(1, 4, dtype=torch.long) * 5}, options.work / "in.safetensors")

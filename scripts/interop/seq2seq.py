@@ -18,7 +18,7 @@ from transformers import AutoModelForSeq2SeqLM, BartConfig, T5Config
 from peers import Report, arguments, read_metrics, worst, write_rows
 from resume import Runs, same_run
 
-LOSSES, NORMS, WEIGHTS, SCORES = 1e-4, 1e-3, 1e-2, 1e-4
+LOSSES, NORMS, WEIGHTS, SCORES = 1e-4, 1e-2, 1e-2, 1e-4
 PAD, END, BEGIN = 0, 1, 2
 MONTHS = "January February March April May June July August September October November December".split()
 T5 = dict(d_model=32, d_kv=8, d_ff=48, num_layers=2, num_heads=4, dropout_rate=0.0, pad_token_id=PAD, eos_token_id=END,
@@ -184,6 +184,8 @@ def training(report, options, kind, base, targets):
     for key, limit in [("loss", LOSSES), ("gradient_norm", NORMS)]:
         found = [(abs(a[key] - e[key]) / abs(e[key]), f"step {k}: {a[key]}, not {e[key]}")
                  for k, (a, e) in enumerate(zip(actual, expected), 1)]
+        # Steps of this size enlarge what rounding did to the weights before; at first there is nothing to enlarge.
+        report.within(f"{kind}: {key}, first 5", max(found[:5]), LOSSES)
         report.within(f"{kind}: {key} x {len(found)}", max(found), limit)
     report.line(expected[0]["loss"] - expected[-1]["loss"] > 0.3, f"{kind}: the peer's loss falls",
                 f"{expected[0]['loss']:.3f} to {expected[-1]['loss']:.3f}")

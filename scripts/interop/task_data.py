@@ -146,7 +146,7 @@ def collate(examples, pad):
     """Right-padded tensors."""
     length = max(len(example["input_ids"]) for example in examples)
 
-    def filled(values, filling):
+    def filled(values, filling, length=length):
         return values + [filling] * (length - len(values))
 
     batch = {"input_ids": torch.tensor([filled(example["input_ids"], pad) for example in examples]),
@@ -157,7 +157,9 @@ def collate(examples, pad):
         if key in examples[0]:
             batch[key] = torch.tensor([example[key] for example in examples])
     if "labels" in examples[0]:
-        batch["labels"] = torch.tensor([filled(example["labels"], -100) for example in examples])
+        # What a decoder writes has a length of its own.
+        longest = max(len(example["labels"]) for example in examples)
+        batch["labels"] = torch.tensor([filled(example["labels"], -100, longest) for example in examples])
     return batch
 
 

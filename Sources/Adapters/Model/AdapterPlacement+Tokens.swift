@@ -133,6 +133,7 @@ extension AdapterPlacement {
         case .linear(let layer): layer.outputSize
         }
       try checkTokens(indices, field: "\(field) for \(path)", below: count)
+      try checkAlone(path, place)
       targets.append(TokenTarget(path: path, indices: indices, place: place))
     }
     let tied = tiedHeads(of: targets.map(\.path)).filter { head in
@@ -168,6 +169,17 @@ extension AdapterPlacement {
     }
     placed.repeatedKeys.formUnion(repeats.map(\.key))
     if !repeats.isEmpty { placed.storage = RepeatingStorage(repeats) }
+  }
+
+  /// Refuses a table that several layers look up in, of which PEFT lets all follow one.
+  private func checkAlone(_ path: String, _ place: TokenTarget.Place) throws(AdapterError) {
+    guard case .embedding(let embedding) = place, let table = embedding.unadapted as? DenseTable
+    else { return }
+    for case (let other, .embedding(let layer)) in tokenModules where other != path {
+      guard (layer.unadapted as? DenseTable)?.weight === table.weight else { continue }
+      throw .impossible(
+        method: TrainableTokensConfig.type, what: "put on \(path), whose table \(other) has too")
+    }
   }
 
   private func rows(

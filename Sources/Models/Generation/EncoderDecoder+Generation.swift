@@ -1,3 +1,4 @@
+import Layers
 import Tensors
 
 extension EncoderDecoderForConditionalGeneration: GenerativeModel {
@@ -47,7 +48,11 @@ extension EncoderDecoderForConditionalGeneration: GenerativeModel {
       let shown = prompts.flatMap { row in (0..<width).map { $0 < row.count ? 1 : 0 } }
       mask = Tensor(shown, shape: [prompts.count, width]).to(device: device)
     }
-    let room = min(c.room(behind: 1), own.maximumLength.map { $0 - 1 } ?? .max)
+    // Virtual tokens that are keys and values have positions of the decoder.
+    let model: any Module = self
+    let prompt = (model as? any PromptableModel)?.prompt
+    let virtual = prompt?.kind == .keysAndValues ? prompt?.length ?? 0 : 0
+    let room = min(c.room(behind: 1), own.maximumLength.map { max(0, $0 - 1 - virtual) } ?? .max)
     let state = EncoderDecoderState(self, source: source, mask: mask, capacity: min(room, 127) + 1)
     let ids = Tensor(prompts.map { _ in start }, shape: [prompts.count, 1]).to(device: device)
     return (

@@ -42,6 +42,11 @@ enum LoRATie {
 extension LoRAConfig {
   /// What is kept together; nil where the field is off, nothing is tied, or neither part is meant.
   func tie(in model: any Module) throws(AdapterError) -> LoRATie? {
+    if ensuresWeightTying, model is EncoderDecoderForConditionalGeneration {
+      throw .impossible(
+        method: Self.type,
+        what: "put into a model with encoder and decoder with ensure_weight_tying")
+    }
     guard ensuresWeightTying, let table = TiedTable(model) else { return nil }
     func isMeant(_ name: String) -> Bool {
       [table.embeddings, table.head].contains { path in
