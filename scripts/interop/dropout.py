@@ -48,6 +48,8 @@ FAMILIES = {
     "gemma2": ("gemma2", dict(LLAMA, head_dim=8, attention_dropout=0.2)),
 }
 SEQ2SEQ = ["t5", "t5-gated", "bart"]
+# Of which transformers has no other kernel, or whose padding no kernel treats differently.
+EAGER = SEQ2SEQ + ["gemma2"]
 ENCODERS = ["bert", "bert-default", "roberta", "distilbert", "modernbert"]
 TASKS = {
     "causal-lm": (AutoModelForCausalLM, "CAUSAL_LM"),
@@ -139,7 +141,7 @@ def case(report, options, family, task):
     model.save_pretrained(base)
 
     def peer(kernel="eager"):
-        return auto.from_pretrained(base, dtype=torch.float32, attn_implementation="eager" if family in SEQ2SEQ else kernel)
+        return auto.from_pretrained(base, dtype=torch.float32, attn_implementation="eager" if family in EAGER else kernel)
 
     targets = r".*(SelfAttention\.q|EncDecAttention\.v|query|value|q_lin|v_lin|Wqkv|c_attn|q_proj|qkv_proj)"
     torch.manual_seed(5)
