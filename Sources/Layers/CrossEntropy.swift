@@ -23,7 +23,7 @@ public let ignoredLabel = -100
 /// - Note: Source: the idea of arXiv 2411.09009 (Cut Cross-Entropy), here over row chunks.
 public func linearCrossEntropy(
   _ hidden: Tensor, weight: Tensor, labels: Tensor, chunkRows: Int = 128,
-  fused: Bool = Runtime.usesFusedLayers
+  fused: Bool = false
 ) -> Tensor {
   differentiable("LinearCrossEntropy", [hidden, weight]) { inputs in
     let (hidden, weight) = (inputs[0], inputs[1])

@@ -27,17 +27,6 @@ public enum Runtime {
   }
   private static let fastProducts = Mutex(false)
 
-  /// Whether layers of a transformer's block that allow it are computed together, in fewer passes over
-  /// memory and keeping less for the backward pass.
-  ///
-  /// Sums are added up in another order than by the single layers: results differ in the last digits.
-  /// `Trainer` switches it on for its steps, unless told not to.
-  public static var usesFusedLayers: Bool {
-    get { fusedLayers.withLock { $0 } }
-    set { fusedLayers.withLock { $0 = newValue } }
-  }
-  private static let fusedLayers = Mutex(false)
-
   /// Splits a range over LibTorch's threads.
   ///
   /// - Parameters:

@@ -116,12 +116,14 @@ public final class Trainer {
     let log = try MetricsLog(path: directory + "/metrics.jsonl", keepingStepsTo: position.step)
     var meter = Meter(position, totalSteps: totalSteps)
     model.isTraining = true
-    let before = (Runtime.usesFastProducts, Runtime.usesFusedLayers)
+    let products = Runtime.usesFastProducts
     Runtime.usesFastProducts = true
-    Runtime.usesFusedLayers = options.usesFusedLayers
+    let base: any LossModel = model.base
+    base.usesFusedLayers = options.usesFusedLayers
     defer {
       model.isTraining = false
-      (Runtime.usesFastProducts, Runtime.usesFusedLayers) = before
+      Runtime.usesFastProducts = products
+      base.usesFusedLayers = false
     }
 
     while position.step < totalSteps, let group = stream.next() {

@@ -65,7 +65,7 @@ final class DecoderAttention: Module {
   func fused(
     _ x: Tensor, norm: any Normalization, _ context: DecoderContext, layer: Int, prefix: Tensor?
   ) -> Tensor? {
-    guard Runtime.usesFusedLayers, case .separate(let query, let key, let value) = projections
+    guard context.usesFusedLayers, case .separate(let query, let key, let value) = projections
     else { return nil }
     let parts = [query, key, value].compactMap(\.projection.explicitForm)
     guard parts.count == 3 else { return nil }

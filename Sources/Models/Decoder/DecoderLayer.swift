@@ -54,7 +54,7 @@ final class DecoderLayer: Module {
       rates.attentionOutput)
     let attended = added(norms.attentionOutput.map { $0(gathered) } ?? gathered, to: x)
     let worked = dropout(
-      norms.mlp.flatMap { mlp.fused(attended, norm: $0) }
+      norms.mlp.flatMap { context.usesFusedLayers ? mlp.fused(attended, norm: $0) : nil }
         ?? mlp(norms.mlp.map { $0(attended) } ?? attended), rates.mlpOutput)
     return added(norms.mlpOutput.map { $0(worked) } ?? worked, to: attended)
   }
@@ -105,6 +105,7 @@ struct DecoderContext {
   let queryGrowth: Tensor?
   let configuration: DecoderConfiguration
   let cache: KeyValueCache?
+  let usesFusedLayers: Bool
   let dropout: ModelDropout
 
   func mask(layer: Int) -> AttentionMask {

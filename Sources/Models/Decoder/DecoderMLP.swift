@@ -51,7 +51,7 @@ final class DecoderMLP: Module {
 
   /// The same of what `norm` makes of x, computed together; nil where that cannot be.
   func fused(_ x: Tensor, norm: any Normalization) -> Tensor? {
-    guard Runtime.usesFusedLayers, activation == .silu || activation == .swish,
+    guard activation == .silu || activation == .swish,
       case .gated(let gate, let up) = inputs, let gate = gate.projection.explicitForm,
       let up = up.projection.explicitForm, let down = down.projection.explicitForm
     else { return nil }
