@@ -59,7 +59,7 @@ let package = Package(
     module("Tensors", ["CTorch"]),
 
     // Floor 2.
-    module("Layers", ["Tensors"]),
+    module("Layers", ["CKernels", "Tensors"]),
     module("Checkpoints", ["CCrypto", "Tensors", "JSONValues"]),
     module("Datasets", ["JSONValues", "Tokenizers"]),
     // Floor 3.
@@ -121,7 +121,7 @@ let package = Package(
       path: "Tests/TestSupport",
       swiftSettings: settings),
     tests(of: "Tensors", ["TestSupport"]),
-    tests(of: "Layers", ["Tensors", "TestSupport"]),
+    tests(of: "Layers", ["CKernels", "Tensors", "TestSupport"]),
     tests(of: "JSONValues"),
     tests(of: "Tokenizers", ["JSONValues", "TestSupport"], exclude: ["Fixtures"]),
     tests(of: "CommandLineParsing"),

@@ -34,6 +34,39 @@ public protocol LinearProjection: Module {
   /// - Parameter weight: `[outputSize, inputSize]`.
   /// - Returns: A new projection.
   func replacing(weight: Tensor) -> any LinearProjection
+
+  /// The gradient of x from that of y, g W, where W is frozen.
+  ///
+  /// - Parameter gradient: `[..., outputSize]`.
+  /// - Returns: `[..., inputSize]`.
+  func pulledBack(_ gradient: Tensor) -> Tensor
+
+  /// The gradient of x from that of y, added to another: g W + sum.
+  ///
+  /// - Parameters:
+  ///   - gradient: `[..., outputSize]`.
+  ///   - sum: `[..., inputSize]`, which may be written to.
+  /// - Returns: `[..., inputSize]`.
+  func pulledBack(_ gradient: Tensor, addedTo sum: Tensor) -> Tensor
+
+  /// A frozen projection and what low rank adds to it, for functions over several layers; nil where the
+  /// projection does more or is trained itself.
+  var explicitForm: ExplicitProjection? { get }
+}
+
+extension LinearProjection {
+  /// By the weight as numbers.
+  public func pulledBack(_ gradient: Tensor) -> Tensor {
+    gradient.linear(denseWeight().to(gradient.dtype).transposed())
+  }
+
+  /// One after the other.
+  public func pulledBack(_ gradient: Tensor, addedTo sum: Tensor) -> Tensor {
+    sum.addInPlace(pulledBack(gradient))
+  }
+
+  /// None.
+  public var explicitForm: ExplicitProjection? { nil }
 }
 
 /// A linear projection whose weight is stored as it is.
@@ -81,6 +114,16 @@ public final class DenseProjection: LinearProjection {
   /// - Returns: A new projection.
   public func replacing(weight: Tensor) -> any LinearProjection {
     DenseProjection(weight: Parameter(weight), bias: bias)
+  }
+
+  /// As one product with a sum.
+  public func pulledBack(_ gradient: Tensor, addedTo sum: Tensor) -> Tensor {
+    gradient.linear(weight.value.transposed(), addedTo: sum)
+  }
+
+  /// The projection itself, where neither weight nor bias is trained.
+  public var explicitForm: ExplicitProjection? {
+    weight.isTrainable || bias?.isTrainable == true ? nil : ExplicitProjection(base: self)
   }
 
   /// `weight` and, where there is one, `bias`.

@@ -2,6 +2,8 @@ private enum Operators {
   static let linear = Operator("aten::linear")
   /// oneDNN's product of float32 matrices; nil where LibTorch was built without it.
   static let oneDNNLinear = Operator(ifPresent: "mkldnn::_linear_pointwise")
+  /// The same with a sum.
+  static let oneDNNLinearSum = Operator(ifPresent: "mkldnn::_linear_pointwise", "binary")
 }
 
 extension Tensor {
@@ -54,6 +56,23 @@ extension Tensor {
     return product(
       .tensor(self), .tensor(isDense ? weight : weight.contiguous()), .optional(bias),
       .string("none"), .optionalNumbers([]), .string(""))
+  }
+
+  /// x W^T + sum, of tensors that record nothing.
+  ///
+  /// - Parameters:
+  ///   - weight: W, `[outputSize, inputSize]`, of any strides.
+  ///   - sum: `[..., outputSize]`, contiguous; it may be written to.
+  /// - Returns: `[..., outputSize]`, perhaps in the sum's memory.
+  package func linear(_ weight: Tensor, addedTo sum: Tensor) -> Tensor {
+    guard usesOneDNN(weight), weight.isContiguous || weight.transposed().isContiguous,
+      let product = Operators.oneDNNLinearSum
+    else {
+      sum.rows().addMatrixProductInPlace(rows(), weight.transposed())
+      return sum
+    }
+    return product(
+      .tensor(self), .tensor(sum), .tensor(weight), .none, .string("add"))
   }
 
   /// Whether the product is one that oneDNN is faster at.

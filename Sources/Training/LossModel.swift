@@ -12,6 +12,8 @@ public protocol LossModel: StoredModel {
   var fillingID: Int32 { get }
   /// Whether blocks are computed again in the backward pass instead of being kept.
   var checkpointsActivations: Bool { get set }
+  /// Whether layers of a block that allow it are computed together; see `DecoderModel`.
+  var usesFusedLayers: Bool { get set }
 
   /// The loss of a batch, summed over what it asks.
   ///
@@ -30,6 +32,14 @@ public protocol LossModel: StoredModel {
   ) -> [(name: String, value: Double)]
 }
 
+extension LossModel {
+  /// Never, in models that have no such layers.
+  public var usesFusedLayers: Bool {
+    get { false }
+    set {}
+  }
+}
+
 extension DecoderForCausalLM: LossModel {
   /// What rows are filled up with.
   ///
@@ -40,6 +50,12 @@ extension DecoderForCausalLM: LossModel {
   public var checkpointsActivations: Bool {
     get { model.checkpointsActivations }
     set { model.checkpointsActivations = newValue }
+  }
+
+  /// The decoder's.
+  public var usesFusedLayers: Bool {
+    get { model.usesFusedLayers }
+    set { model.usesFusedLayers = newValue }
   }
 
   /// Summed cross entropy of a batch.

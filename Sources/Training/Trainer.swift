@@ -118,9 +118,12 @@ public final class Trainer {
     model.isTraining = true
     let products = Runtime.usesFastProducts
     Runtime.usesFastProducts = true
+    let base: any LossModel = model.base
+    base.usesFusedLayers = options.usesFusedLayers
     defer {
       model.isTraining = false
       Runtime.usesFastProducts = products
+      base.usesFusedLayers = false
     }
 
     while position.step < totalSteps, let group = stream.next() {

@@ -39,6 +39,9 @@ public struct TrainingOptions: Equatable, Sendable {
   public var masking: TokenMasking?
   /// Whether activations are computed again in the backward pass.
   public var checkpointsActivations = false
+  /// Whether layers of a block are computed together where they can be: faster, less memory, other last
+  /// digits.
+  public var usesFusedLayers = true
   /// Updates between two logged rows.
   public var logEvery = 10
   /// Updates between two evaluations; nil for one at the end of each epoch.

@@ -54,6 +54,18 @@ final class AdaptedProjection: Adapted<any LinearProjection, any LayerAdapter>, 
 }
 
 extension AdaptedProjection {
+  /// The base with the one plain LoRA that acts, or with none; nil where something else happens here.
+  var explicitForm: ExplicitProjection? {
+    guard context.isEnabled else { return original.explicitForm }
+    let acting = acting
+    guard let form = base.explicitForm, form.update == nil, context.observe == nil,
+      context.rowAdapters == nil, acting.count <= 1
+    else { return nil }
+    guard let adapter = acting.first else { return form }
+    guard let update = (adapter as? LoRAAdapter)?.plainUpdate(context) else { return nil }
+    return ExplicitProjection(base: form.base, update: update)
+  }
+
   func obstacle(toMerging name: String) -> String? {
     adapter(name)?.obstacle(toMergingInto: base)
   }

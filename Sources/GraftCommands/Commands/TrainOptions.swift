@@ -147,6 +147,9 @@ enum TrainOptions {
   static let activationCheckpointing = Flag(
     "activation-checkpointing", group: "Optimiser",
     help: "Compute activations again in the backward pass: less memory, more time.")
+  static let fusedLayers = Flag(
+    "fused-layers", default: true, group: "Optimiser",
+    help: "Compute layers of a block together where that can be: less time and memory.")
 
   static let all: [any OptionDeclaration] =
     [
@@ -162,7 +165,7 @@ enum TrainOptions {
     ] + [
       optimizer, learningRate, weightDecay, beta1, beta2, epsilon, schedule, warmupSteps,
       warmupRatio, maximumNorm,
-      batchSize, accumulation, epochs, maximumSteps, seed, activationCheckpointing,
+      batchSize, accumulation, epochs, maximumSteps, seed, activationCheckpointing, fusedLayers,
     ]
 
   static func training(_ arguments: ParsedArguments) throws -> TrainingOptions {
@@ -188,6 +191,7 @@ enum TrainOptions {
     options.shuffles = arguments[shuffle]
     options.seed = UInt64(bitPattern: Int64(try arguments.value(seed)))
     options.checkpointsActivations = arguments[activationCheckpointing]
+    options.usesFusedLayers = arguments[fusedLayers]
     options.logEvery = try arguments.value(logEvery)
     options.evaluateEvery = arguments[evalEvery]
     options.saveEvery = arguments[saveEvery]

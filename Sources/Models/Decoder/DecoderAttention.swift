@@ -57,7 +57,35 @@ final class DecoderAttention: Module {
   func callAsFunction(
     _ x: Tensor, _ context: DecoderContext, layer: Int, prefix: Tensor?
   ) -> Tensor {
-    let (batch, length) = (x.size(0), x.size(1))
+    mixed(projected(x), isRotated: false, context, layer: layer, prefix: prefix)
+  }
+
+  /// The same of what `norm` makes of x, with norm, projections and rotation computed together; nil
+  /// where that cannot be.
+  func fused(
+    _ x: Tensor, norm: any Normalization, _ context: DecoderContext, layer: Int, prefix: Tensor?
+  ) -> Tensor? {
+    guard context.usesFusedLayers, case .separate(let query, let key, let value) = projections
+    else { return nil }
+    let parts = [query, key, value].compactMap(\.projection.explicitForm)
+    guard parts.count == 3 else { return nil }
+    let rotation = context.rotation(layer: layer).flatMap { cosine, sine in
+      queryNorm == nil && keyNorm == nil
+        ? FusedRotation(
+          cosine: cosine, sine: sine, headSize: configuration.headSize, layers: 0..<2) : nil
+    }
+    return fusedProjections(x, norm: norm, parts, rotation: rotation).map {
+      mixed(
+        ($0[0], $0[1], $0[2]), isRotated: rotation != nil, context, layer: layer, prefix: prefix)
+    }
+  }
+
+  /// What attention gives, from the projections' outputs.
+  private func mixed(
+    _ projected: (query: Tensor, key: Tensor, value: Tensor), isRotated: Bool,
+    _ context: DecoderContext, layer: Int, prefix: Tensor?
+  ) -> Tensor {
+    let (batch, length) = (projected.query.size(0), projected.query.size(1))
     let c = configuration
     func heads(_ projected: Tensor, _ norm: (any Normalization)? = nil) -> Tensor {
       var projected = projected
@@ -66,9 +94,10 @@ final class DecoderAttention: Module {
       if let norm, c.queryKeyNorm == .perHead { split = norm(split) }
       return split.transposed(1, 2)  // [B, H, L, D]
     }
-    let (query, key, value) = projected(x)
-    var (q, k, v) = (heads(query, queryNorm), heads(key, keyNorm), heads(value))
-    if let (cosine, sine) = context.rotation(layer: layer) {
+    var (q, k, v) = (
+      heads(projected.query, queryNorm), heads(projected.key, keyNorm), heads(projected.value)
+    )
+    if !isRotated, let (cosine, sine) = context.rotation(layer: layer) {
       q = rotated(q, cosine: cosine, sine: sine)
       k = rotated(k, cosine: cosine, sine: sine)
     }

@@ -40,13 +40,22 @@ final class DecoderLayer: Module {
   func callAsFunction(
     _ x: Tensor, _ context: DecoderContext, layer: Int, prefix: Tensor?
   ) -> Tensor {
-    let read = norms.attention.map { $0(x) } ?? x
     let (dropout, rates) = (context.dropout, configuration.dropout)
+    if configuration.isParallel {
+      let read = norms.attention.map { $0(x) } ?? x
+      let gathered = attention(read, context, layer: layer, prefix: prefix)
+      return dropout(gathered, rates.attentionOutput) + dropout(mlp(read), rates.mlpOutput) + x
+    }
     let gathered = dropout(
-      attention(read, context, layer: layer, prefix: prefix), rates.attentionOutput)
-    if configuration.isParallel { return gathered + dropout(mlp(read), rates.mlpOutput) + x }
+      norms.attention.flatMap {
+        attention.fused(x, norm: $0, context, layer: layer, prefix: prefix)
+      }
+        ?? attention(norms.attention.map { $0(x) } ?? x, context, layer: layer, prefix: prefix),
+      rates.attentionOutput)
     let attended = added(norms.attentionOutput.map { $0(gathered) } ?? gathered, to: x)
-    let worked = dropout(mlp(norms.mlp.map { $0(attended) } ?? attended), rates.mlpOutput)
+    let worked = dropout(
+      norms.mlp.flatMap { context.usesFusedLayers ? mlp.fused(attended, norm: $0) : nil }
+        ?? mlp(norms.mlp.map { $0(attended) } ?? attended), rates.mlpOutput)
     return added(norms.mlpOutput.map { $0(worked) } ?? worked, to: attended)
   }
 
@@ -96,6 +105,7 @@ struct DecoderContext {
   let queryGrowth: Tensor?
   let configuration: DecoderConfiguration
   let cache: KeyValueCache?
+  let usesFusedLayers: Bool
   let dropout: ModelDropout
 
   func mask(layer: Int) -> AttentionMask {

@@ -55,7 +55,9 @@ extension DecoderForCausalLM {
     if let dense = head.projection as? DenseProjection, dense.bias == nil,
       configuration.logitsDivisor == 1, configuration.logitsSoftcap == nil
     {
-      return linearCrossEntropy(rows, weight: dense.weight.value, labels: shifted)
+      return linearCrossEntropy(
+        rows, weight: dense.weight.value, labels: shifted,
+        fused: model.usesFusedLayers)
     }
     let asked = (shifted .!= Double(ignoredLabel)).nonzeroIndices().reshaped([-1])
     let answers = shifted.selecting(0, asked).unsqueezed(1)

@@ -49,6 +49,15 @@ final class DecoderMLP: Module {
     }
   }
 
+  /// The same of what `norm` makes of x, computed together; nil where that cannot be.
+  func fused(_ x: Tensor, norm: any Normalization) -> Tensor? {
+    guard activation == .silu || activation == .swish,
+      case .gated(let gate, let up) = inputs, let gate = gate.projection.explicitForm,
+      let up = up.projection.explicitForm, let down = down.projection.explicitForm
+    else { return nil }
+    return fusedGatedMLP(x, norm: norm, gate: gate, up: up, down: down)
+  }
+
   private func product(_ gate: Tensor, _ up: Tensor) -> Tensor {
     switch activation {
     case .silu, .swish: swiGLU(gate: gate, up: up)

@@ -16,6 +16,12 @@ public final class DecoderModel: Module {
   let norm: any Normalization
   /// Whether blocks are computed again in the backward pass instead of being kept.
   public var checkpointsActivations = false
+  /// Whether layers of a block that allow it are computed together, in fewer passes over memory and
+  /// keeping less for the backward pass.
+  ///
+  /// Sums are added up in another order than by the single layers: results differ in the last digits.
+  /// `Trainer` switches it on for its steps, unless told not to.
+  public var usesFusedLayers = false
   /// Dropout of the model's own.
   let dropout = ModelDropout()
   /// The generator that dropout inside blocks draws from, so that computing again gives the same.
@@ -105,7 +111,7 @@ public final class DecoderModel: Module {
     }
     let context = DecoderContext(
       rotations: rotations, masks: masks, queryGrowth: growth, configuration: configuration,
-      cache: cache, dropout: dropout)
+      cache: cache, usesFusedLayers: usesFusedLayers, dropout: dropout)
     let companion = companion
     var carried = companion?.begin(batch, cache: cache)
     for (index, layer) in layers.enumerated() {

@@ -62,6 +62,12 @@ public final class TaskModel: Module {
     set { backbone.checkpointsActivations = newValue }
   }
 
+  /// Whether layers of a decoder's blocks that allow it are computed together; encoders have none.
+  public var usesFusedLayers: Bool {
+    get { (backbone as? DecoderModel)?.usesFusedLayers ?? false }
+    set { (backbone as? DecoderModel)?.usesFusedLayers = newValue }
+  }
+
   /// What the pooler makes of a row's first position, as transformers' `pooler_output`.
   ///
   /// - Parameter input: Ids, masks and segments.

@@ -64,10 +64,22 @@ public final class Linear4bit: LinearProjection {
   /// - Parameter x: `[..., inputSize]`.
   /// - Returns: `[..., outputSize]`, of x's type.
   public func callAsFunction(_ x: Tensor) -> Tensor {
-    frozenProduct("Linear4bit", x, bias: bias?.value, forward: forward) { [self] gradient in
-      let wide = gradient.to(computeType(gradient.dtype))
-      return wide.linear(weight.dequantized(wide.dtype).transposed())
-    }
+    frozenProduct(
+      "Linear4bit", x, bias: bias?.value, forward: forward, inputGradient: { self.pulledBack($0) })
+  }
+
+  /// By the decoded weight.
+  ///
+  /// - Parameter gradient: `[..., outputSize]`.
+  /// - Returns: `[..., inputSize]`, of the type that the layer computes in.
+  public func pulledBack(_ gradient: Tensor) -> Tensor {
+    let wide = gradient.to(computeType(gradient.dtype))
+    return wide.linear(weight.dequantized(wide.dtype).transposed())
+  }
+
+  /// The projection itself, where the bias is not trained.
+  public var explicitForm: ExplicitProjection? {
+    bias?.isTrainable == true ? nil : ExplicitProjection(base: self)
   }
 
   private func forward(_ x: Tensor, _ bias: Tensor?) -> Tensor {

@@ -71,7 +71,7 @@ public final class Linear8bit: LinearProjection {
   /// - Returns: `[..., outputSize]`, of x's type.
   public func callAsFunction(_ x: Tensor) -> Tensor {
     frozenProduct(
-      "Linear8bit", x, bias: bias?.value, forward: forward, inputGradient: { self.backward($0) })
+      "Linear8bit", x, bias: bias?.value, forward: forward, inputGradient: { self.pulledBack($0) })
   }
 
   private func forward(_ x: Tensor, _ bias: Tensor?) -> Tensor {
@@ -83,7 +83,11 @@ public final class Linear8bit: LinearProjection {
       .reshaped(x.shape.dropLast() + [outputSize])
   }
 
-  private func backward(_ gradient: Tensor) -> Tensor {
+  /// As ``inputGradient`` says.
+  ///
+  /// - Parameter gradient: `[..., outputSize]`.
+  /// - Returns: `[..., inputSize]`.
+  public func pulledBack(_ gradient: Tensor) -> Tensor {
     let codes: RowCodes
     switch inputGradient {
     case _ where device.kind != .cpu, .dequantized:
@@ -102,6 +106,11 @@ public final class Linear8bit: LinearProjection {
   /// Rows of the gradient with the weight's scales in them, so that its codes alone are left.
   private func scaled(_ gradient: Tensor) -> Tensor {
     gradient.rows().to(.float32) * (weight.scales * (1 / 127.0))
+  }
+
+  /// The projection itself, where the bias is not trained.
+  public var explicitForm: ExplicitProjection? {
+    bias?.isTrainable == true ? nil : ExplicitProjection(base: self)
   }
 
   /// W as numbers.

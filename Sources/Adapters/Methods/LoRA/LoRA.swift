@@ -73,6 +73,15 @@ class LoRAAdapter: LowRankLayerAdapter {
     return sum.adding(bias, scale: factors.scale).to(y.dtype)
   }
 
+  /// The update where the adapter is s x A^T B^T at this moment and nothing else; nil where it is not.
+  func plainUpdate(_ context: AdapterContext) -> LowRankTerm? {
+    guard type(of: self) == LoRAAdapter.self, isProduct,
+      !context.isTraining || factors.dropout == 0
+    else { return nil }
+    let (a, b) = factors.whole()
+    return LowRankTerm(a: a, b: b, scale: factors.scale)
+  }
+
   func merge(into layer: inout MergedLayer) {
     layer.weight.addInPlace(factors.delta().to(layer.weight.dtype))
     guard let bias = factors.bias?.value.detached() else { return }

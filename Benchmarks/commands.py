@@ -1,0 +1,136 @@
+"""Whole commands against Python programs: generation, merging, opening a checkpoint, tokenising."""
+
+import json
+import random
+import statistics
+import sys
+import tempfile
+from pathlib import Path
+
+from measuring import alternate, run, spread, timed, wanted
+from training import ROOT, WORDS
+
+PEERS = ROOT / "Benchmarks/peers"
+
+
+class Generation:
+    """Tokens/s of greedy continuations behind the first ones: a long run's time less a short one's."""
+
+    short, long = 16, 80
+
+    def __init__(self, key, batch, quantization, speed):
+        self.key, self.batch, self.speed = key, batch, speed
+        self.quantization = ["--quantize", quantization] if quantization else []
+        self.name = f"generation, batch {batch}, {quantization or 'float32'} / transformers float32"
+
+    def prepare(self, options, work):
+        self.options, self.prompts = options, work / "prompts.jsonl"
+        rng = random.Random(2)
+        rows = [" ".join(rng.choices(WORDS, k=32)) for _ in range(self.batch)]
+        self.prompts.write_text("".join(json.dumps({"prompt": row}) + "\n" for row in rows))
+
+    def ours(self):
+        seconds, texts = {}, None
+        for count in (self.short, self.long):
+            output, seconds[count] = timed([
+                self.options.graft, "generate", "--model", self.options.model, "--prompts", self.prompts, "--batch-size",
+                self.batch, "--max-new-tokens", count, "--min-new-tokens", count, "--temperature", "0", "--json",
+                *self.quantization])
+            texts = json.loads(output)
+        return {"value": self.batch * (self.long - self.short) / (seconds[self.long] - seconds[self.short]), "texts": texts}
+
+    def peer(self):
+        return json.loads(run([
+            self.options.python, PEERS / "generation.py", "--model", self.options.model, "--prompts", self.prompts,
+            "--short", self.short, "--long", self.long]))
+
+    def check(self, ours, peer):
+        # Quantised weights are another model.
+        if self.quantization:
+            return
+        found = [result["text"] for result in ours["texts"]["results"]]
+        if found != peer["texts"]:
+            sys.exit(f"{self.name}: the texts differ, so that the times mean nothing: {found}, not {peer['texts']}")
+
+
+class Merge:
+    """Whole processes that merge an adapter of rank 8 and write the model."""
+
+    key, name, speed = "merge", "merge, whole process", 3.0
+
+    def prepare(self, options, work):
+        self.options, self.work, self.adapter = options, work, work / "adapter"
+        run([options.python, PEERS / "merge.py", "make", options.model, self.adapter])
+
+    def ours(self):
+        _, seconds = timed([self.options.graft, "merge", "--model", self.options.model, "--adapter", self.adapter,
+                            "--output", self.work / "ours"])
+        return {"value": 1 / seconds}
+
+    def peer(self):
+        _, seconds = timed([self.options.python, PEERS / "merge.py", "merge", self.options.model, self.adapter,
+                            self.work / "peer"])
+        return {"value": 1 / seconds}
+
+    def check(self, ours, peer):
+        worst = float(run([self.options.python, PEERS / "merge.py", "compare", self.work / "ours", self.work / "peer"]))
+        if worst > 1e-6:
+            sys.exit(f"merged weights differ by {worst}")
+
+
+class Opening:
+    """Whole processes that open the checkpoint and predict one token."""
+
+    key, name, speed = "opening", "opening a checkpoint and one token, whole process", None
+
+    def prepare(self, options, work):
+        self.options, self.prompts = options, work / "prompt.jsonl"
+        self.prompts.write_text(json.dumps({"prompt": "The river in the garden"}) + "\n")
+
+    def ours(self):
+        output, seconds = timed([self.options.graft, "generate", "--model", self.options.model, "--prompts", self.prompts,
+                                 "--max-new-tokens", 1, "--temperature", "0", "--json"])
+        return {"value": 1 / seconds, "texts": json.loads(output)}
+
+    def peer(self):
+        output, seconds = timed([self.options.python, PEERS / "generation.py", "--model", self.options.model, "--prompts",
+                                 self.prompts, "--short", 0, "--long", 1])
+        return {"value": 1 / seconds, "texts": json.loads(output)["texts"]}
+
+    def check(self, ours, peer):
+        pass
+
+
+COMMANDS = [
+    Generation("generate-1", 1, None, 2.0), Generation("generate-8", 8, None, None),
+    Generation("generate-1-int8", 1, "int8", 4.0), Generation("generate-8-int8", 8, "int8", None), Merge(), Opening(),
+]
+
+
+def measure(options) -> list:
+    chosen = options.cases.split(",") if options.cases else [command.key for command in COMMANDS]
+    results = []
+    for command in COMMANDS:
+        if command.key not in chosen:
+            continue
+        with tempfile.TemporaryDirectory() as folder:
+            command.prepare(options, Path(folder))
+            values = []
+            for pair, found in alternate(options.pairs, command.ours, command.peer):
+                command.check(found["ours"], found["peer"])
+                values.append({side: found[side]["value"] for side in found})
+                print(f"{command.name}: pair {pair + 1}: {values[-1]['ours']:.2f} / {values[-1]['peer']:.2f} a second", flush=True)
+        results.append({"key": command.key, "pairs": values})
+    return results
+
+
+def report(results: list) -> list:
+    commands = {command.key: command for command in COMMANDS}
+    lines = ["", "## Whole commands", "", "How many times as fast, \"ours / theirs\".", "",
+             "| what | pairs | times as fast | wanted |", "|---|---|---|---|"]
+    for result in results:
+        command = commands[result["key"]]
+        ratios = [pair["ours"] / pair["peer"] for pair in result["pairs"]]
+        lines.append(f"| {command.name} | {len(ratios)} | {spread(ratios)} | "
+                     f"{wanted(statistics.median(ratios), command.speed)} |")
+    return lines

@@ -1,0 +1,37 @@
+// silu(gate) * up and its derivatives.
+#include "include/LayerKernels.h"
+#include "VectorVariants.h"
+
+#pragma STDC FP_CONTRACT OFF
+
+GRAFT_INLINE void graft_exponential_body(const float *x, int64_t first, int64_t end, float *y) {
+  for (int64_t i = first; i < end; ++i) y[i] = graft_exp(x[i]);
+}
+
+GRAFT_VARIANTS(graft_exponential, (const float *x, int64_t first, int64_t end, float *y),
+               (x, first, end, y))
+
+GRAFT_INLINE void graft_swiglu_body(const float *gate, const float *up, int64_t first, int64_t end,
+                                    float *y) {
+  for (int64_t i = first; i < end; ++i) y[i] = gate[i] * graft_sigmoid(gate[i]) * up[i];
+}
+
+GRAFT_VARIANTS(graft_swiglu,
+               (const float *gate, const float *up, int64_t first, int64_t end, float *y),
+               (gate, up, first, end, y))
+
+GRAFT_INLINE void graft_swiglu_backward_body(const float *gate, const float *up,
+                                             const float *gradient, int64_t first, int64_t end,
+                                             float *gate_gradient, float *up_gradient) {
+  for (int64_t i = first; i < end; ++i) {
+    float x = gate[i], other = up[i], g = gradient[i];
+    float s = graft_sigmoid(x);
+    gate_gradient[i] = g * other * (s * (1.0f + x * (1.0f - s)));
+    up_gradient[i] = g * (x * s);
+  }
+}
+
+GRAFT_VARIANTS(graft_swiglu_backward,
+               (const float *gate, const float *up, const float *gradient, int64_t first,
+                int64_t end, float *gate_gradient, float *up_gradient),
+               (gate, up, gradient, first, end, gate_gradient, up_gradient))

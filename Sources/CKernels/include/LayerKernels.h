@@ -1,0 +1,63 @@
+// Whole layers of a transformer's block in one pass over memory, float32, forward and backward.
+//
+// Each is the same loop for every instruction set, with the same bits as result. They take a range of
+// rows or elements, so that the caller can split the work over its threads.
+#ifndef GRAFT_LAYER_KERNELS_H
+#define GRAFT_LAYER_KERNELS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+// y = e^x for elements first..<end, within 2 units in the last place in [-87, 88]; others are taken
+// as the nearest number in there.
+void graft_exponential(const float *_Nonnull x, int64_t first, int64_t end, float *_Nonnull y);
+
+// y = gate * sigmoid(gate) * up for elements first..<end. y may be gate or up.
+void graft_swiglu(const float *_Nonnull gate, const float *_Nonnull up, int64_t first, int64_t end,
+                  float *_Nonnull y);
+
+// The same with its derivatives, from `gradient`, that of y. Results may be any of the inputs.
+void graft_swiglu_backward(const float *_Nonnull gate, const float *_Nonnull up,
+                           const float *_Nonnull gradient, int64_t first, int64_t end,
+                           float *_Nonnull gate_gradient, float *_Nonnull up_gradient);
+
+// Rows first..<end of [rows, size]: scale[r] = 1 / sqrt(mean(x^2) + epsilon), y = x * scale[r] * weight.
+void graft_rms_norm(const float *_Nonnull x, const float *_Nonnull weight, float epsilon,
+                    int64_t size, int64_t first, int64_t end, float *_Nonnull y,
+                    float *_Nonnull scale);
+
+// y = x * scale[r] * weight, with scales that are known.
+void graft_rms_norm_again(const float *_Nonnull x, const float *_Nonnull weight,
+                          const float *_Nonnull scale, int64_t size, int64_t first, int64_t end,
+                          float *_Nonnull y);
+
+// x's gradient from y's: with n = x * scale and h = gradient * weight, scale * (h - n * mean(h n)).
+// It may be written over `gradient`.
+void graft_rms_norm_backward(const float *_Nonnull x, const float *_Nonnull weight,
+                             const float *_Nonnull scale, const float *_Nonnull gradient,
+                             int64_t size, int64_t first, int64_t end,
+                             float *_Nonnull x_gradient);
+
+// Rotary embedding of [rows, heads, size], rows first..<end: dimension i < width / 2 is turned with
+// i + width / 2 by row r's angles; others stay. cosine and sine: [period, width], row r at r % period,
+// both halves equal. `direction` 1, or -1 to turn back. y may be x.
+void graft_rotate(const float *_Nonnull x, const float *_Nonnull cosine, const float *_Nonnull sine,
+                  float direction, int64_t heads, int64_t size, int64_t width, int64_t period,
+                  int64_t first, int64_t end, float *_Nonnull y);
+
+// Rows first..<end of scores [rows, size]: loss[r] = log(sum(e^z)) - z[label[r]]. With `writes` each
+// score is replaced by e^(z - max), and factor[r] is 1 / their sum, so that their product with it is
+// the softmax.
+void graft_cross_entropy(float *_Nonnull scores, const int64_t *_Nonnull label, int64_t size,
+                         bool writes, int64_t first, int64_t end, float *_Nonnull loss,
+                         float *_Nonnull factor);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

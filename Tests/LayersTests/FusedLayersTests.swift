@@ -1,0 +1,201 @@
+import CKernels
+import Foundation
+import Layers
+import Tensors
+import TestSupport
+import Testing
+
+/// Fused layers are their plain compositions to the last digits, forward and backward.
+@Suite struct FusedLayersTests {
+  static func normal(_ shape: [Int], seed: UInt64, scale: Double = 1) -> Tensor {
+    Tensor.randomNormal(shape, generator: Generator(seed: seed)) * scale
+  }
+
+  static func norm(_ size: Int, weighting: RMSNorm.Weighting) -> RMSNorm {
+    RMSNorm(
+      weight: Parameter(normal([size], seed: 9) + 1.0), epsilon: 1e-5, weighting: weighting)
+  }
+
+  /// Layers `size` to each of `widths`, the odd ones with a bias, with an update but for the last.
+  static func layers(_ size: Int, _ widths: [Int], rank: Int = 3) -> [ExplicitProjection] {
+    widths.enumerated().map { index, width in
+      let seed = UInt64(10 * index)
+      let bias = index % 2 == 1 ? Parameter(normal([width], seed: seed + 1)) : nil
+      let base = DenseProjection(
+        weight: Parameter(normal([width, size], seed: seed + 2, scale: 0.3)), bias: bias)
+      guard index < widths.count - 1 || widths.count == 1 else {
+        return ExplicitProjection(base: base)
+      }
+      let (a, b) = (
+        normal([rank, size], seed: seed + 3, scale: 0.3),
+        normal([width, rank], seed: seed + 4, scale: 0.3)
+      )
+      a.requiresGradient = true
+      b.requiresGradient = true
+      return ExplicitProjection(base: base, update: LowRankTerm(a: a, b: b, scale: 1.5))
+    }
+  }
+
+  static func plain(_ x: Tensor, _ part: ExplicitProjection) -> Tensor {
+    let y = part.base(x)
+    return part.update.map { y + x.linear($0.a).linear($0.b) * $0.scale } ?? y
+  }
+
+  static func trained(_ parts: [ExplicitProjection]) -> [Tensor] {
+    parts.flatMap { $0.update.map { [$0.a, $0.b] } ?? [] }
+  }
+
+  /// Outputs, and gradients of x and what is trained, of a weighted sum of the outputs.
+  static func run(
+    _ x: Tensor, _ trained: [Tensor], _ body: (Tensor) -> [Tensor]
+  ) -> [Tensor] {
+    let input = x.detached().cloned()
+    input.requiresGradient = true
+    let outputs = body(input)
+    let sum = outputs.enumerated().map { index, y in
+      (y * normal(y.shape, seed: UInt64(100 + index))).sum()
+    }.reduce(Tensor.zeros([])) { $0 + $1 }
+    let gradients = sum.gradients(of: [input] + trained)
+    return outputs.map { $0.detached() } + gradients.map { $0 ?? Tensor.zeros([]) }
+  }
+
+  func expectSame(_ found: [Tensor], _ expected: [Tensor], limit: Double = 1e-5) {
+    #expect(found.count == expected.count)
+    for (a, b) in zip(found, expected) {
+      #expect(a.shape == b.shape)
+      func largest(_ x: Tensor) -> Float { x.array(of: Float.self).map(abs).max() ?? 0 }
+      #expect(largest(a - b) <= Float(limit) * largest(b), "\(a.shape)")
+    }
+  }
+
+  @Test(arguments: [RMSNorm.Weighting.cast, .wide, .wideOffset], [true, false])
+  func projectionsEqualTheirComposition(weighting: RMSNorm.Weighting, turns: Bool) throws {
+    // Sizes that are no multiples of the kernels' lanes; not all of a head is turned.
+    let (size, headSize) = (37, 12)
+    let x = Self.normal([2, 5, size], seed: 1)
+    let norm = Self.norm(size, weighting: weighting)
+    let parts = Self.layers(size, [36, 24, 24])
+    let angles = Self.normal([turns ? 2 : 1, 1, 5, 4], seed: 2)
+    let both = Tensor.concatenated([angles, angles], dimension: -1)
+    let rotation = FusedRotation(
+      cosine: both.cosine(), sine: both.sine(), headSize: headSize, layers: 0..<2)
+    let trained = Self.trained(parts)
+    let fused = Self.run(x, trained) {
+      fusedProjections($0, norm: norm, parts, rotation: turns ? rotation : nil) ?? []
+    }
+    let expected = Self.run(x, trained) { x in
+      let normalized = norm(x)
+      return parts.enumerated().map { index, part in
+        let y = Self.plain(normalized, part)
+        guard turns, index < 2 else { return y }
+        let heads = y.reshaped([2, 5, -1, headSize]).transposed(1, 2)
+        return rotated(heads, cosine: rotation.cosine, sine: rotation.sine).transposed(1, 2)
+          .reshaped(y.shape)
+      }
+    }
+    expectSame(fused, expected)
+  }
+
+  @Test func gatedPerceptronEqualsItsComposition() {
+    let (size, inner) = (21, 43)
+    let x = Self.normal([3, 4, size], seed: 3)
+    let norm = Self.norm(size, weighting: .cast)
+    let first = Self.layers(size, [inner, inner, 1])
+    let down = Self.layers(inner, [size])
+    let trained = Self.trained(Array(first.prefix(2)) + down)
+    let fused = Self.run(x, trained) {
+      [fusedGatedMLP($0, norm: norm, gate: first[0], up: first[1], down: down[0])]
+        .compactMap { $0 }
+    }
+    let expected = Self.run(x, trained) { x in
+      let normalized = norm(x)
+      let product = Self.plain(normalized, first[0]).silu() * Self.plain(normalized, first[1])
+      return [Self.plain(product, down[0])]
+    }
+    expectSame(fused, expected)
+  }
+
+  /// Outputs that nobody uses and an input that needs no gradient cost nothing and break nothing.
+  @Test func partsOfTheGradientMayBeMissing() throws {
+    let norm = Self.norm(8, weighting: .cast)
+    let parts = Self.layers(8, [6, 6, 6])
+    let x = Self.normal([1, 3, 8], seed: 4)
+    let outputs = try #require(fusedProjections(x, norm: norm, parts, rotation: nil))
+    let found = outputs[1].sum().gradients(of: Self.trained(parts))
+    let expected = Self.plain(norm(x), parts[1]).sum().gradients(of: Self.trained(parts))
+    #expect(found.map { $0 == nil } == expected.map { $0 == nil })
+    expectSame(found.compactMap { $0 }, expected.compactMap { $0 })
+  }
+
+  @Test func whatCannotBeFusedIsLeftToTheLayers() {
+    let parts = Self.layers(8, [6])
+    let x = Self.normal([1, 3, 8], seed: 4)
+    let trained = Self.norm(8, weighting: .cast)
+    trained.weight.isTrainable = true
+    #expect(fusedProjections(x, norm: trained, parts, rotation: nil) == nil)
+    let norm = Self.norm(8, weighting: .cast)
+    #expect(fusedProjections(x.to(.float64), norm: norm, parts, rotation: nil) == nil)
+    let other = LayerNorm(weight: norm.weight, bias: nil, epsilon: 1e-5)
+    #expect(fusedProjections(x, norm: other, parts, rotation: nil) == nil)
+    let base = DenseProjection(weight: Parameter(Self.normal([6, 8], seed: 5)))
+    #expect(base.explicitForm != nil)
+    base.weight.isTrainable = true
+    #expect(base.explicitForm == nil)
+  }
+
+  @Test func crossEntropyEqualsItsComposition() {
+    let hidden = Self.normal([10, 6], seed: 1)
+    let weight = Self.normal([37, 6], seed: 2, scale: 3)
+    let labels = Tensor([0, 3, -100, 36, 1, -100, 2, 2, 5, 4] as [Int64])
+    func run(_ fused: Bool) -> [Tensor] {
+      Self.run(hidden, []) {
+        [linearCrossEntropy($0, weight: weight, labels: labels, chunkRows: 3, fused: fused)]
+      }
+    }
+    expectSame(run(true), run(false))
+  }
+
+  @Test func exponentialIsWithinTwoUnits() {
+    let x = (0..<40_000).map { Float(-86.9 + Double($0) * (174.8 / 40_000)) }
+    var y = [Float](repeating: 0, count: x.count)
+    graft_exponential(x, 0, Int64(x.count), &y)
+    for (x, y) in zip(x, y) {
+      let exact = exp(Double(x))
+      let unit = Double(Float(exact).ulp)
+      if abs(Double(y) - exact) > 2 * unit {
+        Issue.record("e^\(x) is \(exact), not \(y)")
+        return
+      }
+    }
+    var ends: [Float] = [-.infinity, -200, 200, .nan]
+    graft_exponential(ends, 0, 4, &ends)
+    #expect(ends[0] < 2e-38 && ends[1] < 2e-38 && ends[2] > 1e38 && ends[3].isNaN)
+  }
+
+  @Test func everyInstructionSetGivesTheSameBits() {
+    let (rows, size) = (5, 83)
+    let x = Self.normal([rows, size], seed: 1).array(of: Float.self)
+    let g = Self.normal([rows, size], seed: 2).array(of: Float.self)
+    let w = Self.normal([size], seed: 3).array(of: Float.self)
+    let labels: [Int64] = [3, 82, 0, 17, 17]
+    var first: [[Float]]?
+    withEachInstructionSet {
+      var (a, b, c, d) = (x, x, x, x)
+      var (scale, losses, factors) = (
+        [Float](repeating: 0, count: rows), [Float](repeating: 0, count: rows),
+        [Float](repeating: 0, count: rows)
+      )
+      let all = Int64(rows * size)
+      graft_swiglu(x, g, 0, all, &a)
+      graft_swiglu_backward(x, g, x, 0, all, &b, &c)
+      graft_rms_norm(x, w, 1e-5, Int64(size), 0, Int64(rows), &d, &scale)
+      var back = g
+      graft_rms_norm_backward(x, w, scale, g, Int64(size), 0, Int64(rows), &back)
+      var scores = x
+      graft_cross_entropy(&scores, labels, Int64(size), true, 0, Int64(rows), &losses, &factors)
+      let found = [a, b, c, d, scale, back, scores, losses, factors]
+      #expect(found == first ?? found)
+      first = found
+    }
+  }
+}
