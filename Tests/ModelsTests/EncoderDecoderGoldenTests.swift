@@ -56,28 +56,7 @@ import Testing
       #expect(throws: ModelError.self) { try AutoModel.fromPretrained(directory, task: task) }
       return
     }
-    let model = try AutoModel.fromPretrained(directory, task: task)
-    #expect(model.newLayers.isEmpty)
-    for way in ["plain", "left"] {
-      let input = TaskInput(
-        ids: try #require(golden["\(way).input_ids"]), mask: golden["\(way).attention_mask"])
-      let expected = try #require(golden["\(way).\(task.rawValue)"])
-      expectClose(model(input), expected, absolute: 1e-5)
-      let asked = "\(way).\(task.rawValue)."
-      let labels: TaskLabels
-      if let classes = golden[asked + "labels"] {
-        labels = .classes(classes)
-      } else if let start = golden[asked + "start_positions"],
-        let end = golden[asked + "end_positions"]
-      {
-        labels = .answers(start: start, end: end)
-      } else {
-        #expect(task == .featureExtraction)
-        continue
-      }
-      expectClose(
-        model.loss(input, labels: labels), try #require(golden[asked + "loss"]), absolute: 1e-5)
-    }
+    try expectTaskGolden(AutoModel.fromPretrained(directory, task: task), golden)
   }
 
   /// With a cache one token at a time gives what all give at once; rows can be reordered on the way.

@@ -21,30 +21,8 @@ import Testing
 
   @Test(arguments: names, tasks) func outputsAndLoss(_ name: String, _ task: ModelTask) throws {
     let model = try AutoModel.fromPretrained("\(Self.fixtures)/\(name)", task: task)
-    #expect(model.newLayers.isEmpty)
-    let golden = try Goldens("\(Self.fixtures)/\(name)/expected.safetensors").tensors(prefix: "")
-    for way in ["plain", "left"] {
-      let ids = try #require(golden["\(way).input_ids"])
-      let input = TaskInput(
-        ids: ids, mask: golden["\(way).attention_mask"],
-        tokenTypes: golden["\(way).token_type_ids"])
-      let expected = try #require(golden["\(way).\(task.rawValue)"])
-      expectClose(model(input), expected, absolute: 1e-5)
-      let asked = "\(way).\(task.rawValue)."
-      let labels: TaskLabels
-      if let classes = golden[asked + "labels"] {
-        labels = .classes(classes)
-      } else if let start = golden[asked + "start_positions"],
-        let end = golden[asked + "end_positions"]
-      {
-        labels = .answers(start: start, end: end)
-      } else {
-        #expect(task == .featureExtraction)
-        continue
-      }
-      expectClose(
-        model.loss(input, labels: labels), try #require(golden[asked + "loss"]), absolute: 1e-5)
-    }
+    try expectTaskGolden(
+      model, Goldens("\(Self.fixtures)/\(name)/expected.safetensors").tensors(prefix: ""))
   }
 
   @Test(arguments: ["bert", "roberta"]) func poolerAndMean(_ name: String) throws {
