@@ -56,8 +56,8 @@ def write_rows(kind: str, path: Path, count: int, length: int):
     with path.open("w") as file:
         for _ in range(count):
             if kind == "masked":
-                # Some words are two tokens: the prompt is about three quarters of the row.
-                row = {"prompt": words(length * 5 // 8), "completion": " " + words(length)}
+                # Some words are two tokens; nothing may be cut, as each side cuts in its own way.
+                row = {"prompt": words(length * 9 // 16), "completion": " " + words(length * 3 // 16)}
             elif kind == "short":
                 row = {"text": words(int(8 * 32 ** rng.random()) * 3 // 4)}
             else:
