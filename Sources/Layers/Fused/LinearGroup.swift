@@ -70,16 +70,16 @@ struct LinearGroup {
     }
     guard let stacked, let narrow else { return (input, []) }
     // s g B of every layer, beside each other: what passes back through A.
-    let inner = narrow.zerosLike()  // [N, sum of ranks]
+    var parts: [Tensor] = []  // [N, rank]
     var own: [Tensor?] = []
     for update in updates {
       let factors = update.factors
       guard let gradient = gradients[update.layer] else {
         own += [nil, nil]
+        parts.append(narrow.narrowed(1, update.columns).zerosLike())
         continue
       }
-      inner.narrowed(1, update.columns).addMatrixProductInPlace(
-        gradient, factors.b, scale: factors.scale)
+      parts.append(gradient.linear((factors.b * factors.scale).transposed()))
       // Transposed, as libraries are slow where the result has few columns.
       let ofB =
         factors.b.requiresGradient
@@ -87,6 +87,7 @@ struct LinearGroup {
           .multiplyInPlace(factors.scale).transposed().contiguous() : nil
       own += [nil, ofB]
     }
+    let inner = parts.count == 1 ? parts[0] : Tensor.concatenated(parts, dimension: 1)
     if let input { input.addMatrixProductInPlace(inner, stacked) }
     if updates.contains(where: { $0.factors.a.requiresGradient }) {
       let ofA = inner.transposed().linear(rows().transposed())  // [sum of ranks, in]
