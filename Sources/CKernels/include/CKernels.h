@@ -199,6 +199,7 @@ void graft_4bit_multiply(const graft_4bit_product *_Nonnull product,
 }
 #endif
 
+#include "AttentionKernels.h"
 #include "LayerKernels.h"
 #include "Optimizers.h"
 

@@ -6,6 +6,9 @@ package import Tensors
 /// Nothing is recorded. The plain way, layer by layer, is that of `LinearGroup`; where `nil` comes
 /// back, it is taken.
 package protocol GroupedProjection: LinearProjection {
+  /// Whether a product costs little enough to be computed again instead of keeping what it gave.
+  var isQuick: Bool { get }
+
   /// Outputs of layers that read the same rows: x W_i^T + b_i + n_i F_i.
   ///
   /// - Parameters:
@@ -30,6 +33,9 @@ package protocol GroupedProjection: LinearProjection {
 }
 
 extension GroupedProjection {
+  /// Not.
+  package var isQuick: Bool { false }
+
   /// Never.
   package func outputs(
     _ rows: Tensor, of group: [any LinearProjection], adding terms: [NarrowTerm?]

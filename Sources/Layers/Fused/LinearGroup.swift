@@ -40,15 +40,25 @@ struct LinearGroup {
   /// product `[N, sum of ranks]`.
   func callAsFunction(_ rows: Tensor) -> (outputs: [Tensor], narrow: Tensor?) {
     let narrow = stacked.map { rows.linear($0) }
-    if let together = outputsTogether(rows, narrow) { return (together, narrow) }
+    return (outputs(rows, narrow: narrow), narrow)
+  }
+
+  /// Whether computing the outputs again costs little beside the rest of a step.
+  var isQuick: Bool {
+    bases.allSatisfy { ($0 as? any GroupedProjection)?.isQuick == true }
+  }
+
+  /// The layers' outputs, with a narrow product that is known.
+  func outputs(_ rows: Tensor, narrow: Tensor?) -> [Tensor] {
+    if let together = outputsTogether(rows, narrow) { return together }
     let outputs = bases.map { $0(rows) }
-    guard let narrow else { return (outputs, nil) }
+    guard let narrow else { return outputs }
     for update in updates {
       outputs[update.layer].addMatrixProductInPlace(
         narrow.narrowed(1, update.columns), update.factors.b.transposed(),
         scale: update.factors.scale)
     }
-    return (outputs, narrow)
+    return outputs
   }
 
   /// The outputs by the layers themselves, where they are of a kind that can.
@@ -80,16 +90,16 @@ struct LinearGroup {
       return (needsInput ? inputGradient(gradients, inner: nil) : nil, [])
     }
     // s g B of every layer, beside each other: what passes back through A.
-    let inner = narrow.zerosLike()  // [N, sum of ranks]
+    var parts: [Tensor] = []  // [N, rank]
     var own: [Tensor?] = []
     for update in updates {
       let factors = update.factors
       guard let gradient = gradients[update.layer] else {
         own += [nil, nil]
+        parts.append(narrow.narrowed(1, update.columns).zerosLike())
         continue
       }
-      inner.narrowed(1, update.columns).addMatrixProductInPlace(
-        gradient, factors.b, scale: factors.scale)
+      parts.append(gradient.linear((factors.b * factors.scale).transposed()))
       // Transposed, as libraries are slow where the result has few columns.
       let ofB =
         factors.b.requiresGradient
@@ -97,6 +107,7 @@ struct LinearGroup {
           .multiplyInPlace(factors.scale).transposed().contiguous() : nil
       own += [nil, ofB]
     }
+    let inner = parts.count == 1 ? parts[0] : Tensor.concatenated(parts, dimension: 1)
     let input = needsInput ? inputGradient(gradients, inner: inner) : nil
     if updates.contains(where: { $0.factors.a.requiresGradient }) {
       let ofA = inner.transposed().linear(rows().transposed())  // [sum of ranks, in]
@@ -114,7 +125,9 @@ struct LinearGroup {
     if let first = bases.first as? any GroupedProjection {
       let term = inner.flatMap { inner in
         stacked.map {
-          NarrowTerm(rows: inner, columns: 0..<inner.size(1), factor: $0.detached().contiguous())
+          NarrowTerm(
+            rows: inner.contiguous(), columns: 0..<inner.size(1),
+            factor: $0.detached().contiguous())
         }
       }
       if let together = first.pulledBack(gradients, of: bases, adding: term) { return together }

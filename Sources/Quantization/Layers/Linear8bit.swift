@@ -122,6 +122,9 @@ public final class Linear8bit: LinearProjection {
 extension Linear8bit: QuantizedProjection {
   package func rowCodes() -> RowCodes { weight }
 
+  /// A quarter of the time of a product in float32.
+  package var isQuick: Bool { true }
+
   /// With the rows quantised once.
   package func outputs(
     _ rows: Tensor, of group: [any LinearProjection], adding terms: [NarrowTerm?]
