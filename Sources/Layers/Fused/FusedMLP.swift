@@ -5,7 +5,8 @@ public import Tensors
 /// down(silu(gate(n)) * up(n)) with n the normalised x.
 ///
 /// Keeps x, one number a row, the outputs of gate and up, and the narrow products; n and the product
-/// of gate and up are computed again in the backward pass.
+/// of gate and up are computed again in the backward pass. Of int8 layers the outputs of gate and up are
+/// computed again too: they are half of what a block keeps, and the same to the last bit.
 ///
 /// ## Shapes
 /// - x: `[batch, length, size]`, result: `[batch, length, outputSize of down]`.
@@ -34,12 +35,15 @@ public func fusedGatedMLP(
     let needsInner = needsInput || inputs[1..<1 + count].contains(where: \.requiresGradient)
     let (normalized, scale) = norm(rows)
     let (halves, narrow) = first(normalized)
-    let (gate, up) = (halves[0], halves[1])
-    let (outputs, narrowDown) = second(gatedProduct(gate, up))
+    let (outputs, narrowDown) = second(gatedProduct(halves[0], halves[1]))
+    let kept = first.isQuick ? nil : halves
     let shape = inputs[0].shape
     return (
       outputs[0].reshaped(shape.dropLast() + [outputs[0].size(1)]),
       { gradient in
+        let again = kept == nil ? norm.again(rows, scale: scale) : nil
+        let halves = kept ?? again.map { first.outputs($0, narrow: narrow) } ?? []
+        let (gate, up) = (halves[0], halves[1])
         let (inner, trainedDown) = second.gradients(
           [gradient.rows().contiguous()], narrow: narrowDown, needsInput: needsInner
         ) { gatedProduct(gate, up) }
@@ -54,7 +58,7 @@ public func fusedGatedMLP(
         }
         let (input, trained) = first.gradients(
           [gateGradient, inner], narrow: narrow, needsInput: needsInput
-        ) { norm.again(rows, scale: scale) }
+        ) { again ?? norm.again(rows, scale: scale) }
         return [
           input.map { norm.pulledBack($0, rows: rows, scale: scale).reshaped(shape) }
         ] + trained + trainedDown

@@ -39,15 +39,40 @@ struct LinearGroup {
   /// The layers' outputs `[N, out]`, and what the backward pass needs besides the rows: their narrow
   /// product `[N, sum of ranks]`.
   func callAsFunction(_ rows: Tensor) -> (outputs: [Tensor], narrow: Tensor?) {
+    let narrow = stacked.map { rows.linear($0) }
+    return (outputs(rows, narrow: narrow), narrow)
+  }
+
+  /// Whether computing the outputs again costs little beside the rest of a step.
+  var isQuick: Bool {
+    bases.allSatisfy { ($0 as? any GroupedProjection)?.isQuick == true }
+  }
+
+  /// The layers' outputs, with a narrow product that is known.
+  func outputs(_ rows: Tensor, narrow: Tensor?) -> [Tensor] {
+    if let together = outputsTogether(rows, narrow) { return together }
     let outputs = bases.map { $0(rows) }
-    guard let stacked else { return (outputs, nil) }
-    let narrow = rows.linear(stacked)
+    guard let narrow else { return outputs }
     for update in updates {
       outputs[update.layer].addMatrixProductInPlace(
         narrow.narrowed(1, update.columns), update.factors.b.transposed(),
         scale: update.factors.scale)
     }
-    return (outputs, narrow)
+    return outputs
+  }
+
+  /// The outputs by the layers themselves, where they are of a kind that can.
+  private func outputsTogether(_ rows: Tensor, _ narrow: Tensor?) -> [Tensor]? {
+    guard let first = bases.first as? any GroupedProjection else { return nil }
+    var terms = [NarrowTerm?](repeating: nil, count: bases.count)
+    if let narrow {
+      for update in updates {
+        let factor = update.factors.b.detached().transposed() * update.factors.scale
+        terms[update.layer] = NarrowTerm(
+          rows: narrow, columns: update.columns, factor: factor.contiguous())
+      }
+    }
+    return first.outputs(rows, of: bases, adding: terms)
   }
 
   /// Gradients of the rows `[N, in]` and of `trained`, from those of the outputs.
@@ -61,14 +86,9 @@ struct LinearGroup {
   func gradients(
     _ gradients: [Tensor?], narrow: Tensor?, needsInput: Bool, rows: () -> Tensor
   ) -> (input: Tensor?, trained: [Tensor?]) {
-    var input: Tensor?
-    if needsInput {
-      for (base, gradient) in zip(bases, gradients) {
-        guard let gradient else { continue }
-        input = input.map { base.pulledBack(gradient, addedTo: $0) } ?? base.pulledBack(gradient)
-      }
+    guard stacked != nil, let narrow else {
+      return (needsInput ? inputGradient(gradients, inner: nil) : nil, [])
     }
-    guard let stacked, let narrow else { return (input, []) }
     // s g B of every layer, beside each other: what passes back through A.
     var parts: [Tensor] = []  // [N, rank]
     var own: [Tensor?] = []
@@ -88,7 +108,7 @@ struct LinearGroup {
       own += [nil, ofB]
     }
     let inner = parts.count == 1 ? parts[0] : Tensor.concatenated(parts, dimension: 1)
-    if let input { input.addMatrixProductInPlace(inner, stacked) }
+    let input = needsInput ? inputGradient(gradients, inner: inner) : nil
     if updates.contains(where: { $0.factors.a.requiresGradient }) {
       let ofA = inner.transposed().linear(rows().transposed())  // [sum of ranks, in]
       for (place, update) in updates.enumerated()
@@ -97,6 +117,28 @@ struct LinearGroup {
       }
     }
     return (input, own)
+  }
+
+  /// The sum of g_i W_i, and what `inner` passes back through A.
+  private func inputGradient(_ gradients: [Tensor?], inner: Tensor?) -> Tensor? {
+    guard gradients.contains(where: { $0 != nil }) else { return nil }
+    if let first = bases.first as? any GroupedProjection {
+      let term = inner.flatMap { inner in
+        stacked.map {
+          NarrowTerm(
+            rows: inner.contiguous(), columns: 0..<inner.size(1),
+            factor: $0.detached().contiguous())
+        }
+      }
+      if let together = first.pulledBack(gradients, of: bases, adding: term) { return together }
+    }
+    var input: Tensor?
+    for (base, gradient) in zip(bases, gradients) {
+      guard let gradient else { continue }
+      input = input.map { base.pulledBack(gradient, addedTo: $0) } ?? base.pulledBack(gradient)
+    }
+    if let input, let inner, let stacked { input.addMatrixProductInPlace(inner, stacked) }
+    return input
   }
 }
 
