@@ -17,7 +17,9 @@ import Testing
   }
 
   /// Layers `size` to each of `widths`, the odd ones with a bias, with an update but for the last.
-  static func layers(_ size: Int, _ widths: [Int], rank: Int = 3) -> [ExplicitProjection] {
+  static func layers(
+    _ size: Int, _ widths: [Int], rank: Int = 3, dropout: Double = 0, generator: Generator? = nil
+  ) -> [ExplicitProjection] {
     widths.enumerated().map { index, width in
       let seed = UInt64(10 * index)
       let bias = index % 2 == 1 ? Parameter(normal([width], seed: seed + 1)) : nil
@@ -32,13 +34,18 @@ import Testing
       )
       a.requiresGradient = true
       b.requiresGradient = true
-      return ExplicitProjection(base: base, update: LowRankTerm(a: a, b: b, scale: 1.5))
+      return ExplicitProjection(
+        base: base,
+        update: LowRankTerm(a: a, b: b, scale: 1.5, dropout: dropout, generator: generator))
     }
   }
 
   static func plain(_ x: Tensor, _ part: ExplicitProjection) -> Tensor {
     let y = part.base(x)
-    return part.update.map { y + x.linear($0.a).linear($0.b) * $0.scale } ?? y
+    return part.update.map {
+      let seen = x.dropout($0.dropout, generator: $0.generator)
+      return y + seen.linear($0.a).linear($0.b) * $0.scale
+    } ?? y
   }
 
   static func trained(_ parts: [ExplicitProjection]) -> [Tensor] {
@@ -113,6 +120,28 @@ import Testing
       return [Self.plain(product, down[0])]
     }
     expectSame(fused, expected)
+  }
+
+  /// Each update drops elements of its own, those that its layer would have dropped.
+  @Test func droppedElementsAreThoseOfTheLayers() {
+    let size = 37
+    let x = Self.normal([2, 5, size], seed: 1)
+    let norm = Self.norm(size, weighting: .cast)
+    func run(_ body: (Tensor, [ExplicitProjection]) -> [Tensor]) -> [Tensor] {
+      let parts = Self.layers(
+        size, [36, 24, 24, 8], dropout: 0.3, generator: Generator(seed: 5))
+      return Self.run(x, Self.trained(parts)) { body($0, parts) }
+    }
+    let fused = run { fusedProjections($0, norm: norm, $1, rotation: nil) ?? [] }
+    let expected = run { x, parts in
+      let normalized = norm(x)
+      return parts.map { Self.plain(normalized, $0) }
+    }
+    expectSame(fused, expected)
+    let others = Self.run(x, []) { x in
+      Self.layers(size, [36, 24, 24, 8]).map { Self.plain(norm(x), $0) }
+    }
+    #expect((others[0] - expected[0]).array(of: Float.self).contains { abs($0) > 1e-2 })
   }
 
   /// Outputs that nobody uses and an input that needs no gradient cost nothing and break nothing.
