@@ -79,7 +79,9 @@ private func fusedCrossEntropy(
   let answers = labels.to(.int64).contiguous()
   let losses = Tensor.empty([count], dtype: .float32)
   let factors = Tensor.empty([count], dtype: .float32)
-  forEachBlockRange(count, blockSize: size, [scores, answers, losses, factors]) {
+  forEachBlockRange(
+    count, blockSize: size, [scores, answers, losses, factors], name: "cross_entropy"
+  ) {
     graft_cross_entropy(
       $0.elements(0, Float.self), $0.elements(1, Int64.self), Int64(size), needsGradient, $1, $2,
       $0.elements(2, Float.self), $0.elements(3, Float.self))
