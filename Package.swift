@@ -50,7 +50,9 @@ let package = Package(
 
     // Floor 0: what knows nothing of the rest.
     .target(name: "CKernels"),
-    .target(name: "CTorch", dependencies: ["CLibTorch"]),
+    // LibTorch is built with NDEBUG: read without it, its headers check in our code what the library
+    // does not set.
+    .target(name: "CTorch", dependencies: ["CLibTorch"], cxxSettings: [.define("NDEBUG")]),
     .target(name: "CJSONParser", linkerSettings: [.linkedLibrary("simdjson")]),
     module("JSONValues", ["CJSONParser"]),
     module("CommandLineParsing"),

@@ -54,6 +54,10 @@ public struct TrainingOptions: Equatable, Sendable {
   /// PEFT could not find that start again.
   public var savesPlainLoRA: Bool?
 
+  /// The update of a process's part of the run, counted from 1, of which a ``StepProfile`` is made; nil
+  /// for none.
+  public var profiledUpdate: Int?
+
   /// Makes the default options.
   public init() {}
 
@@ -68,7 +72,7 @@ public struct TrainingOptions: Equatable, Sendable {
       ("max-steps", maximumSteps, 1...most), ("log-every", logEvery, 1...most),
       ("eval-every", evaluateEvery, 1...most), ("save-every", saveEvery, 1...most),
       ("keep", keptCheckpoints, 1...most), ("max-length", maximumLength, 2...many),
-      ("warmup-steps", warmupSteps, 0...most),
+      ("warmup-steps", warmupSteps, 0...most), ("profile", profiledUpdate, 1...most),
     ]
     for (name, value, range) in counts {
       if let value, !range.contains(value) {

@@ -110,6 +110,8 @@ enum TrainCommand: Verb {
     let trainer = try Trainer(
       model: model, examples: run.examples, evaluation: run.evaluation, options: run.options,
       directory: recipe.directory, recipe: recipe.json)
+    let profile = try ProfileFiles(
+      run.options, steps: trainer.totalSteps, directory: recipe.directory)
     try recipe.prepareDirectory()
     let progress = TrainingProgress(totalSteps: trainer.totalSteps, isQuiet: isQuiet)
     progress.begin(run.report, model, trainer)
@@ -124,31 +126,37 @@ enum TrainCommand: Verb {
     trainer.measure = run.measure
     trainer.onStep = progress.step
     trainer.onEvaluation = progress.evaluation
+    trainer.onProfile = profile.write
     trainer.shouldStop = { StopSignal.wasCaught }
     StopSignal.saveWhenCaught()
     let outcome = try trainer.run(resuming: recipe.isResumed)
     progress.end()
-    return finish(outcome, recipe.directory, given[TrainOptions.json], console)
+    profile.show(console, asJSON: given[TrainOptions.json])
+    return finish(outcome, recipe.directory, given[TrainOptions.json], console, profile.json)
   }
 
   private static func finish(
-    _ outcome: TrainingOutcome, _ directory: String, _ asJSON: Bool, _ console: Console
+    _ outcome: TrainingOutcome, _ directory: String, _ asJSON: Bool, _ console: Console,
+    _ profile: JSON?
   ) -> ExitCode {
+    func write(_ entries: [(String, JSON)]) {
+      console.write(.object(JSONObject(entries + (profile.map { [("profile", $0)] } ?? []))))
+    }
     switch outcome {
     case .stopped(let step):
       if asJSON {
-        console.write([
-          "output": .string(directory), "steps": .integer(step), "stopped": true,
-          "peak_memory_bytes": .integer(PeakMemory.bytes),
+        write([
+          ("output", .string(directory)), ("steps", .integer(step)), ("stopped", true),
+          ("peak_memory_bytes", .integer(PeakMemory.bytes)),
         ])
       }
       console.log("stopped after step \(step); go on with: graft train --resume \(directory)")
       return .stoppedWithCheckpoint
     case .finished(let steps, let loss):
       if asJSON {
-        console.write([
-          "output": .string(directory), "steps": .integer(steps), "loss": .number(loss),
-          "peak_memory_bytes": .integer(PeakMemory.bytes),
+        write([
+          ("output", .string(directory)), ("steps", .integer(steps)), ("loss", .number(loss)),
+          ("peak_memory_bytes", .integer(PeakMemory.bytes)),
         ])
       } else {
         console.write("\(directory): \(steps) steps, loss \(loss.fixed(4))\n")

@@ -67,6 +67,12 @@ enum TrainOptions {
   static let reportTo = Option<ReportTarget>(
     "report-to", default: ReportTarget.none, group: "Run",
     help: "Where curves go besides metrics.jsonl.")
+  static let profile = Option<Int>(
+    "profile", default: nil, group: "Run",
+    help:
+      "Show where the time and memory of one step go, by layer and kernel, and write a trace for "
+      + "Perfetto; which step from the start or the resumption, the third if not said.",
+    optionalValue: 3)
   static let quiet = Flag("quiet", group: "Run", help: "No progress.")
   static let json = Flag("json", group: "Run", help: "Print one JSON object at the end.")
 
@@ -161,7 +167,7 @@ enum TrainOptions {
       trainOnPrompt, maximumLength, Seq2SeqData.maximumTargetLength, packing, shuffle,
       groupByLength,
       output, overwrite, resume, config, set, printRecipe, saveEvery, evalEvery, logEvery, keep,
-      ShardOptions.maximumShardSize, reportTo, quiet, json,
+      ShardOptions.maximumShardSize, reportTo, profile, quiet, json,
     ] + HeadTasks.options + [
       method, adapterConfig, rank, alpha, dropout, baseDropout, targetModules, modulesToSave, bias,
       rsLoRA,
@@ -202,6 +208,7 @@ enum TrainOptions {
     options.saveEvery = arguments[saveEvery]
     options.keptCheckpoints = try arguments.value(keep)
     options.savesPlainLoRA = arguments[plainLoRA] ? true : nil
+    options.profiledUpdate = arguments[profile]
     try options.validate()
     return options
   }

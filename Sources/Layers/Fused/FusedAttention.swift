@@ -77,13 +77,20 @@ private struct FusedAttention {
     let result = Tensor.empty([batch, groups, size, padded], dtype: .float32)
     let (strides, groups, keyLength, size) = (strides(x), groups, keyLength, size)
     let memory = TurnedMemory(from: x.firstElement(), to: result.elements())
-    Runtime.parallelFor(0..<batch * groups, grain: 1) { range in
-      graft_attention_turn(
-        memory.from, strides, Int64(groups), Int64(keyLength), Int64(padded), Int64(size),
-        Int64(range.lowerBound), Int64(range.upperBound), memory.to)
+    withScope(.kernel, "attention_turn") {
+      Runtime.parallelFor(0..<batch * groups, grain: 1) { range in
+        graft_attention_turn(
+          memory.from, strides, Int64(groups), Int64(keyLength), Int64(padded), Int64(size),
+          Int64(range.lowerBound), Int64(range.upperBound), memory.to)
+      }
     }
     withExtendedLifetime((x, result)) {}
     return result
+  }
+
+  /// Multiplications and additions of one product of all queries with the keys that they see.
+  private var products: Int {
+    2 * batch * heads * length * keyLength * size / (isCausal ? 2 : 1)
   }
 
   /// A whole number of the kernels' blocks of keys.
@@ -125,8 +132,8 @@ private struct FusedAttention {
     let call = KernelCall(kernelCall(inputs, keys: keys, output, logSums))
     let chunk = Int(graft_attention_chunk())
     let units = batch * heads * ((length + chunk - 1) / chunk)
-    Runtime.parallelFor(0..<units, grain: 1) { range in
-      call.forward(range)
+    withScope(.kernel, "attention_forward", operations: 2 * products) {
+      Runtime.parallelFor(0..<units, grain: 1) { range in call.forward(range) }
     }
     withExtendedLifetime((inputs, keys, output, logSums, visible)) {}
     return (output, logSums)
@@ -148,8 +155,8 @@ private struct FusedAttention {
     settings.key_gradient = ofKey.elements()
     settings.value_gradient = ofValue.elements()
     let call = KernelCall(settings)
-    Runtime.parallelFor(0..<batch * heads, grain: 1) { range in
-      call.backward(range)
+    withScope(.kernel, "attention_backward", operations: 5 * products) {
+      Runtime.parallelFor(0..<batch * heads, grain: 1) { range in call.backward(range) }
     }
     withExtendedLifetime((inputs, keys, values, output, logSums, gradient, visible)) {}
     return [ofQuery] + [ofKey, ofValue].map(summedOverHeads)

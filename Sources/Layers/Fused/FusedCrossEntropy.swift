@@ -33,7 +33,10 @@ func fusedCrossEntropy(
     let part = weight.narrowed(0, start..<min(start + words, size))
     let scores = x.linear(part).contiguous()  // [N, P]
     let width = Int64(part.size(0))
-    forEachBlockRange(count, blockSize: part.size(0), [scores, answers, top, sum, own, factor]) {
+    forEachBlockRange(
+      count, blockSize: part.size(0), [scores, answers, top, sum, own, factor],
+      name: "cross_entropy"
+    ) {
       graft_cross_entropy_block(
         $0.elements(0, Float.self), $0.elements(1, Int64.self), Int64(start), width, needsGradient,
         $1, $2, $0.elements(2, Float.self), $0.elements(3, Double.self),
@@ -46,7 +49,7 @@ func fusedCrossEntropy(
       } ?? scores.linear(part.transposed())
   }
   let losses = Tensor.empty([count], dtype: .float32)
-  forEachBlockRange(count, blockSize: 64, [top, sum, own, losses, factor]) {
+  forEachBlockRange(count, blockSize: 64, [top, sum, own, losses, factor], name: "cross_entropy_end") {
     graft_cross_entropy_end(
       $0.elements(0, Float.self), $0.elements(1, Double.self), $0.elements(2, Float.self), $1, $2,
       $0.elements(3, Float.self), $0.elements(4, Float.self))

@@ -51,7 +51,9 @@ public func fusedGatedMLP(
           return [nil] + Array(repeating: nil, count: count) + trainedDown
         }
         let gateGradient = gate.emptyLike()
-        forEachBlockRange(gate.count, blockSize: 1, [gate, up, inner, gateGradient]) {
+        forEachBlockRange(
+          gate.count, blockSize: 1, [gate, up, inner, gateGradient], name: "swiglu_backward"
+        ) {
           graft_swiglu_backward(
             $0.elements(0, Float.self), $0.elements(1, Float.self), $0.elements(2, Float.self),
             $1, $2, $0.elements(3, Float.self), $0.elements(2, Float.self))
@@ -70,7 +72,7 @@ public func fusedGatedMLP(
 /// silu(gate) * up of contiguous float32 tensors on the processor.
 private func gatedProduct(_ gate: Tensor, _ up: Tensor) -> Tensor {
   let result = gate.emptyLike()
-  forEachBlockRange(gate.count, blockSize: 1, [gate, up, result]) {
+  forEachBlockRange(gate.count, blockSize: 1, [gate, up, result], name: "swiglu") {
     graft_swiglu(
       $0.elements(0, Float.self), $0.elements(1, Float.self), $1, $2, $0.elements(2, Float.self))
   }

@@ -89,7 +89,8 @@ public final class DecoderModel: Module {
     _ batch: DecoderInput, cache: KeyValueCache? = nil
   ) -> (states: Tensor, leading: Int) {
     inputObserver?(batch, cache?.length ?? 0)
-    var x = tokenEmbeddings(batch.ids)
+    let names = configuration.names
+    var x = withScope(.layer, names.embedding) { tokenEmbeddings(batch.ids) }
     let placed = PlacedInput(batch, prompt: prompt, past: cache?.length ?? 0, embeddings: &x)
     if let positions { x = x + positions(placed.positions) }
     x = dropout(x, configuration.dropout.embeddings)
@@ -117,13 +118,15 @@ public final class DecoderModel: Module {
     for (index, layer) in layers.enumerated() {
       let prefix = placed.keysAndValues?.selected(0, index)
       func block(_ inputs: [Tensor]) -> [Tensor] {
-        guard let companion, inputs.count > 1 else {
-          return [
-            layer(inputs[0], context, layer: index, prefix: inputs.count > 1 ? inputs[1] : nil)
-          ]
-        }
-        return companion.run(index, inputs[0], carried: inputs[1]) {
-          layer($0, context, layer: index, prefix: nil)
+        withScope(.layer, "\(names.layers).\(index)") {
+          guard let companion, inputs.count > 1 else {
+            return [
+              layer(inputs[0], context, layer: index, prefix: inputs.count > 1 ? inputs[1] : nil)
+            ]
+          }
+          return companion.run(index, inputs[0], carried: inputs[1]) {
+            layer($0, context, layer: index, prefix: nil)
+          }
         }
       }
       // A prompt and a companion never act together.
@@ -141,7 +144,7 @@ public final class DecoderModel: Module {
       if states.count > 1 { carried = states[1] }
     }
     cache?.advance(by: placed.keyLength - (cache?.length ?? 0))
-    return (norm(x), placed.leading)
+    return (withScope(.layer, names.finalNorm) { norm(x) }, placed.leading)
   }
 
   /// Keys and values that the blocks compute for a row without a prompt.

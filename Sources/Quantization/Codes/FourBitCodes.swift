@@ -92,7 +92,8 @@ public struct FourBitCodes {
     let bytes = Tensor.empty([(source.count + 1) / 2, 1], dtype: .uint8)
     let absmax = Tensor.empty([blocks], dtype: .float32)
     let count = Int64(source.count)
-    forEachBlockRange(blocks, blockSize: blockSize, [source, bytes, absmax]) {
+    forEachBlockRange(blocks, blockSize: blockSize, [source, bytes, absmax], name: "quantize_4bit")
+    {
       graft_quantize_4bit(
         type.kind, $0[0], element, count, Int64(blockSize), $1, $2, $0.elements(1, UInt8.self),
         $0.elements(2, Float.self))
@@ -116,7 +117,9 @@ public struct FourBitCodes {
     let blocks = blockCount(count, blockSize)
     let result = Tensor.empty(shape, dtype: wanted ?? dtype)
     let (kind, count, blockSize) = (type.kind, Int64(count), blockSize)
-    forEachBlockRange(blocks, blockSize: blockSize, [source, absmax, result]) {
+    forEachBlockRange(
+      blocks, blockSize: blockSize, [source, absmax, result], name: "dequantize_4bit"
+    ) {
       graft_dequantize_4bit(
         kind, $0.elements(0, UInt8.self), $0.elements(1, Float.self), count, Int64(blockSize), $1,
         $2, element, $0[2])

@@ -78,7 +78,9 @@ extension RowCodes {
     let job = Int8Job(product)
     // A part has 64 outputs and up to 96 rows: some 2^19 multiplications are worth a thread.
     let work = 64 * min(rows, 96) * max(depth, 1)
-    Runtime.parallelFor(0..<job.parts, grain: max(1, (1 << 19) / work)) { job.run($0) }
+    withScope(.kernel, "int8_multiply", operations: 2 * rows * outputs * depth) {
+      Runtime.parallelFor(0..<job.parts, grain: max(1, (1 << 19) / work)) { job.run($0) }
+    }
     withExtendedLifetime(
       (x, weight, xScales, weightScales, bias, outliers, places, term?.rows, term?.factor, result)
     ) {}
