@@ -38,9 +38,11 @@ struct LinearGroup {
 
   /// The layers' outputs `[N, out]`, and what the backward pass needs besides the rows: their narrow
   /// product `[N, sum of ranks]`.
-  func callAsFunction(_ rows: Tensor) -> (outputs: [Tensor], narrow: Tensor?) {
+  func callAsFunction(
+    _ rows: Tensor, into memory: [Tensor]? = nil
+  ) -> (outputs: [Tensor], narrow: Tensor?) {
     let narrow = stacked.map { rows.linear($0) }
-    return (outputs(rows, narrow: narrow), narrow)
+    return (outputs(rows, narrow: narrow, into: memory), narrow)
   }
 
   /// Whether computing the outputs again costs little beside the rest of a step.
@@ -48,9 +50,12 @@ struct LinearGroup {
     bases.allSatisfy { ($0 as? any GroupedProjection)?.isQuick == true }
   }
 
-  /// The layers' outputs, with a narrow product that is known.
-  func outputs(_ rows: Tensor, narrow: Tensor?) -> [Tensor] {
-    if let together = outputsTogether(rows, narrow) { return together }
+  /// Size of the last dimension of each output.
+  var outputSizes: [Int] { bases.map(\.outputSize) }
+
+  /// The layers' outputs, with a narrow product that is known; `memory` may be used for them.
+  func outputs(_ rows: Tensor, narrow: Tensor?, into memory: [Tensor]? = nil) -> [Tensor] {
+    if let together = outputsTogether(rows, narrow, memory) { return together }
     let outputs = bases.map { $0(rows) }
     guard let narrow else { return outputs }
     for update in updates {
@@ -62,7 +67,9 @@ struct LinearGroup {
   }
 
   /// The outputs by the layers themselves, where they are of a kind that can.
-  private func outputsTogether(_ rows: Tensor, _ narrow: Tensor?) -> [Tensor]? {
+  private func outputsTogether(
+    _ rows: Tensor, _ narrow: Tensor?, _ memory: [Tensor]?
+  ) -> [Tensor]? {
     guard let first = bases.first as? any GroupedProjection else { return nil }
     var terms = [NarrowTerm?](repeating: nil, count: bases.count)
     if let narrow {
@@ -72,7 +79,7 @@ struct LinearGroup {
           rows: narrow, columns: update.columns, factor: factor.contiguous())
       }
     }
-    return first.outputs(rows, of: bases, adding: terms)
+    return first.outputs(rows, of: bases, adding: terms, into: memory)
   }
 
   /// Gradients of the rows `[N, in]` and of `trained`, from those of the outputs.
