@@ -31,7 +31,7 @@ import Testing
     let term = NarrowTerm(rows: narrow, columns: 1..<4, factor: factor)
     var first: [Tensor]?
     try withEachInstructionSet {
-      let found = try #require(group.outputs(x, of: layers, adding: [term, nil]))
+      let found = try #require(group.outputs(x, of: layers, adding: [term, nil], into: nil))
       let expected = layers[0](x) + narrow.narrowed(1, 1..<4).matrixProduct(factor)
       expectClose(found[0], expected, absolute: 1e-5, relative: 1e-5)
       #expect(found[1].isEqual(to: layers[1](x)))
@@ -145,9 +145,10 @@ import Testing
       + sum.gradients(of: [input] + trained).map { $0 ?? Tensor.zeros([]) }
   }
 
-  /// Largest distance relative to the 2-norm. Codes of 4 bits: float32 in another order. int8, and
-  /// gradients in whole numbers: where the norm's or the gradient's last digit differs, a code may be
-  /// one off.
+  /// Largest distance relative to the 2-norm.
+  ///
+  /// Codes of 4 bits: float32 in another order. int8, and gradients in whole numbers: where the norm's
+  /// or the gradient's last digit differs, a code may be one off.
   static func limit(_ format: WeightFormat, _ kind: InputGradient) -> Double {
     if case .dequantized = kind, format.name != "int8" { return 1e-5 }
     return 2e-3

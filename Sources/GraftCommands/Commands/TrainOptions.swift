@@ -158,7 +158,8 @@ enum TrainOptions {
     help: "Compute layers of a block together where that can be: less time and memory.")
   static let int8Backward = Option<Switch>(
     "int8-backward", default: .on, group: "Optimiser",
-    help: "With a quantised base: gradients pass its layers in whole numbers of 8 bits, which takes "
+    help:
+      "With a quantised base: gradients pass its layers in whole numbers of 8 bits, which takes "
       + "less time; off: in float32.")
 
   static let all: [any OptionDeclaration] =

@@ -15,9 +15,11 @@ package protocol GroupedProjection: LinearProjection {
   ///   - rows: `[N, in]`.
   ///   - group: The layers, this one first.
   ///   - terms: What is added to each output; nil for nothing.
+  ///   - memory: Contiguous float32 `[N, out]` for each, which is written to; nil for new tensors.
   /// - Returns: `[N, out]` of each; nil where they cannot be computed together.
   func outputs(
-    _ rows: Tensor, of group: [any LinearProjection], adding terms: [NarrowTerm?]
+    _ rows: Tensor, of group: [any LinearProjection], adding terms: [NarrowTerm?],
+    into memory: [Tensor]?
   ) -> [Tensor]?
 
   /// The gradient of the rows from those of a group's outputs: the sum of g_i W_i, and n F.
@@ -38,7 +40,8 @@ extension GroupedProjection {
 
   /// Never.
   package func outputs(
-    _ rows: Tensor, of group: [any LinearProjection], adding terms: [NarrowTerm?]
+    _ rows: Tensor, of group: [any LinearProjection], adding terms: [NarrowTerm?],
+    into memory: [Tensor]?
   ) -> [Tensor]? { nil }
 }
 

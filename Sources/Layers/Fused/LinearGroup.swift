@@ -46,7 +46,9 @@ struct LinearGroup {
   }
 
   /// The layers' outputs `[N, out]`, and what the backward pass needs.
-  func callAsFunction(_ rows: Tensor) -> (outputs: [Tensor], narrow: Narrow?) {
+  func callAsFunction(
+    _ rows: Tensor, into memory: [Tensor]? = nil
+  ) -> (outputs: [Tensor], narrow: Narrow?) {
     let narrow = stacked.map { stacked in
       // Drawn in the order of the layers, as these themselves do.
       let seen = updates.map { $0.factors.dropout > 0 ? rows.kept($0.factors) : nil }
@@ -58,7 +60,7 @@ struct LinearGroup {
       }
       return Narrow(products: .joined(products), seen: seen)
     }
-    return (outputs(rows, narrow: narrow), narrow)
+    return (outputs(rows, narrow: narrow, into: memory), narrow)
   }
 
   /// Whether computing the outputs again costs little beside the rest of a step.
@@ -66,10 +68,13 @@ struct LinearGroup {
     bases.allSatisfy { ($0 as? any GroupedProjection)?.isQuick == true }
   }
 
-  /// The layers' outputs, with a narrow product that is known.
-  func outputs(_ rows: Tensor, narrow: Narrow?) -> [Tensor] {
+  /// Size of the last dimension of each output.
+  var outputSizes: [Int] { bases.map(\.outputSize) }
+
+  /// The layers' outputs, with a narrow product that is known; `memory` may be used for them.
+  func outputs(_ rows: Tensor, narrow: Narrow?, into memory: [Tensor]? = nil) -> [Tensor] {
     let narrow = narrow?.products
-    if let together = outputsTogether(rows, narrow) { return together }
+    if let together = outputsTogether(rows, narrow, memory) { return together }
     let outputs = bases.map { $0(rows) }
     guard let narrow else { return outputs }
     for update in updates {
@@ -81,7 +86,9 @@ struct LinearGroup {
   }
 
   /// The outputs by the layers themselves, where they are of a kind that can.
-  private func outputsTogether(_ rows: Tensor, _ narrow: Tensor?) -> [Tensor]? {
+  private func outputsTogether(
+    _ rows: Tensor, _ narrow: Tensor?, _ memory: [Tensor]?
+  ) -> [Tensor]? {
     guard let first = bases.first as? any GroupedProjection else { return nil }
     var terms = [NarrowTerm?](repeating: nil, count: bases.count)
     if let narrow {
@@ -91,7 +98,7 @@ struct LinearGroup {
           rows: narrow, columns: update.columns, factor: factor.contiguous())
       }
     }
-    return first.outputs(rows, of: bases, adding: terms)
+    return first.outputs(rows, of: bases, adding: terms, into: memory)
   }
 
   /// Gradients of the rows `[N, in]` and of `trained`, from those of the outputs.

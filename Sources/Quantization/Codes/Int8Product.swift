@@ -18,14 +18,16 @@ extension RowCodes {
     multiplied(by: weight, bias: bias, adding: nil)
   }
 
-  /// The same and a product of low rank.
-  func multiplied(by weight: RowCodes, bias: Tensor?, adding term: NarrowTerm?) -> Tensor {
+  /// The same and a product of low rank, in a new tensor or in `memory`.
+  func multiplied(
+    by weight: RowCodes, bias: Tensor?, adding term: NarrowTerm?, into memory: Tensor? = nil
+  ) -> Tensor {
     precondition(
       codes.size(1) == weight.codes.size(1),
       "multiplied: \(codes.shape) by the rows of \(weight.codes.shape)")
     return product(
       weight.codes, scales: weight.scales, outputs: weight.codes.size(0), bias: bias, term: term,
-      isTransposed: false)
+      isTransposed: false, into: memory)
   }
 
   /// x W for x in row codes and the bare codes of W: every scale is 1.
@@ -40,22 +42,23 @@ extension RowCodes {
   ) -> Tensor {
     product(
       codes, scales: nil, outputs: codes.size(1), bias: nil, term: term, isTransposed: true,
-      sum: sum)
+      into: sum, adds: sum != nil)
   }
 
   private func product(
     _ weight: Tensor, scales weightScales: Tensor?, outputs: Int, bias: Tensor?,
-    term: NarrowTerm?, isTransposed: Bool, sum: Tensor? = nil
+    term: NarrowTerm?, isTransposed: Bool, into memory: Tensor?, adds: Bool = false
   ) -> Tensor {
     let (rows, depth) = (codes.size(0), codes.size(1))
-    let result = sum ?? Tensor.empty([rows, outputs], dtype: .float32)
+    let result = memory ?? Tensor.empty([rows, outputs], dtype: .float32)
     precondition(
       result.shape == [rows, outputs] && result.dtype == .float32,
-      "multiplied: added to \(result.dtype)\(result.shape)")
+      "multiplied: into \(result.dtype)\(result.shape)")
     term?.require(rows: rows, outputs: outputs)
     guard rows > 0, outputs > 0 else { return result }
     guard depth > 0 else {
-      let own = (sum ?? result.fillInPlace(0)).addInPlace(term?.product() ?? Tensor([Float(0)]))
+      let own = (adds ? result : result.fillInPlace(0)).addInPlace(
+        term?.product() ?? Tensor([Float(0)]))
       return bias.map { own + $0.detached() } ?? own
     }
     let x = codes.contiguous()
@@ -74,7 +77,7 @@ extension RowCodes {
       factor: term?.factor.elements(), outlier_count: Int64(places?.count ?? 0),
       narrow_stride: Int64(term?.rows.size(1) ?? 0), rank: Int64(term?.columns.count ?? 0),
       rows: Int64(rows), outputs: Int64(outputs), depth: Int64(depth), transposed: isTransposed,
-      adds: sum != nil, y: result.elements())
+      adds: adds, y: result.elements())
     let job = Int8Job(product)
     // A part has 64 outputs and up to 96 rows: some 2^19 multiplications are worth a thread.
     let work = 64 * min(rows, 96) * max(depth, 1)

@@ -18,11 +18,12 @@ public enum InputGradient {
   /// As `int8`, rounded at random with the gradient as the mean; draws from the generator.
   case int8Stochastic(Generator)
 
-  /// Rows of a gradient times a number for each column, in codes; nil where it is not quantised.
+  /// Rows of a gradient times a number for each column, in codes.
   ///
   /// - Parameters:
   ///   - gradient: `[..., columns]` on the processor.
   ///   - factors: float32 `[columns]`.
+  /// - Returns: `[rows, columns]`; nil where it is not quantised.
   func codes(of gradient: Tensor, times factors: Tensor) -> RowCodes? {
     switch self {
     case .dequantized: return nil

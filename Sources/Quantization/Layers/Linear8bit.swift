@@ -127,15 +127,18 @@ extension Linear8bit: QuantizedProjection {
 
   /// With the rows quantised once.
   package func outputs(
-    _ rows: Tensor, of group: [any LinearProjection], adding terms: [NarrowTerm?]
+    _ rows: Tensor, of group: [any LinearProjection], adding terms: [NarrowTerm?],
+    into memory: [Tensor]?
   ) -> [Tensor]? {
     let layers = group.compactMap { $0 as? Linear8bit }
     guard layers.count == group.count, rows.dtype == .float32, rows.device.kind == .cpu,
       layers.allSatisfy({ $0.threshold == threshold && $0.device.kind == .cpu })
     else { return nil }
     let codes = RowCodes(quantizing: rows, threshold: threshold)
-    return zip(layers, terms).map { layer, term in
-      codes.multiplied(by: layer.weight, bias: layer.bias?.value, adding: term)
+    return layers.indices.map { index in
+      codes.multiplied(
+        by: layers[index].weight, bias: layers[index].bias?.value, adding: terms[index],
+        into: memory?[index])
     }
   }
 }
