@@ -102,8 +102,8 @@ class Opening:
 
 
 COMMANDS = [
-    Generation("generate-1", 1, None, 2.0), Generation("generate-8", 8, None, None),
-    Generation("generate-1-int8", 1, "int8", 4.0), Generation("generate-8-int8", 8, "int8", None), Merge(), Opening(),
+    Generation("generate-1", 1, None, 2.0), Generation("generate-8", 8, None, 2.0),
+    Generation("generate-1-int8", 1, "int8", 4.0), Generation("generate-8-int8", 8, "int8", 4.0), Merge(), Opening(),
 ]
 
 
