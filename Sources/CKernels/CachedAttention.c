@@ -28,9 +28,9 @@ GRAFT_INLINE float dot(const float *a, const float *b, int64_t count) {
 GRAFT_INLINE float shares(const graft_cached_attention *a, const uint8_t *visible, float *scores) {
   const int64_t length = a->length;
   if (a->softcap > 0) {
-    // tanh(x) = 1 - 2 / (e^2x + 1)
+    // By the C library's function: formulas with e^x lose what is small beside 1.
     for (int64_t t = 0; t < length; ++t) {
-      scores[t] = a->softcap * (1 - 2 / (graft_exp(scores[t] * (2 / a->softcap)) + 1));
+      scores[t] = a->softcap * tanhf(scores[t] / a->softcap);
     }
   }
   float largest = -INFINITY;

@@ -37,6 +37,25 @@ import Testing
     }
   }
 
+  /// A dense layer takes the kernel where that is preferred, and only for few rows that record nothing.
+  @Test func layersThatPreferIt() {
+    let layer = Linear(weight: normal([70, 130], 1), bias: normal([70], 2))
+    for rows in [1, 8, FewRows.most, FewRows.most + 1] {
+      let x = normal([rows, 1, 130], 3)
+      let plain = layer(x)
+      let found = FewRows.$arePreferred.withValue(true) { layer(x) }
+      expectClose(found, plain, absolute: 2e-5, relative: 1e-5)
+      #expect(found.shape == plain.shape)
+      if rows > FewRows.most { #expect(found.isEqual(to: plain)) }
+    }
+    let x = normal([2, 130], 3)
+    x.requiresGradient = true
+    let gradient = FewRows.$arePreferred.withValue(true) { layer(x).sum().gradients(of: [x])[0] }
+    expectClose(
+      gradient ?? .zeros([1]),
+      layer.projection.denseWeight().sum([0]).unsqueezed(0).expanded([2, -1]), absolute: 1e-4)
+  }
+
   @Test(arguments: [(1, 8, 70), (4, 3, 64), (9, 20, 129)])
   func lowRank(_ count: Int, _ rank: Int, _ outputs: Int) {
     // Two layers share the narrow product: the second one's columns begin behind the first's.

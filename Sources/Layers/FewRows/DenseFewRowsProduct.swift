@@ -48,3 +48,18 @@ extension DenseProjection: FewRowsProjection {
     DenseFewRowsProduct(weight: weight.value.detached(), bias: bias?.value.detached())
   }
 }
+
+extension DenseProjection {
+  /// y = x W^T + b for few rows where ``FewRows/arePreferred``; nil where it is not, or cannot be.
+  func fewRowsOutput(_ x: Tensor) -> Tensor? {
+    guard FewRows.arePreferred, !isRecordingGradients, x.dtype == .float32, x.device.kind == .cpu,
+      x.count > 0, x.count <= FewRows.most * inputSize, let product = fewRowsProduct
+    else { return nil }
+    let input = x.contiguous()
+    let rows = FewRows(input.elements(), count: x.count / inputSize, size: inputSize)
+    let result = Tensor.empty(x.shape.dropLast() + [outputSize], dtype: .float32)
+    FewRowsWork([(product.job(rows, into: result.elements()), outputSize)]).run(depth: inputSize)
+    withExtendedLifetime((input, result)) {}
+    return result
+  }
+}

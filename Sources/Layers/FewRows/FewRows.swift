@@ -13,6 +13,11 @@ package final class FewRows {
   /// Rows up to which kernels that read a weight once are the faster ones.
   package static let most = 16
 
+  /// Whether dense layers multiply few rows by such kernels, for what runs inside `withValue`.
+  ///
+  /// Results then differ in the last digits from those of other programs over LibTorch.
+  @TaskLocal package static var arePreferred = false
+
   /// Describes rows.
   ///
   /// - Parameters:

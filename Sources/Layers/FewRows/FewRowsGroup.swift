@@ -68,11 +68,13 @@ package struct FewRowsGroup {
     let width = narrow?.outputSize ?? 0
     withUnsafeTemporaryAllocation(of: Float.self, capacity: max(1, rows.count * width)) { buffer in
       guard let added = buffer.baseAddress else { return }
-      if let narrow { run([(narrow.job(rows, into: added), narrow.outputSize)], rows.size) }
+      if let narrow {
+        FewRowsWork([(narrow.job(rows, into: added), narrow.outputSize)]).run(depth: rows.size)
+      }
       let jobs = zip(parts, results).map { part, result in
         (job(part, rows, narrow: added, width, into: result), part.product.outputSize)
       }
-      run(jobs, rows.size)
+      FewRowsWork(jobs).run(depth: rows.size)
     }
   }
 
@@ -90,35 +92,35 @@ package struct FewRowsGroup {
         update.scale, count, outputs, Int64(range.lowerBound), Int64(range.upperBound), result)
     }
   }
-
-  /// Splits the outputs of all jobs over the threads.
-  private func run(_ jobs: [((Range<Int>) -> Void, outputs: Int)], _ depth: Int) {
-    let unit = 16
-    let work = FewRowsWork(jobs: jobs, unit: unit)
-    // A thread is worth its start for some 2^15 weights.
-    Runtime.parallelFor(0..<work.unitCount, grain: max(1, (1 << 15) / max(1, unit * depth))) {
-      work.run($0)
-    }
-  }
 }
 
-/// Jobs beside each other, in units of some outputs.
-private struct FewRowsWork: @unchecked Sendable {
+/// Products beside each other, in units of some outputs.
+struct FewRowsWork: @unchecked Sendable {
   // Each range of outputs is computed by one thread, and jobs only read what they share.
-  let jobs: [((Range<Int>) -> Void, outputs: Int)]
-  let unit: Int
+  private let jobs: [((Range<Int>) -> Void, outputs: Int)]
+  private static let unit = 16
 
-  private func units(_ outputs: Int) -> Int { (outputs + unit - 1) / unit }
+  init(_ jobs: [((Range<Int>) -> Void, outputs: Int)]) { self.jobs = jobs }
 
-  var unitCount: Int { jobs.reduce(0) { $0 + units($1.outputs) } }
+  private func units(_ outputs: Int) -> Int { (outputs + Self.unit - 1) / Self.unit }
 
-  func run(_ range: Range<Int>) {
+  /// Splits the outputs of all jobs, of `depth` weights each, over the threads.
+  func run(depth: Int) {
+    let count = jobs.reduce(0) { $0 + units($1.outputs) }
+    // A thread is worth its start for some 2^15 weights.
+    Runtime.parallelFor(0..<count, grain: max(1, (1 << 15) / max(1, Self.unit * depth))) {
+      run($0)
+    }
+  }
+
+  private func run(_ range: Range<Int>) {
     var first = 0
     for (job, outputs) in jobs {
       let count = units(outputs)
       let own = range.clamped(to: first..<first + count)
       if !own.isEmpty {
-        job((own.lowerBound - first) * unit..<min(outputs, (own.upperBound - first) * unit))
+        let begin = (own.lowerBound - first) * Self.unit
+        job(begin..<min(outputs, (own.upperBound - first) * Self.unit))
       }
       first += count
     }

@@ -50,9 +50,15 @@ final class DecoderState: DecodingState {
       step = DecoderStep(model.model)
       head = FewRowsGroup([model.head])
     }
-    let batch = DecoderInput(ids: ids, mask: mask, positions: positions)
+    return FewRows.$arePreferred.withValue(model.model.usesStepKernels) {
+      scores(DecoderInput(ids: ids, mask: mask, positions: positions))
+    }
+  }
+
+  private func scores(_ batch: DecoderInput) -> Tensor {
+    let (rows, length) = (batch.ids.size(0), batch.ids.size(1))
     let hidden =
-      ids.size(1) > 1
+      length > 1
       ? Runtime.withFastProducts {
         model.model.states(batch, cache: cache, fused: model.model.usesStepKernels).states
       }
