@@ -168,6 +168,12 @@ int64_t graft_int8_workspace(const graft_int8_product *_Nonnull product);
 void graft_int8_multiply(const graft_int8_product *_Nonnull product, int64_t first, int64_t end,
                          void *_Nonnull workspace);
 
+// The same for few rows, of a weight that is not transposed: outputs first..<end, with the weight read
+// as it lies.
+int64_t graft_int8_few_rows_workspace(const graft_int8_product *_Nonnull product);
+void graft_int8_multiply_few_rows(const graft_int8_product *_Nonnull product, int64_t first,
+                                  int64_t end, void *_Nonnull workspace);
+
 // The magnitudes of blocks: numbers, or codes of numbers less their mean.
 typedef struct {
   const float *_Nullable absmax;      // [blocks]; NULL when they are quantised:
@@ -200,6 +206,7 @@ void graft_4bit_multiply(const graft_4bit_product *_Nonnull product,
 #endif
 
 #include "AttentionKernels.h"
+#include "DecodingKernels.h"
 #include "LayerKernels.h"
 #include "Optimizers.h"
 
