@@ -200,23 +200,21 @@ void graft_int8_multiply(const graft_int8_product *p, int64_t first, int64_t end
 }
 
 int64_t graft_int8_few_rows_workspace(const graft_int8_product *p) {
-  return PANEL * (int64_t)sizeof(float) * (1 + p->outlier_count);
+  return PANEL * (int64_t)sizeof(float) * (1 + p->outlier_count + p->rank);
 }
 
 void graft_int8_multiply_few_rows(const graft_int8_product *p, int64_t first, int64_t end,
                                   void *workspace) {
-  float *scale = workspace, *outliers = scale + PANEL;
+  float *scale = workspace, *columns = scale + PANEL;
   int32_t sums[FEW * PANEL];
   for (int64_t output = first; output < end; output += PANEL) {
     int64_t count = least(end - output, PANEL);
-    prepare_epilogue(p, output, count, scale, outliers);
+    prepare_epilogue(p, output, count, scale, columns);
     for (int64_t row = 0; row < p->rows; row += FEW) {
       int64_t rows = least(p->rows - row, FEW);
       graft_multiply_rows(p->x + row * p->depth, rows, p->depth, p->weight + output * p->depth,
                           count, sums);
-      for (int64_t r = 0; r < rows; ++r) {
-        finish(p, sums + r * PANEL, row + r, output, count, scale, outliers);
-      }
+      finish(p, sums, rows, row, output, count, scale, columns);
     }
   }
 }

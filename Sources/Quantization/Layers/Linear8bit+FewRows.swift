@@ -33,9 +33,10 @@ private struct Int8FewRowsProduct: FewRowsProduct {
     let weight = self
     let product = graft_int8_product(
       x: x.codes, x_scale: x.scales, weight: codes.elements(), weight_scale: scales.elements(),
-      bias: bias?.elements(), outlier: x.outliers, outlier_column: x.outlierColumns,
-      outlier_count: Int64(x.outlierCount), rows: Int64(rows.count), outputs: Int64(outputSize),
-      depth: Int64(inputSize), transposed: false, y: result)
+      bias: bias?.elements(), outlier: x.outliers, outlier_column: x.outlierColumns, narrow: nil,
+      factor: nil, outlier_count: Int64(x.outlierCount), narrow_stride: 0, rank: 0,
+      rows: Int64(rows.count), outputs: Int64(outputSize), depth: Int64(inputSize),
+      transposed: false, adds: false, y: result)
     let room = withUnsafePointer(to: product) { Int(graft_int8_few_rows_workspace($0)) }
     return { range in
       withUnsafeTemporaryAllocation(byteCount: room, alignment: 64) { workspace in
@@ -68,7 +69,7 @@ private final class FewRowCodes {
     withUnsafeTemporaryAllocation(of: UInt8.self, capacity: rows.size) { marks in
       marks.initialize(repeating: 0)
       graft_quantize_rows(
-        rows.values, type, columns, threshold, 0, count, codes, scales, marks.baseAddress)
+        rows.values, type, nil, columns, threshold, 0, count, codes, scales, marks.baseAddress)
       guard threshold > 0 else { return }
       for mark in marks { outlierCount += Int(mark) }
       guard outlierCount > 0 else { return }
