@@ -10,7 +10,9 @@
     private func residentKilobytes(_ path: String) throws -> Int {
       let maps = try String(contentsOfFile: "/proc/self/smaps", encoding: .utf8)
       let lines = maps.split(separator: "\n")
-      guard let start = lines.firstIndex(where: { $0.hasSuffix(path) }) else { return 0 }
+      // The system writes the path without doubled slashes.
+      let ending = path.split(separator: "/").suffix(2).joined(separator: "/")
+      guard let start = lines.firstIndex(where: { $0.hasSuffix(ending) }) else { return 0 }
       let own = lines[start...].first { $0.hasPrefix("Rss:") }
       return own?.split(separator: " ").compactMap { Int($0) }.first ?? 0
     }
