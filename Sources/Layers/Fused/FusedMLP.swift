@@ -44,7 +44,8 @@ public func fusedGatedMLP(
         return second(gatedProduct(halves[0], halves[1], into: halves[0]))
       }
     } else {
-      kept = first(normalized)
+      let (halves, narrow) = first(normalized)
+      kept = (halves, narrow)
       result = second(gatedProduct(kept.halves[0], kept.halves[1]))
     }
     let (halves, narrow) = kept
