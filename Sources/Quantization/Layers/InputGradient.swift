@@ -92,6 +92,10 @@ extension Module {
   ///
   /// - Parameter kind: The way.
   public func setInputGradients(_ kind: InputGradient) {
-    for (_, module) in modules() { (module as? any QuantizedProjection)?.inputGradient = kind }
+    for (_, module) in modules() {
+      // A projection without adapters is no part of its layer, but what it computes with.
+      let layer: any Module = (module as? Linear)?.projection ?? module
+      (layer as? any QuantizedProjection)?.inputGradient = kind
+    }
   }
 }
