@@ -66,7 +66,8 @@ let package = Package(
     module("Datasets", ["JSONValues", "Tokenizers"]),
     // Floor 3.
     module("Quantization", ["CKernels", "Checkpoints", "JSONValues", "Layers", "Tensors"]),
-    module("Models", ["Checkpoints", "JSONValues", "Layers", "Quantization", "Tensors"]),
+    module(
+      "Models", ["CKernels", "Checkpoints", "JSONValues", "Layers", "Quantization", "Tensors"]),
     module(
       "Adapters",
       ["Checkpoints", "CommandLineParsing", "JSONValues", "Layers", "Models", "Tensors"]),
@@ -127,7 +128,7 @@ let package = Package(
     tests(of: "JSONValues"),
     tests(of: "Tokenizers", ["JSONValues", "TestSupport"], exclude: ["Fixtures"]),
     tests(of: "CommandLineParsing"),
-    tests(of: "Checkpoints", ["JSONValues"], exclude: ["Fixtures"]),
+    tests(of: "Checkpoints", ["JSONValues", "Tensors"], exclude: ["Fixtures"]),
     tests(of: "Datasets", ["JSONValues", "Tokenizers"]),
     tests(
       of: "Optimizers",
@@ -136,7 +137,8 @@ let package = Package(
       of: "Quantization",
       ["CKernels", "Checkpoints", "JSONValues", "Layers", "Models", "Tensors", "TestSupport"]),
     tests(
-      of: "Models", ["Checkpoints", "JSONValues", "Layers", "Tensors", "TestSupport"],
+      of: "Models",
+      ["Checkpoints", "JSONValues", "Layers", "Quantization", "Tensors", "TestSupport"],
       exclude: ["EncoderDecoderFixtures", "EncoderFixtures", "Fixtures", "Seq2SeqFixtures"]),
     tests(
       of: "Adapters",

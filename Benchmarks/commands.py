@@ -139,8 +139,8 @@ class ColdStart:
 
 
 COMMANDS = [
-    Generation("generate-1", 1, None, 2.0), Generation("generate-8", 8, None, None),
-    Generation("generate-1-int8", 1, "int8", 4.0), Generation("generate-8-int8", 8, "int8", None), Merge(), Opening(),
+    Generation("generate-1", 1, None, 2.0), Generation("generate-8", 8, None, 2.0),
+    Generation("generate-1-int8", 1, "int8", 4.0), Generation("generate-8-int8", 8, "int8", 4.0), Merge(), Opening(),
     ColdStart(), Tokenizing("tokenize-smollm2", "SmolLM2", "model"),
     Tokenizing("tokenize-minilm", "MiniLM", "minilm"),
 ]

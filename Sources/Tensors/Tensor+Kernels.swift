@@ -54,4 +54,14 @@ extension Tensor {
   ) -> UnsafeMutablePointer<Element> {
     memory.assumingMemoryBound(to: type)
   }
+
+  /// The first element of a tensor on the processor, whose others lie at its strides.
+  package func firstElement<Element>(
+    _ type: Element.Type = Element.self
+  ) -> UnsafeMutablePointer<Element> {
+    guard let pointer = firstElement("firstElement") else {
+      preconditionFailure("a tensor of shape \(shape) has no memory")
+    }
+    return pointer.assumingMemoryBound(to: type)
+  }
 }

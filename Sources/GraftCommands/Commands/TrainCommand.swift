@@ -5,6 +5,7 @@ import Datasets
 import JSONValues
 import Layers
 import Models
+import Quantization
 import Tokenizers
 import Training
 
@@ -103,6 +104,8 @@ enum TrainCommand: Verb {
     let (model, recipe, isQuiet) = (run.model, run.recipe, given[TrainOptions.quiet])
     let base: any LossModel = model.base
     base.ownDropout?.isAllowed = recipe.arguments[TrainOptions.baseDropout] != .off
+    base.setInputGradients(
+      recipe.arguments[TrainOptions.int8Backward] == .off ? .dequantized : .int8)
     // It refuses what cannot be, and only then the directory may be emptied.
     let trainer = try Trainer(
       model: model, examples: run.examples, evaluation: run.evaluation, options: run.options,

@@ -156,6 +156,11 @@ enum TrainOptions {
   static let fusedLayers = Flag(
     "fused-layers", default: true, group: "Optimiser",
     help: "Compute layers of a block together where that can be: less time and memory.")
+  static let int8Backward = Option<Switch>(
+    "int8-backward", default: .on, group: "Optimiser",
+    help:
+      "With a quantised base: gradients pass its layers in whole numbers of 8 bits, which takes "
+      + "less time; off: in float32.")
 
   static let all: [any OptionDeclaration] =
     [
@@ -172,6 +177,7 @@ enum TrainOptions {
       optimizer, learningRate, weightDecay, beta1, beta2, epsilon, schedule, warmupSteps,
       warmupRatio, maximumNorm,
       batchSize, accumulation, epochs, maximumSteps, seed, activationCheckpointing, fusedLayers,
+      int8Backward,
     ]
 
   static func training(_ arguments: ParsedArguments) throws -> TrainingOptions {

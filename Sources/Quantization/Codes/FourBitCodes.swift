@@ -127,6 +127,30 @@ public struct FourBitCodes {
     return result
   }
 
+  /// A matrix on the processor in whole numbers of 8 bits, each row over the largest magnitude of its
+  /// blocks, to which it is rounded.
+  ///
+  /// - Returns: New codes of the same shape.
+  func rowCodes() -> RowCodes {
+    precondition(
+      shape.count == 2 && bytes.device.kind == .cpu, "rowCodes: \(shape) on \(bytes.device)")
+    let columns = shape[1]
+    // Where blocks run across rows, by way of the numbers.
+    guard columns > 0, columns % blockSize == 0 else {
+      return RowCodes(quantizing: dequantized(.float32))
+    }
+    let (source, absmax) = (bytes.contiguous(), scales.values.contiguous())
+    let codes = Tensor.empty(shape, dtype: .int8)
+    let largest = Tensor.empty([shape[0]], dtype: .float32)
+    let (kind, blockSize) = (type.kind, Int64(blockSize))
+    forEachBlockRange(shape[0], blockSize: columns, [source, absmax, codes, largest]) {
+      graft_recode_4bit_rows(
+        kind, $0.elements(0, UInt8.self), $0.elements(1, Float.self), Int64(columns), blockSize,
+        $1, $2, $0.elements(2, Int8.self), $0.elements(3, Float.self))
+    }
+    return RowCodes(codes: codes, scales: largest, dtype: dtype)
+  }
+
   /// Bytes that codes and scales take.
   public var byteCount: Int { bytes.byteCount + scales.byteCount }
 }

@@ -49,6 +49,11 @@ public struct RowCodes {
   ///   - x: float32, float16 or bfloat16 `[rows, columns]`.
   ///   - threshold: Magnitude from which an element is an outlier; 0 for none.
   public init(quantizing x: Tensor, threshold: Double = 0) {
+    self.init(quantizing: x, threshold: threshold, columnFactors: nil)
+  }
+
+  /// The same of x with each column times a factor, float32 `[columns]`, where there are factors.
+  init(quantizing x: Tensor, threshold: Double = 0, columnFactors: Tensor?) {
     precondition(x.rank == 2, "RowCodes: a tensor of shape \(x.shape) is no matrix")
     let source = x.detached().to(device: .cpu).contiguous()
     let type = floatType(of: source.dtype, in: "RowCodes")
@@ -60,12 +65,14 @@ public struct RowCodes {
       return
     }
     let marks = Tensor([UInt8](repeating: 0, count: columns))
+    let factors = columnFactors.map { [$0.contiguous()] } ?? []
+    let isScaled = columnFactors != nil
     forEachBlockRange(
-      rows, blockSize: columns, [source, codes, scales, marks], name: "quantize_rows"
+      rows, blockSize: columns, [source, codes, scales, marks] + factors, name: "quantize_rows"
     ) {
       graft_quantize_rows(
-        $0[0], type, Int64(columns), Float(threshold), $1, $2, $0.elements(1, Int8.self),
-        $0.elements(2, Float.self), $0.elements(3, UInt8.self))
+        $0[0], type, isScaled ? $0.elements(4, Float.self) : nil, Int64(columns), Float(threshold),
+        $1, $2, $0.elements(1, Int8.self), $0.elements(2, Float.self), $0.elements(3, UInt8.self))
     }
     let outliers = threshold > 0 ? marks.array(of: UInt8.self).indices(of: 1) : []
     var taken: Tensor?
