@@ -106,12 +106,12 @@ def kinds_of_work(trace: dict) -> dict:
     result = defaultdict(float)
     for event, time in zip(events, own):
         name = event["name"]
-        if event["cat"] == "kernel":
-            kind = f"kernel {name}"
-        elif event["cat"] != "operator":
+        if event["cat"] not in ("kernel", "operator"):
             kind = "between kernels"
         elif "attention" in name:
             kind = "attention"
+        elif event["cat"] == "kernel":
+            kind = f"kernel {name}"
         elif event["args"].get("operations"):
             kind = "products"
         else:
@@ -180,7 +180,7 @@ def sentences(result: dict) -> list:
         f"({bound['base']:.2f} the base's and the head's, {bound['adapter']:.2f} the adapters', {bound['attention']:.2f} "
         f"attention's): {100 * total / reference['seconds']:.0f} % of it is work that no program can leave out. By "
         f"`--profile` of one step ({step:.2f} s), {work.get('products', 0):.2f} s go to products, "
-        f"{work.get('attention', 0):.2f} to LibTorch's attention forth and back, {sum(kernels.values()):.2f} to kernels of "
+        f"{work.get('attention', 0):.2f} to attention forth and back, {sum(kernels.values()):.2f} to other kernels of "
         f"ours (in ms: {named}), {work.get('other operators', 0):.2f} to other operators and "
         f"{work.get('between kernels', 0):.2f} to what lies between, with the engine of gradients.", "",
         f"Attention is {share('attention', shortest):.0f} % of the bound at {shortest['point']['length']} tokens and "
