@@ -22,7 +22,8 @@ SWEEPS = [
     # Rows alone, so that the longest fit into a small machine.
     ("length", "tokens of a row, one row", [{"length": n, "batch": 1} for n in (128, 256, 512, 1024, 2048, 4096)]),
     ("batch", "rows of 256 tokens", [{"batch": n} for n in (1, 2, 4, 8, 16)]),
-    ("rank", "rank", [{"rank": n} for n in (4, 8, 16, 32, 64, 128, 256)]),
+    # SmolLM2's narrowest layers have 192 outputs, the most that a rank may be.
+    ("rank", "rank, width 1024, four layers", [{"rank": n, "width": 1024} for n in (4, 8, 16, 32, 64, 128, 256)]),
     ("width", "width of a model with four layers", [{"width": n} for n in WIDTHS]),
     ("threads", "threads", [{"threads": n} for n in sorted({1, os.cpu_count()})]),
 ]
@@ -83,9 +84,12 @@ class Bench:
         return found
 
     def profile(self) -> dict:
-        """Seconds of a step at the reference by kind of work, from a trace of it."""
+        """Seconds of a step at the reference by kind of work, and bytes of tensors, from a trace of it."""
         self.train(dict(REFERENCE), 3, ["--profile"])
-        return kinds_of_work(self.trace)
+        spans = {event["name"]: event["args"] for event in self.trace["traceEvents"] if event["ph"] == "X"
+                 and event["args"]["phase"] in ("step", "forward") and event["cat"] in ("phase", "layer")}
+        return {"work": kinds_of_work(self.trace), "held_most": spans["step"]["held_bytes_most"],
+                "activations": spans["model"]["held_bytes_after"] - spans["model"]["held_bytes_before"]}
 
 
 def kinds_of_work(trace: dict) -> dict:
@@ -102,12 +106,12 @@ def kinds_of_work(trace: dict) -> dict:
     result = defaultdict(float)
     for event, time in zip(events, own):
         name = event["name"]
-        if event["cat"] == "kernel":
-            kind = f"kernel {name}"
-        elif event["cat"] != "operator":
+        if event["cat"] not in ("kernel", "operator"):
             kind = "between kernels"
         elif "attention" in name:
             kind = "attention"
+        elif event["cat"] == "kernel":
+            kind = f"kernel {name}"
         elif event["args"].get("operations"):
             kind = "products"
         else:
@@ -159,13 +163,13 @@ def report(result: dict, folder: Path) -> list:
 def sentences(result: dict) -> list:
     """Where a step stands against its bound, and why."""
     reference = next(entry for entry in result["sweeps"]["batch"] if entry["point"]["batch"] == REFERENCE["batch"])
-    bound, work = reference["products"], result["profile"]
+    bound, work = reference["products"], result["profile"]["work"]
     total, step = sum(bound.values()), sum(work.values())
     kernels = {kind: time for kind, time in work.items() if kind.startswith("kernel ")}
     slowest = sorted(kernels, key=kernels.get, reverse=True)[:3]
     named = ", ".join(f"{kind.removeprefix('kernel ')} {1000 * kernels[kind]:.0f}" for kind in slowest)
     longest, shortest = result["sweeps"]["length"][-1], result["sweeps"]["length"][0]
-    highest = result["sweeps"]["rank"][-1]
+    lowest, highest = result["sweeps"]["rank"][0], result["sweeps"]["rank"][-1]
 
     def share(part, entry, of="products"):
         return 100 * entry[of][part] / sum(entry[of].values())
@@ -176,15 +180,17 @@ def sentences(result: dict) -> list:
         f"({bound['base']:.2f} the base's and the head's, {bound['adapter']:.2f} the adapters', {bound['attention']:.2f} "
         f"attention's): {100 * total / reference['seconds']:.0f} % of it is work that no program can leave out. By "
         f"`--profile` of one step ({step:.2f} s), {work.get('products', 0):.2f} s go to products, "
-        f"{work.get('attention', 0):.2f} to LibTorch's attention forth and back, {sum(kernels.values()):.2f} to kernels of "
+        f"{work.get('attention', 0):.2f} to attention forth and back, {sum(kernels.values()):.2f} to other kernels of "
         f"ours (in ms: {named}), {work.get('other operators', 0):.2f} to other operators and "
         f"{work.get('between kernels', 0):.2f} to what lies between, with the engine of gradients.", "",
         f"Attention is {share('attention', shortest):.0f} % of the bound at {shortest['point']['length']} tokens and "
-        f"{share('attention', longest):.0f} % at {longest['point']['length']}. Adapters of rank 8 are "
-        f"{share('adapter', reference):.0f} % of the bound with {share('adapter', reference, 'operations'):.1f} % of its "
-        f"multiplications, those of rank {highest['point']['rank']} {share('adapter', highest):.0f} % with "
-        f"{share('adapter', highest, 'operations'):.0f} %: narrow products are bound by memory.", "",
+        f"{share('attention', longest):.0f} % at {longest['point']['length']}. Products of adapters of rank "
+        f"{lowest['point']['rank']} take {share('adapter', lowest):.0f} % of it for "
+        f"{share('adapter', lowest, 'operations'):.1f} % of the multiplications, those of rank {highest['point']['rank']} "
+        f"{share('adapter', highest):.0f} % for {share('adapter', highest, 'operations'):.0f} %.", "",
         f"Of the {reference['peak'] / 1e9:.2f} GB at 4 x 256 tokens {sum(reference['kept'].values()) / 1e9:.2f} have to be kept "
         f"({reference['kept']['weights'] / 1e9:.2f} weights, {reference['kept']['activations'] / 1e9:.2f} activations) and "
-        f"{result['own'] / 1e9:.2f} are the process itself (LibTorch, the tokenizer); {over / 1e9:.2f} are more: gradients that "
-        "pass through a block, what libraries take for their own use, and memory that the allocator has not given back."]
+        f"{result['own'] / 1e9:.2f} are the process itself (LibTorch, the tokenizer); {over / 1e9:.2f} are more. The forward pass "
+        f"keeps {result['profile']['activations'] / 1e9:.3f} GB of activations where {reference['kept']['activations'] / 1e9:.3f} "
+        f"are needed, and at no time are more than {result['profile']['held_most'] / 1e9:.3f} GB of tensors held that were not "
+        "there before the step; the rest is what libraries take for their own use, and memory that is not given back at once."]

@@ -14,6 +14,7 @@
 #include <mutex>
 #include <set>
 #include <string>
+#include <string_view>
 #include <thread>
 #include <vector>
 
@@ -161,8 +162,11 @@ template <int32_t kind>
 std::unique_ptr<at::ObserverContext> began(const at::RecordFunction& function) {
   auto recording = current();
   if (recording == nullptr) return nullptr;
+  // The engine records its own work around a node as if it were an operator.
+  const bool isEngine = std::string_view(function.name()).rfind("autograd::engine", 0) == 0;
+  const int32_t own = isEngine ? CTORCH_EVENT_ENGINE : kind;
   return std::make_unique<OpenEvent>(recording,
-                                     recording->begin(kind, function.name(), 0, &function));
+                                     recording->begin(own, function.name(), 0, &function));
 }
 
 void ended(const at::RecordFunction&, at::ObserverContext* context) {

@@ -39,6 +39,29 @@ import Testing
     }
   }
 
+  @Test func encodersAndDecoders() throws {
+    try CommandFixture.with { fixture in
+      try TinySeq2Seq().write(to: fixture.path("pairs"))
+      try fixture.write("pairs.jsonl", #"{"source": "abcd", "target": "dcba"}"# + "\n")
+      try TinyEncoder().write(to: fixture.path("classes"))
+      try fixture.write(
+        "classes.jsonl",
+        #"{"text": "a b", "label": "x"}"# + "\n" + #"{"text": "c d", "label": "y"}"# + "\n")
+      for (name, task, parts) in [
+        (
+          "pairs", "seq2seq-lm",
+          ["encoder.", "decoder.", ".self_attention", ".cross_attention", ".mlp", "lm_head"]
+        ), ("classes", "sequence-classification", ["embeddings", ".attention", ".mlp"]),
+      ] {
+        let result = try fixture.graft(
+          "train", "--model", name, "--data", "\(name).jsonl", "--output", "run-\(name)", "--task",
+          task, "--max-steps", "2", "--profile", "2")
+        #expect(result.code == 0, "\(result.errors)")
+        for part in parts { #expect(result.output.contains(part), "\(part): \(result.output)") }
+      }
+    }
+  }
+
   @Test func stepsThatAreNone() throws {
     try CommandFixture.with { fixture in
       for (step, mention) in [("7", "the run has 6 steps"), ("0", "profile"), ("x", "profile")] {

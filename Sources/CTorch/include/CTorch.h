@@ -157,7 +157,8 @@ enum {
   CTORCH_EVENT_FUNCTION = 2,  // the forward half of a function with a pullback
   CTORCH_EVENT_KERNEL = 3,    // code that is not LibTorch's
   CTORCH_EVENT_OPERATOR = 4,  // an operator of LibTorch
-  CTORCH_EVENT_NODE = 5       // a node of the autograd graph, in the backward pass
+  CTORCH_EVENT_NODE = 5,      // a node of the autograd graph, in the backward pass
+  CTORCH_EVENT_ENGINE = 6     // the autograd engine's own work around a node
 };
 
 typedef struct {

@@ -143,7 +143,9 @@ public struct FourBitCodes {
     let codes = Tensor.empty(shape, dtype: .int8)
     let largest = Tensor.empty([shape[0]], dtype: .float32)
     let (kind, blockSize) = (type.kind, Int64(blockSize))
-    forEachBlockRange(shape[0], blockSize: columns, [source, absmax, codes, largest]) {
+    forEachBlockRange(
+      shape[0], blockSize: columns, [source, absmax, codes, largest], name: "recode_4bit_rows"
+    ) {
       graft_recode_4bit_rows(
         kind, $0.elements(0, UInt8.self), $0.elements(1, Float.self), Int64(columns), blockSize,
         $1, $2, $0.elements(2, Int8.self), $0.elements(3, Float.self))

@@ -16,6 +16,8 @@ public struct RecordedEvent: Equatable, Sendable {
     case `operator`
     /// A function's backward half, or that of one of LibTorch's operators.
     case node
+    /// What the engine of the backward pass does around a node, such as adding up gradients.
+    case engine
   }
 
   /// What it is.

@@ -5,7 +5,8 @@ extension StepProfile {
   /// The events as a trace that Perfetto and chrome://tracing open, with the memory of tensors as a curve.
   ///
   /// Times are in microseconds; what an event has beside its time stands in its `args`: the layer, bytes
-  /// taken and given back by the event itself, shapes of what an operator got.
+  /// taken and given back by the event itself, shapes of what an operator got, and of phases and layers what
+  /// was held before and after them and at most.
   ///
   /// - Note: Source: the Trace Event Format of Chrome, in its form as an object.
   public var trace: JSON {
@@ -46,6 +47,11 @@ extension StepProfile {
     }
     if event.allocatedBytes > 0 { details["allocated_bytes"] = .integer(event.allocatedBytes) }
     if event.freedBytes > 0 { details["freed_bytes"] = .integer(event.freedBytes) }
+    if event.kind == .phase || event.kind == .layer {
+      details["held_bytes_before"] = .integer(event.heldBefore)
+      details["held_bytes_after"] = .integer(event.heldAfter)
+      details["held_bytes_most"] = .integer(event.heldMost)
+    }
     if event.operations > 0 { details["operations"] = .integer(event.operations) }
     if !event.shapes.isEmpty {
       details["shapes"] = .array(event.shapes.map { .array($0.map(JSON.integer)) })

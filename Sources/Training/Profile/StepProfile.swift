@@ -55,15 +55,20 @@ public struct StepProfile: Sendable {
     let makers = events.indices.filter {
       events[$0].kind == .layer && !events[$0].madeNodes.isEmpty
     }
+    // The engine's work counts for the layer of the node that it is around.
+    var numbers = events.map(\.node)
+    for event in events where event.kind == .node {
+      if let parent = event.parent, events[parent].kind == .engine { numbers[parent] = event.node }
+    }
     var entries: [Entry] = []
     entries.reserveCapacity(events.count)
-    for event in events {
+    for (index, event) in events.enumerated() {
       let outer = event.parent.map { entries[$0] }
       var layers = outer?.layers ?? []
       switch event.kind {
       case .layer: layers.append(event.name)
-      case .node:
-        if let node = event.node,
+      case .node, .engine:
+        if let node = numbers[index],
           let maker = makers.last(where: {
             $0 < entries.count && events[$0].madeNodes.contains(node)
           })
