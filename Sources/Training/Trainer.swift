@@ -1,6 +1,8 @@
 import Adapters
 import Checkpoints
+public import Collectives
 public import Datasets
+import Distributed
 import Foundation
 public import JSONValues
 import Layers
@@ -16,14 +18,22 @@ public enum TrainingOutcome: Equatable, Sendable {
   case stopped(step: Int)
 }
 
-/// Trains an adapter or a whole model.
+/// Trains an adapter or a whole model, on one process or on several that share each update.
+///
+/// Batch size and accumulation are those of an update, however many processes there are; see
+/// ``SharedUpdate``.
 public final class Trainer {
-  private let model: any TrainableModel
-  private let options: TrainingOptions
+  let model: any TrainableModel
+  let options: TrainingOptions
+  /// The processes that share the run; nil for one.
+  let processes: ProcessGroup?
+  private let exchange: DataParallel?
   private let sampler: BatchSampler
   private let beginning: BatchStream
   private let evaluation: [TokenizedExample]
-  private let trained: [(key: String, parameter: Parameter)]
+  let trained: [(key: String, parameter: Parameter)]
+  /// Whether this process writes the run's files.
+  private let writes: Bool
   private let directory: String
   private let recipe: JSON
 
@@ -57,14 +67,20 @@ public final class Trainer {
   ///   - options: How the run goes.
   ///   - directory: The run's directory.
   ///   - recipe: Saved with every checkpoint, for those who go on with the run.
+  ///   - processes: Those that share the run, each with the same model, data and options; nil for one.
+  ///     Rank 0 writes; the others read the same directory when they go on with a run.
   /// - Throws: ``TrainingError`` for an option that cannot be, `AdapterError` when a schedule of the
   ///   adapter does not fit the number of updates.
   public init(
     model: any TrainableModel, examples: [TokenizedExample],
     evaluation: [TokenizedExample] = [],
-    options: TrainingOptions, directory: String, recipe: JSON = [:]
+    options: TrainingOptions, directory: String, recipe: JSON = [:],
+    processes: ProcessGroup? = nil
   ) throws {
     try options.validate()
+    try SharedUpdate.check(options, processes)
+    self.processes = processes
+    writes = processes?.rank ?? 0 == 0
     self.model = model
     self.options = options
     self.evaluation = evaluation
@@ -79,7 +95,13 @@ public final class Trainer {
         masking: options.masking),
       paddingID: model.base.fillingID)
     trained = model.trainableParameters
-    beginning = BatchStream(sampler, accumulating: options.gradientAccumulation)
+    exchange = processes.map {
+      DataParallel(
+        model.trainableParameters.map(\.parameter), in: $0, isOrdered: options.orderedParts != nil)
+    }
+    beginning = BatchStream(
+      sampler, accumulating: options.gradientAccumulation,
+      cutInto: SharedUpdate.parts(options, processes))
     totalSteps =
       options.maximumSteps
       ?? max(1, Int((options.epochs * Double(beginning.groupsPerEpoch)).rounded(.up)))
@@ -98,7 +120,8 @@ public final class Trainer {
   /// - Parameter resuming: Whether to go on from the run's newest checkpoint.
   /// - Returns: How it ended.
   /// - Throws: ``TrainingError``, `CheckpointError` and others of reading and writing, also when a
-  ///   paged optimiser finds no room in the run's directory.
+  ///   paged optimiser finds no room in the run's directory; `CollectiveError` when another process is
+  ///   gone, stopped or does something else.
   public func run(resuming: Bool) throws -> TrainingOutcome {
     try makeDirectory(directory)
     let optimizer = try options.optimizer.make(
@@ -109,11 +132,16 @@ public final class Trainer {
       position = try checkpoint.restore(model: model, optimizer: optimizer)
       if let data = position.data {
         stream = try BatchStream(
-          sampler, accumulating: options.gradientAccumulation, from: data)
+          sampler, accumulating: options.gradientAccumulation,
+          cutInto: SharedUpdate.parts(options, processes), from: data)
       }
     }
+    try agree(on: position.step, order: stream.position.order)
+    try exchange?.shareParameters()
     try onStart(position.step)
-    let log = try MetricsLog(path: directory + "/metrics.jsonl", keepingStepsTo: position.step)
+    let log =
+      writes
+      ? try MetricsLog(path: directory + "/metrics.jsonl", keepingStepsTo: position.step) : nil
     var meter = Meter(position, totalSteps: totalSteps)
     model.isTraining = true
     let products = Runtime.usesFastProducts
@@ -128,7 +156,7 @@ public final class Trainer {
 
     while position.step < totalSteps, let group = stream.next() {
       let rate = learningRate(step: position.step)
-      let (loss, norm) = try update(
+      let (loss, norm, asked) = try update(
         group, optimizer, learningRate: rate, step: position.step + 1)
       position.step += 1
       meter.add(loss: loss, tokens: group.tokenCount)
@@ -139,7 +167,7 @@ public final class Trainer {
       if isDue(options.logEvery) {
         let report = meter.report(
           step: position.step, epoch: stream.epoch, learningRate: rate, gradientNorm: norm)
-        try log.append(report.row)
+        try log?.append(report.row)
         try tensorBoard?.append(
           step: report.step,
           [
@@ -148,9 +176,12 @@ public final class Trainer {
           ])
         onStep(report)
       }
-      if !evaluation.isEmpty, isDue(options.evaluateEvery) { try evaluate(position.step, log) }
-      let stops = !isLast && shouldStop()
-      if stops || isDue(options.saveEvery) {
+      if let log, !evaluation.isEmpty, isDue(options.evaluateEvery) {
+        try evaluate(position.step, log)
+      }
+      // Several processes have to stop at the same step.
+      let stops = !isLast && (processes == nil ? shouldStop() : asked)
+      if writes, stops || isDue(options.saveEvery) {
         position.data = stream.position
         position.tokens = meter.tokens
         position.pendingLosses = meter.losses
@@ -161,7 +192,7 @@ public final class Trainer {
       }
       if stops { return .stopped(step: position.step) }
     }
-    try model.write(to: directory, asPlainLoRA: options.savesPlainLoRA)
+    if writes { try model.write(to: directory, asPlainLoRA: options.savesPlainLoRA) }
     return .finished(steps: position.step, loss: meter.lastLoss)
   }
 
@@ -184,25 +215,32 @@ public final class Trainer {
   /// Each target counts the same, in whichever micro-batch it stands.
   private func update(
     _ group: BatchGroup, _ optimizer: any Optimizer, learningRate: Double, step: Int
-  ) throws(TrainingError) -> (loss: Double, gradientNorm: Double) {
+  ) throws -> (loss: Double, gradientNorm: Double, stops: Bool) {
     let targets = Double(max(1, group.targetCount))
-    var total = 0.0
-    for batch in group.batches {
-      var loss = model.base.summedLoss(batch) / targets
-      total += loss.item()
+    func compute(_ part: Int) -> Double {
+      prepareDraws(step: step, part: part)
+      var loss = model.base.summedLoss(group.batches[part]) / targets
+      let value = loss.item()
       // As in PEFT, a penalty is part of each micro-batch's loss, which is divided by their number (but
       // transformers' trainer, where it divides by the targets of all, counts it once for each).
       if let penalty = model.penalty() { loss = loss + penalty / Double(group.batches.count) }
       if loss.requiresGradient { loss.backward() }
+      return value
     }
+    let parts = group.batches.count
+    let update =
+      try exchange?.gradients(parts: parts, stops: shouldStop(), compute: compute)
+      ?? DataParallel.Update(values: (0..<parts).map(compute), stops: false)
+    let total = update.values.reduce(0, +)
     guard total.isFinite else { throw TrainingError.diverged(step: step, loss: total) }
     let norm = clipGradients(
       trained.map(\.parameter), maximumNorm: options.maximumGradientNorm)
     guard norm.isFinite else { throw TrainingError.diverged(step: step, gradientNorm: norm) }
     optimizer.step(learningRate: learningRate)
+    prepareDraws(step: step, part: parts)
     model.didStep(step, of: totalSteps)
     optimizer.zeroGradients()
-    return (total, norm)
+    return (total, norm, update.stops)
   }
 
   private func evaluate(_ step: Int, _ log: MetricsLog) throws {

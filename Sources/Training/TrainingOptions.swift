@@ -42,6 +42,10 @@ public struct TrainingOptions: Equatable, Sendable {
   /// Whether layers of a block are computed together where they can be: faster, less memory, other last
   /// digits.
   public var usesFusedLayers = true
+  /// What each micro-batch is cut into, whatever the number of processes, its parts' gradients being
+  /// added in order: up to as many processes as an update has parts compute the same numbers to the last
+  /// bit. Nil for as many as the processes need.
+  public var orderedParts: Int?
   /// Updates between two logged rows.
   public var logEvery = 10
   /// Updates between two evaluations; nil for one at the end of each epoch.
@@ -68,7 +72,7 @@ public struct TrainingOptions: Equatable, Sendable {
       ("max-steps", maximumSteps, 1...most), ("log-every", logEvery, 1...most),
       ("eval-every", evaluateEvery, 1...most), ("save-every", saveEvery, 1...most),
       ("keep", keptCheckpoints, 1...most), ("max-length", maximumLength, 2...many),
-      ("warmup-steps", warmupSteps, 0...most),
+      ("warmup-steps", warmupSteps, 0...most), ("deterministic", orderedParts, 1...many),
     ]
     for (name, value, range) in counts {
       if let value, !range.contains(value) {

@@ -163,4 +163,7 @@ void ctorch_set_deterministic(bool enabled);
 #ifdef __cplusplus
 }
 #endif
+
+#include "Collectives.h"
+
 #endif
