@@ -73,7 +73,9 @@ let package = Package(
     // Floor 4.
     module("Optimizers", ["CKernels", "Checkpoints", "Layers", "Quantization", "Tensors"]),
     // Floor 5.
-    module("Distributed", ["Collectives", "Layers", "Optimizers", "Tensors"]),
+    module(
+      "Distributed",
+      ["Checkpoints", "Collectives", "Datasets", "JSONValues", "Layers", "Optimizers", "Tensors"]),
     // Floor 6.
     module(
       "Training",
@@ -121,7 +123,8 @@ let package = Package(
 
     // A process of a group, run by the tests.
     .executableTarget(
-      name: "CollectivesPeer", dependencies: ["Collectives", "Distributed", "Layers", "Tensors"],
+      name: "CollectivesPeer",
+      dependencies: ["Collectives", "Datasets", "Distributed", "Layers", "Optimizers", "Tensors"],
       path: "Tests/CollectivesPeer", swiftSettings: settings),
 
     // Tests, and what they share.
@@ -138,6 +141,7 @@ let package = Package(
     tests(of: "CommandLineParsing"),
     tests(of: "Checkpoints", ["JSONValues"], exclude: ["Fixtures"]),
     tests(of: "Datasets", ["JSONValues", "Tokenizers"]),
+    tests(of: "Distributed", ["CollectivesPeer", "TestSupport"]),
     tests(
       of: "Optimizers",
       ["CKernels", "Checkpoints", "Layers", "Quantization", "Tensors", "TestSupport"]),

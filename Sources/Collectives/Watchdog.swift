@@ -28,10 +28,7 @@ final class Watchdog: Sendable {
   private let state = Mutex(State())
   private let isOver = DispatchSemaphore(value: 0)
 
-  /// - Parameters:
-  ///   - store: A connection that nobody else waits on.
-  ///   - prefix: Begins all keys.
-  ///   - seconds: How long a rank may be silent.
+  /// Makes one that uses a connection which nobody else waits on; a rank may be silent for some seconds.
   init(store: RendezvousStore, prefix: String, rank: Int, size: Int, seconds: Double) {
     self.store = store
     self.prefix = prefix

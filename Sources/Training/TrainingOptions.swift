@@ -42,9 +42,11 @@ public struct TrainingOptions: Equatable, Sendable {
   /// Whether layers of a block are computed together where they can be: faster, less memory, other last
   /// digits.
   public var usesFusedLayers = true
-  /// What each micro-batch is cut into, whatever the number of processes, its parts' gradients being
-  /// added in order: up to as many processes as an update has parts compute the same numbers to the last
-  /// bit. Nil for as many as the processes need.
+  /// Parts that each micro-batch is cut into, whatever the number of processes; nil for as many as those
+  /// need.
+  ///
+  /// Gradients of parts are added in order, so that up to as many processes as an update has parts compute
+  /// the same numbers to the last bit.
   public var orderedParts: Int?
   /// Updates between two logged rows.
   public var logEvery = 10

@@ -7,8 +7,16 @@ import Foundation
 import Layers
 import Tensors
 
+/// Arguments behind the first one of a run by `Accelerator`.
+func accelerated(_ processes: ProcessGroup?) throws -> String {
+  let words = CommandLine.arguments
+  return try acceleratorRun(
+    processes, accumulation: Int(words[2]) ?? 1, epochs: 3,
+    stopAfter: words.count > 4 ? Int(words[4]) : nil, directory: words.count > 3 ? words[3] : nil)
+}
+
 guard let world = try World.detect(ProcessInfo.processInfo.environment) else {
-  print("alone")
+  print(CommandLine.arguments[1] == "accelerator" ? try accelerated(nil) : "alone")
   exit(0)
 }
 let group: ProcessGroup
@@ -44,12 +52,11 @@ func operations() throws {
     let all = try group.allGather(Tensor.full([2, 3], 1, dtype: dtype), "gather")
     precondition(all.shape == [size, 2, 3] && all.to(.float64).array().allSatisfy { $0 == 1.0 })
   }
-  precondition(
-    try group.allGather([Double(rank), .nan], "numbers").map { $0[0] }
-      == (0..<size).map(Double.init))
+  let gathered = try group.allGather([Double(rank), .nan], "numbers").map { $0[0] }
+  precondition(gathered == (0..<size).map(Double.init))
   let text = String(repeating: "ä", count: rank)
-  precondition(
-    try group.allGather(text, "texts") == (0..<size).map { String(repeating: "ä", count: $0) })
+  let texts = try group.allGather(text, "texts")
+  precondition(texts == (0..<size).map { String(repeating: "ä", count: $0) })
   // In the order of ranks, to the last bit.
   let count = 5 * size
   for contributors in 1...size {
@@ -103,6 +110,11 @@ do {
       try gradients(
         isOrdered: CommandLine.arguments[2] == "ordered", parts: Int(CommandLine.arguments[3]) ?? 1)
     )
+  case "accelerator": print(try accelerated(group))
+  case "accelerator-operations":
+    try acceleratorOperations(group)
+    print("passed")
+  case "scaler": print(try scaledRun(group))
   case "diverge":
     // Rank 1 differs in the way that is asked for.
     let way = rank == 1 ? CommandLine.arguments[2] : ""

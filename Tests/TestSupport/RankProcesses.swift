@@ -44,6 +44,7 @@ public struct RankProcesses {
   ///   - count: How many there are.
   ///   - arguments: Words behind the program's name.
   /// - Returns: What each left.
+  /// - Throws: When one cannot be started.
   public static func run(_ count: Int, _ arguments: [String]) throws -> [GraftProcess.Result] {
     let processes = try RankProcesses(count, arguments)
     defer { withExtendedLifetime(processes) {} }

@@ -84,8 +84,9 @@ struct ProcessLauncher {
       throw error
     }
     var watch = RankWatch(ranks: ranks)
-    var (reported, signals, nextLook) = (false, 0, ContinuousClock.now)
-    let failureKey = "launch/\(attempt)/failure"
+    var (reported, signals) = (false, 0)
+    let others = nodes > 1 ? NodeWatch(store, attempt: attempt) : nil
+    defer { others?.end() }
     while ranks.contains(where: \.isRunning) {
       usleep(20_000)
       if signals < StopSignal.count {
@@ -99,24 +100,12 @@ struct ProcessLauncher {
       }
       if let failure = watch.firstFailure, !reported {
         reported = true
-        if nodes > 1 {
-          try? store.set(
-            failureKey, "node \(node): rank \(failure.rank) \(failure.code.processEnd)")
-        }
+        others?.report("node \(node): rank \(failure.rank) \(failure.code.processEnd)")
       }
-      if nodes > 1, !reported, ContinuousClock.now >= nextLook {
-        nextLook = .now + .milliseconds(250)
-        do {
-          if try store.has(failureKey) {
-            watch.beginEnding()
-            reported = true
-            console.log("graft launch: \(try store.get(failureKey))")
-          }
-        } catch {
-          watch.beginEnding()
-          reported = true
-          console.log("graft launch: the launcher of node 0 is gone: \(error)")
-        }
+      if !reported, let failure = others?.takeFailure() {
+        reported = true
+        watch.beginEnding()
+        console.log("graft launch: \(failure)")
       }
       watch.end(after: Self.grace, by: Self.patience)
     }
