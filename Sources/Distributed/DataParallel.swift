@@ -16,9 +16,9 @@ import Tensors
 /// Gradients travel in a few flat buckets. With T bytes of gradients an ordered update of R rounds sends
 /// (R + 1) T (N - 1) / N bytes from each process, another one 2 T (N - 1) / N.
 public final class DataParallel {
-  private let group: ProcessGroup
-  private let parameters: [Parameter]
-  private let buckets: FlatBuckets
+  let group: ProcessGroup
+  let parameters: [Parameter]
+  let buckets: FlatBuckets
   private let isOrdered: Bool
 
   /// Prepares the exchange.
@@ -64,29 +64,11 @@ public final class DataParallel {
   public func gradients(
     parts: Int, stops: Bool = false, compute: (_ part: Int) -> Double
   ) throws(CollectiveError) -> Update {
-    let rounds = (parts + group.size - 1) / group.size
-    var (values, present) = ([Double](), [Bool](repeating: false, count: parameters.count))
-    var sums: [Tensor?] = Array(repeating: nil, count: buckets.buckets.count)
-    for round in 0..<rounds {
-      let part = round * group.size + group.rank
-      values.append(part < parts ? compute(part) : 0)
-      guard isOrdered || round == rounds - 1 else { continue }
-      for (index, parameter) in parameters.enumerated() where parameter.value.gradient != nil {
-        present[index] = true
-      }
-      guard isOrdered else { continue }
-      let contributors = min(group.size, parts - round * group.size)
-      for (index, bucket) in buckets.buckets.enumerated() {
-        sums[index] = try group.orderedReduceScatter(
-          joinedGradients(bucket), of: contributors, onto: sums[index],
-          "gradients \(index + 1), round \(round + 1)")
-      }
-      for parameter in parameters { parameter.value.gradient = nil }
-    }
-    let record = try exchange(values, stops, present)
+    let (record, sums) = try computed(
+      parts, stops, scattersRounds: isOrdered, scattersEnd: false, compute)
     for (index, bucket) in buckets.buckets.enumerated() {
       let flat: Tensor
-      if isOrdered, let sum = sums[index] {
+      if let sum = sums[index] {
         flat = .empty([bucket.count], dtype: bucket.dtype)
         try group.allGather(sum, into: flat, "gradients \(index + 1)")
       } else {
@@ -98,9 +80,56 @@ public final class DataParallel {
           record.present[place.index] ? buckets.view(flat, place) : nil
       }
     }
-    return Update(
-      values: (0..<parts).map { record.values[$0 % group.size][$0 / group.size] },
-      stops: record.stops)
+    return record.update(parts, group.size)
+  }
+
+  /// Computes this process's parts and gets its share of the gradients' sums.
+  ///
+  /// That is this rank's part of each bucket; the parameters have no gradients afterwards. With `eachRound`, or when parts are added in order, gradients are kept for one round only.
+  func share(
+    parts: Int, stops: Bool, eachRound: Bool, _ compute: (_ part: Int) -> Double
+  ) throws(CollectiveError) -> (update: Update, sums: [Tensor], present: [Bool]) {
+    let (record, sums) = try computed(
+      parts, stops, scattersRounds: isOrdered || eachRound, scattersEnd: true, compute)
+    return (record.update(parts, group.size), sums.compactMap { $0 }, record.present)
+  }
+
+  private func computed(
+    _ parts: Int, _ stops: Bool, scattersRounds: Bool, scattersEnd: Bool,
+    _ compute: (_ part: Int) -> Double
+  ) throws(CollectiveError) -> (Record, [Tensor?]) {
+    let rounds = (parts + group.size - 1) / group.size
+    var (values, present) = ([Double](), [Bool](repeating: false, count: parameters.count))
+    var sums: [Tensor?] = Array(repeating: nil, count: buckets.buckets.count)
+    for round in 0..<rounds {
+      let part = round * group.size + group.rank
+      values.append(part < parts ? compute(part) : 0)
+      guard scattersRounds || round == rounds - 1 else { continue }
+      for (index, parameter) in parameters.enumerated() where parameter.value.gradient != nil {
+        present[index] = true
+      }
+      guard scattersRounds || scattersEnd else { continue }
+      let left = scattersRounds ? parts - round * group.size : parts
+      for (index, bucket) in buckets.buckets.enumerated() {
+        sums[index] = try group.orderedReduceScatter(
+          joinedGradients(bucket), of: min(group.size, left), onto: sums[index],
+          "gradients \(index + 1), round \(round + 1)")
+      }
+      for parameter in parameters { parameter.value.gradient = nil }
+    }
+    return (try exchange(values, stops, present), sums)
+  }
+
+  /// What all processes say of an update.
+  private struct Record {
+    let values: [[Double]]
+    let stops: Bool
+    let present: [Bool]
+
+    /// Part i was computed by rank i mod N.
+    func update(_ parts: Int, _ size: Int) -> Update {
+      Update(values: (0..<parts).map { values[$0 % size][$0 / size] }, stops: stops)
+    }
   }
 
   /// Gives every process rank 0's parameters.
@@ -130,7 +159,7 @@ public final class DataParallel {
   /// leaves it alone.
   private func exchange(
     _ values: [Double], _ stops: Bool, _ present: [Bool]
-  ) throws(CollectiveError) -> (values: [[Double]], stops: Bool, present: [Bool]) {
+  ) throws(CollectiveError) -> Record {
     let width = 48  // Bits that a Double holds exactly.
     let words = stride(from: 0, to: present.count, by: width).map { start in
       (start..<min(start + width, present.count)).reduce(into: UInt64(0)) { word, index in
@@ -139,14 +168,13 @@ public final class DataParallel {
     }
     let own = values + [stops ? 1 : 0] + words.map(Double.init)
     let all = try group.allGather(own, "losses")
-    return (
-      all.map { Array($0.prefix(values.count)) },
-      all.contains { $0[values.count] != 0 },
-      present.indices.map { index in
+    return Record(
+      values: all.map { Array($0.prefix(values.count)) },
+      stops: all.contains { $0[values.count] != 0 },
+      present: present.indices.map { index in
         all.contains {
           UInt64($0[values.count + 1 + index / width]) >> UInt64(index % width) & 1 == 1
         }
-      }
-    )
+      })
   }
 }

@@ -2,9 +2,12 @@ import Tensors
 
 /// Tensors put one behind another into a few long ones, so that few messages carry them.
 ///
-/// A bucket holds tensors of one type. Its length is filled up with zeros to a multiple of the number
-/// of processes, so that it can be shared out.
+/// A bucket holds tensors of one type. Each begins at a multiple of 256 elements, a block of the codes of
+/// optimisers' states, and the bucket's length is filled up with zeros to a multiple of 256 times the number
+/// of processes, so that it can be shared out without cutting a block.
 struct FlatBuckets {
+  static let alignment = 256
+
   /// Where a tensor lies.
   struct Place {
     let index: Int
@@ -44,12 +47,16 @@ struct FlatBuckets {
       open[dtype] = bucket
       buckets[bucket].places.append(
         Place(index: index, start: buckets[bucket].count, shape: tensor.shape))
-      buckets[bucket].count += tensor.count
+      buckets[bucket].count += Self.aligned(tensor.count, to: Self.alignment)
     }
     for index in buckets.indices {
-      buckets[index].count = (buckets[index].count + parts - 1) / parts * parts
+      buckets[index].count = Self.aligned(buckets[index].count, to: parts * Self.alignment)
     }
     self.buckets = buckets
+  }
+
+  private static func aligned(_ count: Int, to unit: Int) -> Int {
+    (count + unit - 1) / unit * unit
   }
 
   /// A bucket's tensors in one; zeros where there is none.

@@ -1,6 +1,7 @@
 import Collectives
 import Datasets
 import Layers
+import Optimizers
 import Tensors
 
 /// How several processes share the updates of a run.
@@ -19,11 +20,25 @@ enum SharedUpdate {
     return size / count
   }
 
-  /// Checks that an update has something for every process.
+  /// Checks that an update has something for every process, and that what is to be shared out can be.
   static func check(
-    _ options: TrainingOptions, _ processes: ProcessGroup?
+    _ options: TrainingOptions, _ processes: ProcessGroup?, _ model: any TrainableModel
   ) throws(TrainingError) {
     guard let size = processes?.size else { return }
+    if options.zeroStage > 0 {
+      // Their steps look at whole parameters.
+      if [.lamb, .lars].contains(options.optimizer.rule) {
+        throw .option(
+          name: "zero",
+          expected: "0 with \(options.optimizer.name), which measures whole parameters",
+          actual: "\(options.zeroStage)")
+      }
+      if !model.trainingState.isEmpty {
+        throw .option(
+          name: "zero", expected: "0 with a method that looks at gradients after each update",
+          actual: "\(options.zeroStage)")
+      }
+    }
     let parts = min(parts(options, processes), options.batchSize) * options.gradientAccumulation
     guard parts < size else { return }
     let limit = options.orderedParts.map { " cut into \($0) (--deterministic)" } ?? ""

@@ -28,6 +28,7 @@ public final class Trainer {
   /// The processes that share the run; nil for one.
   let processes: ProcessGroup?
   private let exchange: DataParallel?
+  private var sharded: ShardedOptimizer?
   private let sampler: BatchSampler
   private let beginning: BatchStream
   private let evaluation: [TokenizedExample]
@@ -78,7 +79,7 @@ public final class Trainer {
     processes: ProcessGroup? = nil
   ) throws {
     try options.validate()
-    try SharedUpdate.check(options, processes)
+    try SharedUpdate.check(options, processes, model)
     self.processes = processes
     writes = processes?.rank ?? 0 == 0
     self.model = model
@@ -124,8 +125,7 @@ public final class Trainer {
   ///   gone, stopped or does something else.
   public func run(resuming: Bool) throws -> TrainingOutcome {
     try makeDirectory(directory)
-    let optimizer = try options.optimizer.make(
-      trained.map { ($0.key, $0.parameter) }, options.optimizerSettings, stateDirectory: directory)
+    let optimizer = try makeOptimizer()
     var position = TrainingCheckpoint.Position()
     var stream = beginning
     if resuming, let checkpoint = TrainingCheckpoint.latest(run: directory) {
@@ -181,14 +181,17 @@ public final class Trainer {
       }
       // Several processes have to stop at the same step.
       let stops = !isLast && (processes == nil ? shouldStop() : asked)
-      if writes, stops || isDue(options.saveEvery) {
+      if stops || isDue(options.saveEvery) {
         position.data = stream.position
         position.tokens = meter.tokens
         position.pendingLosses = meter.losses
         position.lastLoss = meter.lastLoss
-        try TrainingCheckpoint.save(
-          run: directory, position: position, model: model, optimizer: optimizer, recipe: recipe,
-          keep: options.keptCheckpoints)
+        let state = try sharded?.wholeState() ?? optimizer.state
+        if writes {
+          try TrainingCheckpoint.save(
+            run: directory, position: position, model: model, optimizerState: state, recipe: recipe,
+            keep: options.keptCheckpoints)
+        }
       }
       if stops { return .stopped(step: position.step) }
     }
@@ -229,18 +232,46 @@ public final class Trainer {
     }
     let parts = group.batches.count
     let update =
-      try exchange?.gradients(parts: parts, stops: shouldStop(), compute: compute)
+      try sharded?.gradients(parts: parts, stops: shouldStop(), compute: compute)
+      ?? exchange?.gradients(parts: parts, stops: shouldStop(), compute: compute)
       ?? DataParallel.Update(values: (0..<parts).map(compute), stops: false)
     let total = update.values.reduce(0, +)
     guard total.isFinite else { throw TrainingError.diverged(step: step, loss: total) }
-    let norm = clipGradients(
-      trained.map(\.parameter), maximumNorm: options.maximumGradientNorm)
+    let norm = try clip()
     guard norm.isFinite else { throw TrainingError.diverged(step: step, gradientNorm: norm) }
     optimizer.step(learningRate: learningRate)
+    try sharded?.shareParameters()
     prepareDraws(step: step, part: parts)
     model.didStep(step, of: totalSteps)
     optimizer.zeroGradients()
     return (total, norm, update.stops)
+  }
+
+  /// The optimiser, or this process's share of it.
+  private func makeOptimizer() throws -> any Optimizer {
+    let named = trained.map { (name: $0.key, parameter: $0.parameter) }
+    guard options.zeroStage > 0, let exchange else {
+      return try options.optimizer.make(
+        named, options.optimizerSettings, stateDirectory: directory)
+    }
+    let made = try ShardedOptimizer(
+      stage: options.zeroStage, names: named.map(\.name), exchange
+    ) { slices, whole in
+      try options.optimizer.make(
+        slices, options.optimizerSettings, stateDirectory: directory, partsOf: whole)
+    }
+    sharded = made
+    return made
+  }
+
+  /// Clips the gradients and measures them.
+  private func clip() throws -> Double {
+    if let sharded { return try sharded.clip(maximumNorm: options.maximumGradientNorm) }
+    let parameters = trained.map(\.parameter)
+    // Sharing out must not change the order of the sum.
+    return options.orderedParts == nil
+      ? clipGradients(parameters, maximumNorm: options.maximumGradientNorm)
+      : GradientNorm.clip(parameters, maximumNorm: options.maximumGradientNorm)
   }
 
   private func evaluate(_ step: Int, _ log: MetricsLog) throws {

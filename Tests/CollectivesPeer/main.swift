@@ -7,6 +7,13 @@ import Foundation
 import Layers
 import Tensors
 
+/// Arguments behind the first one of a run with an optimiser that is shared out.
+func sharded(_ processes: ProcessGroup?) throws -> String {
+  let words = CommandLine.arguments
+  return try shardedRun(
+    processes, stage: Int(words[2]) ?? 0, optimizer: words[3], parts: Int(words[4]) ?? 1)
+}
+
 /// Arguments behind the first one of a run by `Accelerator`.
 func accelerated(_ processes: ProcessGroup?) throws -> String {
   let words = CommandLine.arguments
@@ -16,7 +23,11 @@ func accelerated(_ processes: ProcessGroup?) throws -> String {
 }
 
 guard let world = try World.detect(ProcessInfo.processInfo.environment) else {
-  print(CommandLine.arguments[1] == "accelerator" ? try accelerated(nil) : "alone")
+  switch CommandLine.arguments[1] {
+  case "accelerator": print(try accelerated(nil))
+  case "sharded": print(try sharded(nil))
+  default: print("alone")
+  }
   exit(0)
 }
 let group: ProcessGroup
@@ -111,6 +122,7 @@ do {
         isOrdered: CommandLine.arguments[2] == "ordered", parts: Int(CommandLine.arguments[3]) ?? 1)
     )
   case "accelerator": print(try accelerated(group))
+  case "sharded": print(try sharded(group))
   case "accelerator-operations":
     try acceleratorOperations(group)
     print("passed")

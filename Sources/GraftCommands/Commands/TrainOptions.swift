@@ -73,6 +73,9 @@ enum TrainOptions {
       "Cut each micro-batch into so many parts, 4 if no number is said, and add up their gradients in "
       + "order: up to so many processes times --gradient-accumulation give the same numbers to the last "
       + "bit.", optionalValue: 4)
+  static let zero = Option<Int>(
+    "zero", default: 0, group: "Run",
+    help: "What several processes share out (ZeRO): 1 the optimiser's state, 2 gradients too.")
   static let quiet = Flag("quiet", group: "Run", help: "No progress.")
   static let json = Flag("json", group: "Run", help: "Print one JSON object at the end.")
 
@@ -163,7 +166,7 @@ enum TrainOptions {
       trainOnPrompt, maximumLength, Seq2SeqData.maximumTargetLength, packing, shuffle,
       groupByLength,
       output, overwrite, resume, config, set, printRecipe, saveEvery, evalEvery, logEvery, keep,
-      ShardOptions.maximumShardSize, reportTo, deterministic, quiet, json,
+      ShardOptions.maximumShardSize, reportTo, deterministic, zero, quiet, json,
     ] + HeadTasks.options + [
       method, adapterConfig, rank, alpha, dropout, baseDropout, targetModules, modulesToSave, bias,
       rsLoRA,
@@ -199,6 +202,7 @@ enum TrainOptions {
     options.checkpointsActivations = arguments[activationCheckpointing]
     options.usesFusedLayers = arguments[fusedLayers]
     options.orderedParts = arguments[deterministic]
+    options.zeroStage = try arguments.value(zero)
     options.logEvery = try arguments.value(logEvery)
     options.evaluateEvery = arguments[evalEvery]
     options.saveEvery = arguments[saveEvery]

@@ -6,7 +6,7 @@ import Synchronization
 /// What rank 0 writes to standard output are the command's results; they go on without a label.
 final class RankProcess: Sendable {
   let rank: Int
-  private nonisolated(unsafe) let process = Process()
+  private let process = Process()
   private let lines = Mutex<[String]>([])
   private let readers = DispatchGroup()
 
