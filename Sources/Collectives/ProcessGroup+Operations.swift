@@ -80,10 +80,12 @@ extension ProcessGroup {
     precondition(
       output.count == size * tensor.count && output.dtype == tensor.dtype && output.isContiguous,
       "allGather: \(size) times \(tensor.dtype)\(tensor.shape) into \(output.dtype)\(output.shape)")
-    try perform(label, "all-gather", tensor, sentBytes: tensor.byteCount * (size - 1)) {
-      ctorch_group_all_gather($0, output.handle, tensor.handle, &$1)
+    // c10d wants one dimension; these are the same memory.
+    let (part, all) = (tensor.reshaped([tensor.count]), output.reshaped([output.count]))
+    try perform(label, "all-gather", part, sentBytes: tensor.byteCount * (size - 1)) {
+      ctorch_group_all_gather($0, all.handle, part.handle, &$1)
     }
-    withExtendedLifetime((tensor, output)) {}
+    withExtendedLifetime((part, all)) {}
   }
 
   /// Sends part r of a tensor to rank r.

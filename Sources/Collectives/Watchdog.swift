@@ -148,32 +148,29 @@ final class Watchdog: Sendable {
 
   // MARK: - After a broken connection
 
-  /// Finds out who broke a connection: those whose counters stand still for three beats.
+  /// Finds out who broke a connection: those whose counters stand still for four beats.
   ///
   /// - Parameter message: The connection's own words, for when nobody is found.
   /// - Returns: What was found, the same on every rank unless several processes end at once.
   func diagnose(_ message: String) -> CollectiveError {
     let begin = beats
-    var silentBeats = 0
-    var first: [String]?
-    while beats - begin < 2 * patience, silentBeats < 80 {
+    var (before, beatBefore) = ([String](), begin)
+    // The own beats tell the time, and a store that does not answer stops them.
+    for _ in 0..<(20 * patience) where beats - begin < 2 * patience {
       if let failure { return failure }
-      Thread.sleep(forTimeInterval: 0.1)
-      silentBeats += 1
-      guard beats - begin >= (first == nil ? 1 : 4) else { continue }
+      Thread.sleep(forTimeInterval: Self.beat / 5)
+      let beat = beats
+      guard before.isEmpty || beat >= beatBefore + 4 else { continue }
       guard let now = try? (0..<size).map({ try store.get(key($0)) }) else { break }
-      guard let before = first else {
-        first = now
-        continue
-      }
-      for other in 0..<size where other != rank && now[other] == before[other] {
+      for other in 0..<size where other != rank && !before.isEmpty && now[other] == before[other] {
         claim(
           now[other] == Self.left
             ? "rank \(other) has left while others were not done"
             : "rank \(other) has ended or was stopped without a word")
       }
-      first = now
+      (before, beatBefore) = (now, beat)
     }
-    return failure ?? .peer(reason: "a connection broke: \(message)", states: [])
+    return failure
+      ?? .peer(reason: "an operation failed, though all ranks are there: \(message)", states: [])
   }
 }
