@@ -35,7 +35,10 @@ enum LocalAddress {
             && getnameinfo(address, length, &name, 256, nil, 0, NI_NUMERICHOST) == 0
         }
       }
-      if isFound { return String(decoding: name.prefix { $0 != 0 }.map(UInt8.init), as: UTF8.self) }
+      if isFound {
+        return String(
+          decoding: name.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
+      }
     }
     throw .rendezvous(place: "\(host):\(port)", reason: "no network of this machine leads there")
   }

@@ -166,7 +166,7 @@ public final class DataParallel {
         if present[index] { word |= 1 << UInt64(index - start) }
       }
     }
-    let own = values + [stops ? 1 : 0] + words.map(Double.init)
+    let own = values + [stops ? 1 : 0] + words.map { Double($0) }
     let all = try group.allGather(own, "losses")
     return Record(
       values: all.map { Array($0.prefix(values.count)) },

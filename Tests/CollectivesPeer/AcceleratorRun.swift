@@ -82,14 +82,14 @@ func acceleratorOperations(_ processes: ProcessGroup) throws {
     }
   }
   let scalars = try accelerator.gather(Tensor.full([], Double(rank)))
-  precondition(scalars.array(of: Float.self) == (0..<size).map(Float.init))
+  precondition(scalars.array(of: Float.self) == (0..<size).map { Float($0) })
   let total = try accelerator.reduce(Tensor.full([3], 1)).array(of: Float.self)
   precondition(total == [Float(size), Float(size), Float(size)])
   // Seven rows of which rank r has r, r + N, ...
   for count in [0, 1, 7] {
     let rows = stride(from: rank, to: count, by: size).map { Float($0) }
     let metrics = try accelerator.gatherForMetrics(Tensor(rows)).array(of: Float.self)
-    precondition(metrics == (0..<count).map(Float.init))
+    precondition(metrics == (0..<count).map { Float($0) })
   }
   let shares = try processes.allGather("\(Array(accelerator.split(Array(0..<10))))", "shares")
   let joined = shares.joined(separator: ",").replacingOccurrences(of: "],[", with: ", ")

@@ -64,7 +64,7 @@ func operations() throws {
     precondition(all.shape == [size, 2, 3] && all.to(.float64).array().allSatisfy { $0 == 1.0 })
   }
   let gathered = try group.allGather([Double(rank), .nan], "numbers").map { $0[0] }
-  precondition(gathered == (0..<size).map(Double.init))
+  precondition(gathered == (0..<size).map { Double($0) })
   let text = String(repeating: "ä", count: rank)
   let texts = try group.allGather(text, "texts")
   precondition(texts == (0..<size).map { String(repeating: "ä", count: $0) })
