@@ -4,7 +4,7 @@ SWIFT_TEST = swift test -c release -Xswiftc -warnings-as-errors --disable-xctest
 SWIFT_PATHS = Package.swift Sources Tests Examples
 
 .PHONY: help bootstrap build test check lint format demo extract-demo interop bench perplexity formats \
-  method-comparison clean
+  bench-scaling method-comparison clean
 
 help:            ## This list
 	@sed -n 's/^\([a-z-]*\): .*## /\1\t/p;s/^\([a-z-]*\):  *## /\1\t/p' Makefile | expand -t 14
@@ -43,6 +43,10 @@ interop: build   ## Compare with transformers and PEFT (installs them into .peer
 bench: build     ## Time ours against the peers; writes Documentation/Benchmarks.md
 	@scripts/peers
 	@scripts/bench
+
+bench-scaling: build ## How a step's cost grows, beside its bounds; into the same page
+	@scripts/peers
+	@scripts/bench --only scaling
 
 perplexity: build ## SmolLM2's perplexity in each format, beside bitsandbytes' own
 	@scripts/peers

@@ -4,11 +4,17 @@ import os
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
 
 
-def environment() -> dict:
-    return {**os.environ, "OMP_NUM_THREADS": str(os.cpu_count()), "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
+def environment(threads: int | None = None) -> dict:
+    count = str(threads or os.cpu_count())
+    return {**os.environ, "OMP_NUM_THREADS": count, "RAYON_NUM_THREADS": count, "HF_HUB_OFFLINE": "1",
+            "TOKENIZERS_PARALLELISM": "false"}
 
 
 def run(command: list) -> str:
@@ -16,16 +22,29 @@ def run(command: list) -> str:
     return timed(command)[0]
 
 
-def timed(command: list) -> tuple:
-    """Standard output and seconds of the whole process."""
+def timed(command: list, threads: int | None = None, moment=None) -> tuple:
+    """Standard output, seconds and peak memory in bytes of the whole process.
+
+    `moment` is called with each line of standard error and the seconds since the start, when the line is written.
+    The memory is the kernel's figure for the process; it is never less than this program's own.
+    """
     begin = time.perf_counter()
-    process = subprocess.Popen([str(word) for word in command], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                               text=True, env=environment())
-    output, errors = process.communicate()
-    seconds = time.perf_counter() - begin
-    if process.returncode != 0:
-        sys.exit(f"{' '.join(map(str, command))}\n{errors[-2000:]}")
-    return output, seconds
+    with tempfile.TemporaryFile("w+") as output:
+        process = subprocess.Popen([str(word) for word in command], stdout=output, stderr=subprocess.PIPE, text=True,
+                                   env=environment(threads))
+        errors = []
+        for line in process.stderr:
+            errors.append(line)
+            if moment:
+                moment(line, time.perf_counter() - begin)
+        _, status, usage = os.wait4(process.pid, 0)
+        seconds = time.perf_counter() - begin
+        process.returncode = os.waitstatus_to_exitcode(status)
+        process.stderr.close()
+        if process.returncode != 0:
+            sys.exit(f"{' '.join(map(str, command))}\n{''.join(errors)[-2000:]}")
+        output.seek(0)
+        return output.read(), seconds, usage.ru_maxrss * 1024
 
 
 def spread(values: list, digits: int = 2) -> str:

@@ -19,37 +19,50 @@ GRAFT_INLINE float largest(const float *x, int64_t count) {
   return result;
 }
 
-GRAFT_INLINE void graft_cross_entropy_body(float *scores, const int64_t *label, int64_t size,
-                                           bool writes, int64_t first, int64_t end, float *loss,
-                                           float *factor) {
+GRAFT_INLINE void graft_cross_entropy_block_body(float *scores, const int64_t *label,
+                                                 int64_t start, int64_t size, bool writes,
+                                                 int64_t first, int64_t end, float *top,
+                                                 double *sum, float *answer, float *factor) {
   // Sums of a stretch are added in float64, so that a long vocabulary costs no digits.
   enum { STRETCH = 4096 };
   for (int64_t row = first; row < end; ++row) {
     float *z = scores + row * size;
-    float top = largest(z, size), answer = z[label[row]];
-    double sum = 0;
-    for (int64_t start = 0; start < size; start += STRETCH) {
-      int64_t stop = start + STRETCH < size ? start + STRETCH : size, i = start;
+    int64_t place = label[row] - start;
+    if (place >= 0 && place < size) answer[row] = z[place];
+    float highest = largest(z, size);
+    if (!(highest > top[row])) highest = top[row];
+    factor[row] = top[row] == -INFINITY ? 0 : expf(top[row] - highest);
+    double total = sum[row] * (double)factor[row];
+    for (int64_t begin = 0; begin < size; begin += STRETCH) {
+      int64_t stop = begin + STRETCH < size ? begin + STRETCH : size, i = begin;
       float lanes[GRAFT_LANES] = {0};
       for (; i + GRAFT_LANES <= stop; i += GRAFT_LANES) {
         float values[GRAFT_LANES];
-        for (int j = 0; j < GRAFT_LANES; ++j) values[j] = graft_exp(z[i + j] - top);
+        for (int j = 0; j < GRAFT_LANES; ++j) values[j] = graft_exp(z[i + j] - highest);
         for (int j = 0; j < GRAFT_LANES; ++j) lanes[j] += values[j];
         if (writes) memcpy(z + i, values, sizeof values);
       }
       for (int j = 0; i < stop; ++i, ++j) {
-        float value = graft_exp(z[i] - top);
+        float value = graft_exp(z[i] - highest);
         lanes[j] += value;
         if (writes) z[i] = value;
       }
-      sum += graft_sum_lanes(lanes);
+      total += graft_sum_lanes(lanes);
     }
-    loss[row] = (float)(log(sum) + ((double)top - (double)answer));
-    factor[row] = (float)(1 / sum);
+    top[row] = highest;
+    sum[row] = total;
   }
 }
 
-GRAFT_VARIANTS(graft_cross_entropy,
-               (float *scores, const int64_t *label, int64_t size, bool writes, int64_t first,
-                int64_t end, float *loss, float *factor),
-               (scores, label, size, writes, first, end, loss, factor))
+GRAFT_VARIANTS(graft_cross_entropy_block,
+               (float *scores, const int64_t *label, int64_t start, int64_t size, bool writes,
+                int64_t first, int64_t end, float *top, double *sum, float *answer, float *factor),
+               (scores, label, start, size, writes, first, end, top, sum, answer, factor))
+
+void graft_cross_entropy_end(const float *top, const double *sum, const float *answer,
+                             int64_t first, int64_t end, float *loss, float *factor) {
+  for (int64_t row = first; row < end; ++row) {
+    loss[row] = (float)(log(sum[row]) + ((double)top[row] - (double)answer[row]));
+    factor[row] = (float)(1 / sum[row]);
+  }
+}

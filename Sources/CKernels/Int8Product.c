@@ -27,12 +27,13 @@ int64_t graft_int8_parts(const graft_int8_product *p) {
 int64_t graft_int8_workspace(const graft_int8_product *p) {
   int64_t panel = uses_panels(p) ? PANEL * parts(p->depth, 4) * 4 : 0;
   int64_t offsets = p->rows * (int64_t)sizeof(int32_t);
-  return panel + offsets + PANEL * (int64_t)sizeof(float) * (1 + p->outlier_count) + 64;
+  return panel + offsets + PANEL * (int64_t)sizeof(float) * (1 + p->outlier_count + p->rank) + 64;
 }
 
-// What the outputs of one panel need besides codes; the arrays have PANEL entries, zero past the end.
+// What the outputs of one panel need besides codes: their scales, and a row for each outlier column and
+// each of `rank`, all of PANEL entries, zero past the end.
 static void prepare_epilogue(const graft_int8_product *p, int64_t output, int64_t count,
-                             float *scale, float *outliers) {
+                             float *scale, float *columns) {
   for (int64_t n = 0; n < PANEL; ++n) {
     float whole = p->weight_scale == NULL ? 127 : n < count ? p->weight_scale[output + n] : 0;
     scale[n] = whole * (1.0f / 127);
@@ -43,7 +44,13 @@ static void prepare_epilogue(const graft_int8_product *p, int64_t output, int64_
       int8_t code = n >= count       ? 0
                     : p->transposed  ? p->weight[column * p->outputs + row]
                                      : p->weight[row * p->depth + column];
-      outliers[c * PANEL + n] = code * scale[n];
+      columns[c * PANEL + n] = code * scale[n];
+    }
+  }
+  columns += p->outlier_count * PANEL;
+  for (int64_t r = 0; r < p->rank; ++r) {
+    for (int64_t n = 0; n < PANEL; ++n) {
+      columns[r * PANEL + n] = n < count ? p->factor[r * p->outputs + output + n] : 0;
     }
   }
 }
@@ -53,50 +60,97 @@ static void prepare_epilogue(const graft_int8_product *p, int64_t output, int64_
 // Sums of one row and one panel to numbers.
 static void finish_scalar(const graft_int8_product *p, const int32_t *sums, int64_t row,
                           int64_t output, int64_t count, const float *scale,
-                          const float *outliers) {
+                          const float *columns) {
   float *y = p->y + row * p->outputs + output;
+  const float *factor = columns + p->outlier_count * PANEL;
   float row_scale = p->x_scale[row] * (1.0f / 127);
   for (int64_t n = 0; n < count; ++n) {
     float value = (float)sums[n] * (row_scale * scale[n]);
     if (p->bias != NULL) value = value + p->bias[output + n];
     for (int64_t c = 0; c < p->outlier_count; ++c) {
-      value = value + p->outlier[row * p->outlier_count + c] * outliers[c * PANEL + n];
+      value = value + p->outlier[row * p->outlier_count + c] * columns[c * PANEL + n];
     }
-    y[n] = value;
+    for (int64_t r = 0; r < p->rank; ++r) {
+      value = value + p->narrow[row * p->narrow_stride + r] * factor[r * PANEL + n];
+    }
+    y[n] = p->adds ? value + y[n] : value;
   }
 }
 
 #ifdef GRAFT_X86
-TARGET_AVX512 static void finish_avx512(const graft_int8_product *p, const int32_t *sums,
-                                        int64_t row, int64_t output, int64_t count,
-                                        const float *scale, const float *outliers) {
-  float *y = p->y + row * p->outputs + output;
-  const __m512 row_scale = _mm512_set1_ps(p->x_scale[row] * (1.0f / 127));
+// values[r] += x[r, c] * columns[c] over c, for the vector of a panel that `columns` points to.
+TARGET_AVX512 static inline __attribute__((always_inline)) void add_columns(
+    __m512 values[GRAFT_TILE_ROWS], const int rows, const float *x, int64_t stride, int64_t count,
+    const float *columns) {
+  for (int64_t c = 0; c < count; ++c) {
+    __m512 column = _mm512_loadu_ps(columns + c * PANEL);
+#pragma clang loop unroll(full)
+    for (int r = 0; r < rows; ++r) {
+      values[r] = _mm512_add_ps(values[r], _mm512_mul_ps(_mm512_set1_ps(x[r * stride + c]), column));
+    }
+  }
+}
+
+TARGET_AVX512 static inline __attribute__((always_inline)) void finish_avx512(
+    const graft_int8_product *p, const int32_t *sums, const int rows, int64_t row, int64_t output,
+    int64_t count, const float *scale, const float *columns) {
   for (int64_t n = 0; n < count; n += 16) {
     __mmask16 lanes = count - n >= 16 ? 0xFFFF : (__mmask16)((1u << (count - n)) - 1);
-    __m512 value = _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_loadu_si512(sums + n)),
-                                 _mm512_mul_ps(row_scale, _mm512_loadu_ps(scale + n)));
+    float *y = p->y + row * p->outputs + output + n;
+    __m512 values[GRAFT_TILE_ROWS], whole = _mm512_loadu_ps(scale + n);
+#pragma clang loop unroll(full)
+    for (int r = 0; r < rows; ++r) {
+      __m512 factor = _mm512_mul_ps(_mm512_set1_ps(p->x_scale[row + r] * (1.0f / 127)), whole);
+      __m512 sum = _mm512_cvtepi32_ps(_mm512_loadu_si512(sums + r * PANEL + n));
+      values[r] = _mm512_mul_ps(sum, factor);
+    }
     if (p->bias != NULL) {
-      value = _mm512_add_ps(value, _mm512_maskz_loadu_ps(lanes, p->bias + output + n));
+      __m512 bias = _mm512_maskz_loadu_ps(lanes, p->bias + output + n);
+#pragma clang loop unroll(full)
+      for (int r = 0; r < rows; ++r) values[r] = _mm512_add_ps(values[r], bias);
     }
-    for (int64_t c = 0; c < p->outlier_count; ++c) {
-      __m512 x = _mm512_set1_ps(p->outlier[row * p->outlier_count + c]);
-      value = _mm512_add_ps(value, _mm512_mul_ps(x, _mm512_loadu_ps(outliers + c * PANEL + n)));
+    if (p->outlier_count > 0) {
+      add_columns(values, rows, p->outlier + row * p->outlier_count, p->outlier_count,
+                  p->outlier_count, columns + n);
     }
-    _mm512_mask_storeu_ps(y + n, lanes, value);
+    if (p->rank > 0) {
+      add_columns(values, rows, p->narrow + row * p->narrow_stride, p->narrow_stride, p->rank,
+                  columns + p->outlier_count * PANEL + n);
+    }
+#pragma clang loop unroll(full)
+    for (int r = 0; r < rows; ++r) {
+      float *to = y + r * p->outputs;
+      if (p->adds) values[r] = _mm512_add_ps(values[r], _mm512_maskz_loadu_ps(lanes, to));
+      _mm512_mask_storeu_ps(to, lanes, values[r]);
+    }
+  }
+}
+
+TARGET_AVX512 static void finish_rows_avx512(const graft_int8_product *p, const int32_t *sums,
+                                             int64_t rows, int64_t row, int64_t output,
+                                             int64_t count, const float *scale,
+                                             const float *columns) {
+  if (rows == GRAFT_TILE_ROWS) {
+    finish_avx512(p, sums, GRAFT_TILE_ROWS, row, output, count, scale, columns);
+    return;
+  }
+  for (int64_t r = 0; r < rows; ++r) {
+    finish_avx512(p, sums + r * PANEL, 1, row + r, output, count, scale, columns);
   }
 }
 #endif
 
-static void finish(const graft_int8_product *p, const int32_t *sums, int64_t row, int64_t output,
-                   int64_t count, const float *scale, const float *outliers) {
+static void finish(const graft_int8_product *p, const int32_t *sums, int64_t rows, int64_t row,
+                   int64_t output, int64_t count, const float *scale, const float *columns) {
 #ifdef GRAFT_X86
   if (graft_instruction_set() == GRAFT_AVX512) {
-    finish_avx512(p, sums, row, output, count, scale, outliers);
+    finish_rows_avx512(p, sums, rows, row, output, count, scale, columns);
     return;
   }
 #endif
-  finish_scalar(p, sums, row, output, count, scale, outliers);
+  for (int64_t r = 0; r < rows; ++r) {
+    finish_scalar(p, sums + r * PANEL, row + r, output, count, scale, columns);
+  }
 }
 
 // A panel of a transposed weight as rows, for processors without a panel order of their own.
@@ -113,8 +167,8 @@ void graft_int8_multiply(const graft_int8_product *p, int64_t first, int64_t end
                          void *workspace) {
   const int64_t row_parts = parts(p->rows, ROWS);
   const bool dot = graft_has_int8_dot(), panels = uses_panels(p);
-  float *scale = workspace, *outliers = scale + PANEL;
-  int32_t *offsets = (int32_t *)(outliers + PANEL * p->outlier_count);
+  float *scale = workspace, *columns = scale + PANEL;
+  int32_t *offsets = (int32_t *)(columns + PANEL * (p->outlier_count + p->rank));
   // Its loads are of whole vectors.
   uint8_t *panel = (uint8_t *)(((uintptr_t)(offsets + p->rows) + 63) / 64 * 64);
   if (panels && dot) graft_sum_offsets(p->x, p->rows, p->depth, offsets);
@@ -124,7 +178,7 @@ void graft_int8_multiply(const graft_int8_product *p, int64_t first, int64_t end
     int64_t output = part / row_parts * PANEL, count = least(p->outputs - output, PANEL);
     if (output != current) {
       current = output;
-      prepare_epilogue(p, output, count, scale, outliers);
+      prepare_epilogue(p, output, count, scale, columns);
       if (panels && dot) graft_pack_panel(p, output, count, panel);
       else if (panels) transpose_panel(p, output, count, (int8_t *)panel);
     }
@@ -139,10 +193,28 @@ void graft_int8_multiply(const graft_int8_product *p, int64_t first, int64_t end
             panels ? (const int8_t *)panel : p->weight + output * p->depth;
         graft_multiply_rows(x, rows, p->depth, weight, count, sums);
       }
-      for (int64_t r = 0; r < rows; ++r) {
-        finish(p, sums + r * PANEL, begin + r, output, count, scale, outliers);
-      }
+      finish(p, sums, rows, begin, output, count, scale, columns);
       begin += rows;
+    }
+  }
+}
+
+int64_t graft_int8_few_rows_workspace(const graft_int8_product *p) {
+  return PANEL * (int64_t)sizeof(float) * (1 + p->outlier_count + p->rank);
+}
+
+void graft_int8_multiply_few_rows(const graft_int8_product *p, int64_t first, int64_t end,
+                                  void *workspace) {
+  float *scale = workspace, *columns = scale + PANEL;
+  int32_t sums[FEW * PANEL];
+  for (int64_t output = first; output < end; output += PANEL) {
+    int64_t count = least(end - output, PANEL);
+    prepare_epilogue(p, output, count, scale, columns);
+    for (int64_t row = 0; row < p->rows; row += FEW) {
+      int64_t rows = least(p->rows - row, FEW);
+      graft_multiply_rows(p->x + row * p->depth, rows, p->depth, p->weight + output * p->depth,
+                          count, sums);
+      finish(p, sums, rows, row, output, count, scale, columns);
     }
   }
 }

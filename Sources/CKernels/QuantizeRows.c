@@ -159,8 +159,17 @@ static void round_all(const float *x, int64_t count, float threshold, float fact
   round_scalar(x + i, count - i, threshold, factor, codes + i);
 }
 
-void graft_quantize_rows(const void *x, int32_t type, int64_t columns, float threshold,
-                         int64_t first, int64_t end, int8_t *codes, float *scale,
+// Numbers of a row, each times its column's factor where there are factors.
+static const float *load_scaled(const void *x, int32_t type, int64_t start, int64_t count,
+                                const float *factor, float *buffer) {
+  const float *values = graft_load(x, type, start, count, buffer);
+  if (factor == NULL) return values;
+  for (int64_t i = 0; i < count; ++i) buffer[i] = values[i] * factor[i];
+  return buffer;
+}
+
+void graft_quantize_rows(const void *x, int32_t type, const float *column_factor, int64_t columns,
+                         float threshold, int64_t first, int64_t end, int8_t *codes, float *scale,
                          uint8_t *outlier) {
   float buffer[GRAFT_CHUNK];
   for (int64_t row = first; row < end; ++row) {
@@ -168,14 +177,16 @@ void graft_quantize_rows(const void *x, int32_t type, int64_t columns, float thr
     uint32_t largest = 0;
     for (int64_t done = 0; done < columns; done += GRAFT_CHUNK) {
       int64_t some = columns - done < GRAFT_CHUNK ? columns - done : GRAFT_CHUNK;
-      const float *values = graft_load(x, type, start + done, some, buffer);
+      const float *factors = column_factor == NULL ? NULL : column_factor + done;
+      const float *values = load_scaled(x, type, start + done, some, factors, buffer);
       largest = scan(values, some, threshold, largest, outlier == NULL ? NULL : outlier + done);
     }
     memcpy(scale + row, &largest, sizeof largest);
     float factor = graft_int8_factor(scale[row]);
     for (int64_t done = 0; done < columns; done += GRAFT_CHUNK) {
       int64_t some = columns - done < GRAFT_CHUNK ? columns - done : GRAFT_CHUNK;
-      const float *values = graft_load(x, type, start + done, some, buffer);
+      const float *factors = column_factor == NULL ? NULL : column_factor + done;
+      const float *values = load_scaled(x, type, start + done, some, factors, buffer);
       round_all(values, some, threshold, factor, codes + start + done);
     }
   }

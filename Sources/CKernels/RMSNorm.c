@@ -60,6 +60,7 @@ GRAFT_INLINE void graft_rms_norm_backward_body(const float *x, const float *weig
     // mean(h n) = scale * mean(gradient * weight * x).
     float mean = product_sum(g, weight, from, size) / (float)size * factor;
     float share = mean * factor;
+GRAFT_SAME_PLACES
     for (int64_t i = 0; i < size; ++i) to[i] = (g[i] * weight[i] - from[i] * share) * factor;
   }
 }

@@ -13,6 +13,7 @@ GRAFT_INLINE void graft_rotate_body(const float *x, const float *cosine, const f
     for (int64_t head = 0; head < heads; ++head) {
       const float *from = x + (row * heads + head) * size;
       float *to = y + (row * heads + head) * size;
+GRAFT_SAME_PLACES
       for (int64_t i = 0; i < half; ++i) {
         float left = from[i], right = from[i + half], turn = direction * s[i];
         to[i] = left * c[i] - right * turn;

@@ -13,6 +13,7 @@ GRAFT_VARIANTS(graft_exponential, (const float *x, int64_t first, int64_t end, f
 
 GRAFT_INLINE void graft_swiglu_body(const float *gate, const float *up, int64_t first, int64_t end,
                                     float *y) {
+GRAFT_SAME_PLACES
   for (int64_t i = first; i < end; ++i) y[i] = gate[i] * graft_sigmoid(gate[i]) * up[i];
 }
 
@@ -23,6 +24,7 @@ GRAFT_VARIANTS(graft_swiglu,
 GRAFT_INLINE void graft_swiglu_backward_body(const float *gate, const float *up,
                                              const float *gradient, int64_t first, int64_t end,
                                              float *gate_gradient, float *up_gradient) {
+GRAFT_SAME_PLACES
   for (int64_t i = first; i < end; ++i) {
     float x = gate[i], other = up[i], g = gradient[i];
     float s = graft_sigmoid(x);

@@ -24,7 +24,7 @@ struct TrainRecipe {
 
   /// Options that say how the command is used, not what the run is.
   private static let transient: Set = [
-    "config", "set", "resume", "print-recipe", "overwrite", "quiet", "json", "threads",
+    "config", "set", "resume", "print-recipe", "overwrite", "profile", "quiet", "json", "threads",
   ]
   /// Options that make the adapter; a resumed run has it.
   private static let adapterOptions = [
@@ -149,7 +149,7 @@ struct TrainRecipe {
     let ours: Set = [
       "metrics.jsonl", "checkpoints", "adapter_config.json", "adapter_model.safetensors",
       "adapter_encoder.safetensors", LabelFile.name, Self.fileName, "config.json",
-      "model.safetensors",
+      "model.safetensors", ProfileFiles.trace, ProfileFiles.tables,
     ]
     let found = names.filter(ours.contains)
     if !isResumed && !found.isEmpty {

@@ -16,12 +16,18 @@ public import Tensors
 ///   - scale: Factor of the scores.
 ///   - softcap: Their cap c; nil for none.
 ///   - dropped: Drops some of the weights; nil for none.
+///   - fused: Whether own kernels compute it where the types allow it.
 /// - Returns: A new tensor.
 public func attention(
   query: Tensor, key: Tensor, value: Tensor, mask: AttentionMask, scale: Double,
-  softcap: Double? = nil, dropped: ((_ weights: Tensor) -> Tensor)? = nil
+  softcap: Double? = nil, dropped: ((_ weights: Tensor) -> Tensor)? = nil, fused: Bool = false
 ) -> Tensor {
   if softcap == nil, dropped == nil {
+    if fused,
+      let mixed = fusedAttention(query: query, key: key, value: value, mask: mask, scale: scale)
+    {
+      return mixed
+    }
     return Tensor.attention(
       query: query, key: key, value: value, mask: mask.scores ?? mask.visible,
       causal: mask.isCausal,

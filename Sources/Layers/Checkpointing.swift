@@ -2,6 +2,9 @@ public import Tensors
 
 /// Computes a part of a model without keeping its activations; the backward pass computes it again.
 ///
+/// Frozen parameters that lie in a mapped file give their memory back to the system after each pass, so
+/// that only the parts at work are resident.
+///
 /// - Parameters:
 ///   - inputs: Inputs of the part; those that require gradients get them.
 ///   - parameters: Parameters inside the part; trainable ones get their gradients accumulated.
@@ -16,14 +19,17 @@ public func checkpointed(
 ) -> [Tensor] {
   // One that several modules share gets its gradient once.
   var seen: Set<Parameter> = []
+  let frozen = parameters.filter { !$0.isTrainable }
   let trainable = parameters.filter { $0.isTrainable && seen.insert($0).inserted }.map(\.value)
   let required = inputs.map(\.requiresGradient)
   return differentiable("Checkpoint", inputs + trainable) { all in
     let inputs = Array(all.prefix(required.count))
     let state = generator?.state
+    defer { for parameter in frozen { parameter.value.releaseFileBackedMemory() } }
     return (
       body(inputs),
       { gradients in
+        defer { for parameter in frozen { parameter.value.releaseFileBackedMemory() } }
         let after = generator?.state
         if let state { generator?.state = state }
         defer { if let after { generator?.state = after } }

@@ -100,7 +100,7 @@ public final class DenseProjection: LinearProjection {
   /// - Parameter x: `[..., inputSize]`.
   /// - Returns: `[..., outputSize]`.
   public func callAsFunction(_ x: Tensor) -> Tensor {
-    x.linear(weight.value, bias: bias?.value)
+    fewRowsOutput(x) ?? x.linear(weight.value, bias: bias?.value)
   }
 
   /// The stored weight.

@@ -123,12 +123,16 @@ private struct KernelCall: @unchecked Sendable {
   let step: graft_optimizer_step
   let tensors: graft_optimized
 
-  private func forEachRange(_ blocks: Int, _ body: @Sendable (Range<Int>) -> Void) {
-    Runtime.parallelFor(0..<blocks, grain: max(1, 16384 / Int(tensors.block_size)), body)
+  private func forEachRange(
+    _ blocks: Int, _ name: StaticString, _ body: @Sendable (Range<Int>) -> Void
+  ) {
+    withScope(.kernel, "\(name)") {
+      Runtime.parallelFor(0..<blocks, grain: max(1, 16384 / Int(tensors.block_size)), body)
+    }
   }
 
   func update(_ blocks: Int) {
-    forEachRange(blocks) { range in
+    forEachRange(blocks, "optimizer_update") { range in
       var (step, tensors) = (step, tensors)
       graft_optimizer_update(&step, &tensors, Int64(range.lowerBound), Int64(range.upperBound))
     }
@@ -139,7 +143,7 @@ private struct KernelCall: @unchecked Sendable {
     let sums = UnsafeMutablePointer<Double>.allocate(capacity: 2 * blocks)
     defer { sums.deallocate() }
     let result = SharedSums(sums: sums)
-    forEachRange(blocks) { range in
+    forEachRange(blocks, "optimizer_norms") { range in
       var (step, tensors) = (step, tensors)
       graft_optimizer_norms(
         &step, &tensors, Int64(range.lowerBound), Int64(range.upperBound), result.sums)

@@ -27,7 +27,9 @@ public func differentiable(
   _ name: StaticString, _ inputs: [Tensor],
   forward: ([Tensor]) -> (outputs: [Tensor], pullback: Pullback)
 ) -> [Tensor] {
-  let (outputs, pullback) = withoutGradients { forward(inputs) }
+  let (outputs, pullback) = withScope(.function, "\(name)") {
+    withoutGradients { forward(inputs) }
+  }
   guard isRecordingGradients, inputs.contains(where: \.requiresGradient) else { return outputs }
   let context = PullbackContext(pullback)
   var results = [ctorch_tensor?](repeating: nil, count: outputs.count)

@@ -22,10 +22,21 @@ public enum Runtime {
   /// order: results differ from those of other programs over LibTorch in the last digits, which they
   /// otherwise often share. ``Trainer`` switches it on for its steps.
   public static var usesFastProducts: Bool {
-    get { fastProducts.withLock { $0 } }
+    get { takesFastProducts || fastProducts.withLock { $0 } }
     set { fastProducts.withLock { $0 = newValue } }
   }
   private static let fastProducts = Mutex(false)
+  @TaskLocal private static var takesFastProducts = false
+
+  /// Runs something with ``usesFastProducts``, whatever others on other threads do meanwhile.
+  ///
+  /// - Parameter body: What is run.
+  /// - Returns: What it returns.
+  public static func withFastProducts<Result>(
+    _ body: () throws -> Result
+  ) rethrows -> Result {
+    try $takesFastProducts.withValue(true, operation: body)
+  }
 
   /// Splits a range over LibTorch's threads.
   ///

@@ -187,4 +187,12 @@ extension Tensor {
     }
     return self * mask
   }
+
+  /// The draws of ``dropout(_:generator:)`` alone: true with a probability, for each element.
+  package func randomMask(keeping probability: Double, generator: Generator?) -> Tensor {
+    withoutGradients {
+      Operators.bernoulli(.tensor(emptyLike()), .double(probability), .optional(generator))
+        .to(.bool)
+    }
+  }
 }

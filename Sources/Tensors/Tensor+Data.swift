@@ -97,6 +97,10 @@ extension Tensor {
 
   private func cpuPointer(_ caller: StaticString) -> UnsafeMutableRawPointer? {
     precondition(isContiguous, "\(caller): the tensor \(shape) is not contiguous")
+    return firstElement(caller)
+  }
+
+  func firstElement(_ caller: StaticString) -> UnsafeMutableRawPointer? {
     var pointer: UnsafeMutableRawPointer?
     check(ctorch_cpu_data(handle, &pointer), "\(caller)")
     return pointer

@@ -23,15 +23,18 @@ package struct KernelMemory: @unchecked Sendable {
 ///   - blocks: How many there are.
 ///   - blockSize: Elements of each.
 ///   - tensors: Contiguous tensors on the processor, which `kernel` gets the memory of.
+///   - name: What the kernel is called in a ``Recording``.
 ///   - kernel: Does the blocks of a range.
 package func forEachBlockRange(
-  _ blocks: Int, blockSize: Int, _ tensors: [Tensor],
+  _ blocks: Int, blockSize: Int, _ tensors: [Tensor], name: StaticString = #function,
   _ kernel: @Sendable (KernelMemory, _ first: Int64, _ end: Int64) -> Void
 ) {
   guard blocks > 0 else { return }
   let memory = KernelMemory(tensors)
-  Runtime.parallelFor(0..<blocks, grain: max(1, 16384 / blockSize)) { range in
-    kernel(memory, Int64(range.lowerBound), Int64(range.upperBound))
+  withScope(.kernel, "\(name)") {
+    Runtime.parallelFor(0..<blocks, grain: max(1, 16384 / blockSize)) { range in
+      kernel(memory, Int64(range.lowerBound), Int64(range.upperBound))
+    }
   }
   withExtendedLifetime(tensors) {}
 }
@@ -50,5 +53,15 @@ extension Tensor {
     _ type: Element.Type = Element.self
   ) -> UnsafeMutablePointer<Element> {
     memory.assumingMemoryBound(to: type)
+  }
+
+  /// The first element of a tensor on the processor, whose others lie at its strides.
+  package func firstElement<Element>(
+    _ type: Element.Type = Element.self
+  ) -> UnsafeMutablePointer<Element> {
+    guard let pointer = firstElement("firstElement") else {
+      preconditionFailure("a tensor of shape \(shape) has no memory")
+    }
+    return pointer.assumingMemoryBound(to: type)
   }
 }

@@ -15,11 +15,13 @@ public func meanLoss(
     examples, options: BatchingOptions(batchSize: batchSize, shuffles: false),
     paddingID: model.fillingID)
   var (sum, count) = (0.0, 0)
-  withoutGradients {
-    for rows in sampler.plan(epoch: 0) {
-      let batch = sampler.batch(rows)
-      sum += model.summedLoss(batch).item()
-      count += batch.targetCount
+  Runtime.withFastProducts {
+    withoutGradients {
+      for rows in sampler.plan(epoch: 0) {
+        let batch = sampler.batch(rows)
+        sum += model.summedLoss(batch).item()
+        count += batch.targetCount
+      }
     }
   }
   return sum / Double(max(count, 1))

@@ -56,6 +56,8 @@ public final class Trainer {
   public var measure: ((_ batchSize: Int) -> [(name: String, value: Double)])?
   /// Where curves go besides `metrics.jsonl`.
   public var tensorBoard: TensorBoardLog?
+  /// Called with the profile that the options ask for.
+  public var onProfile: (StepProfile) throws -> Void = { _ in }
   /// Asked after each update: whether to save a checkpoint and stop.
   public var shouldStop: () -> Bool = { false }
 
@@ -154,10 +156,20 @@ public final class Trainer {
       base.usesFusedLayers = false
     }
 
-    while position.step < totalSteps, let group = stream.next() {
+    let begun = position.step
+    /// The next group and what its update gave; nil at the end of the data.
+    func advance() throws -> (BatchGroup, rate: Double, loss: Double, norm: Double, asked: Bool)? {
+      guard let group = withScope(.phase, StepProfile.Phase.data.rawValue, { stream.next() })
+      else { return nil }
       let rate = learningRate(step: position.step)
       let (loss, norm, asked) = try update(
         group, optimizer, learningRate: rate, step: position.step + 1)
+      return (group, rate, loss, norm, asked)
+    }
+    while position.step < totalSteps,
+      let (group, rate, loss, norm, asked) = try options.profiledUpdate == position.step - begun + 1
+        ? profiled(position.step + 1, advance) : advance()
+    {
       position.step += 1
       meter.add(loss: loss, tokens: group.tokenCount)
       let isLast = position.step == totalSteps
@@ -206,6 +218,15 @@ public final class Trainer {
     meanLoss(model.base, evaluation, batchSize: options.batchSize)
   }
 
+  /// Makes an update and its profile.
+  private func profiled<Result>(_ step: Int, _ update: () throws -> Result) throws -> Result {
+    let (result, recording) = try recorded {
+      try withScope(.phase, StepProfile.Phase.step.rawValue) { try update() }
+    }
+    try onProfile(StepProfile(step: step, recording))
+    return result
+  }
+
   private func learningRate(step: Int) -> Double {
     options.learningRate
       * options.schedule.factor(
@@ -222,12 +243,17 @@ public final class Trainer {
     let targets = Double(max(1, group.targetCount))
     func compute(_ part: Int) -> Double {
       prepareDraws(step: step, part: part)
-      var loss = model.base.summedLoss(group.batches[part]) / targets
-      let value = loss.item()
-      // As in PEFT, a penalty is part of each micro-batch's loss, which is divided by their number (but
-      // transformers' trainer, where it divides by the targets of all, counts it once for each).
-      if let penalty = model.penalty() { loss = loss + penalty / Double(group.batches.count) }
-      if loss.requiresGradient { loss.backward() }
+      var value = 0.0
+      let loss = withScope(.phase, StepProfile.Phase.forward.rawValue) {
+        let loss = model.base.summedLoss(group.batches[part]) / targets
+        value = loss.item()
+        // As in PEFT, a penalty is part of each micro-batch's loss, which is divided by their number (but
+        // transformers' trainer, where it divides by the targets of all, counts it once for each).
+        return model.penalty().map { loss + $0 / Double(group.batches.count) } ?? loss
+      }
+      withScope(.phase, StepProfile.Phase.backward.rawValue) {
+        if loss.requiresGradient { loss.backward() }
+      }
       return value
     }
     let parts = group.batches.count
@@ -237,13 +263,15 @@ public final class Trainer {
       ?? DataParallel.Update(values: (0..<parts).map(compute), stops: false)
     let total = update.values.reduce(0, +)
     guard total.isFinite else { throw TrainingError.diverged(step: step, loss: total) }
-    let norm = try clip()
+    let norm = try withScope(.phase, StepProfile.Phase.clipping.rawValue) { try clip() }
     guard norm.isFinite else { throw TrainingError.diverged(step: step, gradientNorm: norm) }
-    optimizer.step(learningRate: learningRate)
-    try sharded?.shareParameters()
-    prepareDraws(step: step, part: parts)
-    model.didStep(step, of: totalSteps)
-    optimizer.zeroGradients()
+    try withScope(.phase, StepProfile.Phase.optimizer.rawValue) {
+      optimizer.step(learningRate: learningRate)
+      try sharded?.shareParameters()
+      prepareDraws(step: step, part: parts)
+      model.didStep(step, of: totalSteps)
+      optimizer.zeroGradients()
+    }
     return (total, norm, update.stops)
   }
 

@@ -63,6 +63,10 @@ public struct TrainingOptions: Equatable, Sendable {
   /// PEFT could not find that start again.
   public var savesPlainLoRA: Bool?
 
+  /// The update of a process's part of the run, counted from 1, of which a ``StepProfile`` is made; nil
+  /// for none.
+  public var profiledUpdate: Int?
+
   /// Makes the default options.
   public init() {}
 
@@ -79,6 +83,7 @@ public struct TrainingOptions: Equatable, Sendable {
       ("keep", keptCheckpoints, 1...most), ("max-length", maximumLength, 2...many),
       ("warmup-steps", warmupSteps, 0...most), ("deterministic", orderedParts, 1...many),
       ("zero", zeroStage, 0...2),
+      ("profile", profiledUpdate, 1...most),
     ]
     for (name, value, range) in counts {
       if let value, !range.contains(value) {

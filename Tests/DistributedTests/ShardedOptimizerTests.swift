@@ -21,17 +21,15 @@ import Testing
   private static let aligned = 5376 + 256 + 8192 + 12544
 
   /// To the last bit those of one process, parameters and state, with 5 parts of an update.
-  @Test(arguments: ["adamw", "adamw-8bit", "lion", "ademamix-8bit"])
+  @Test(arguments: ["adamw", "ademamix-8bit"])
   func sameBits(_ optimizer: String) throws {
     let alone = try run(1, ["0", optimizer, "5"])[0]
     #expect(alone[0].contains("layer.3."))
-    for stage in ["0", "1", "2"] {
-      for processes in stage == "0" ? [3] : [2, 3] {
-        let all = try run(processes, [stage, optimizer, "5"])
-        #expect(all[0][0] == alone[0], "stage \(stage) with \(processes) processes")
-        let parameters = alone[0].prefix { $0 != "]" }
-        for other in all { #expect(other[0].hasPrefix(parameters)) }
-      }
+    for (stage, processes) in [("0", 2), ("1", 3), ("2", 2)] {
+      let all = try run(processes, [stage, optimizer, "5"])
+      #expect(all[0][0] == alone[0], "stage \(stage) with \(processes) processes")
+      let parameters = alone[0].prefix { $0 != "]" }
+      for other in all { #expect(other[0].hasPrefix(parameters)) }
     }
   }
 

@@ -17,7 +17,9 @@ import Testing
   }
 
   /// Layers `size` to each of `widths`, the odd ones with a bias, with an update but for the last.
-  static func layers(_ size: Int, _ widths: [Int], rank: Int = 3) -> [ExplicitProjection] {
+  static func layers(
+    _ size: Int, _ widths: [Int], rank: Int = 3, dropout: Double = 0, generator: Generator? = nil
+  ) -> [ExplicitProjection] {
     widths.enumerated().map { index, width in
       let seed = UInt64(10 * index)
       let bias = index % 2 == 1 ? Parameter(normal([width], seed: seed + 1)) : nil
@@ -32,13 +34,18 @@ import Testing
       )
       a.requiresGradient = true
       b.requiresGradient = true
-      return ExplicitProjection(base: base, update: LowRankTerm(a: a, b: b, scale: 1.5))
+      return ExplicitProjection(
+        base: base,
+        update: LowRankTerm(a: a, b: b, scale: 1.5, dropout: dropout, generator: generator))
     }
   }
 
   static func plain(_ x: Tensor, _ part: ExplicitProjection) -> Tensor {
     let y = part.base(x)
-    return part.update.map { y + x.linear($0.a).linear($0.b) * $0.scale } ?? y
+    return part.update.map {
+      let seen = x.dropout($0.dropout, generator: $0.generator)
+      return y + seen.linear($0.a).linear($0.b) * $0.scale
+    } ?? y
   }
 
   static func trained(_ parts: [ExplicitProjection]) -> [Tensor] {
@@ -115,6 +122,28 @@ import Testing
     expectSame(fused, expected)
   }
 
+  /// Each update drops elements of its own, those that its layer would have dropped.
+  @Test func droppedElementsAreThoseOfTheLayers() {
+    let size = 37
+    let x = Self.normal([2, 5, size], seed: 1)
+    let norm = Self.norm(size, weighting: .cast)
+    func run(_ body: (Tensor, [ExplicitProjection]) -> [Tensor]) -> [Tensor] {
+      let parts = Self.layers(
+        size, [36, 24, 24, 8], dropout: 0.3, generator: Generator(seed: 5))
+      return Self.run(x, Self.trained(parts)) { body($0, parts) }
+    }
+    let fused = run { fusedProjections($0, norm: norm, $1, rotation: nil) ?? [] }
+    let expected = run { x, parts in
+      let normalized = norm(x)
+      return parts.map { Self.plain(normalized, $0) }
+    }
+    expectSame(fused, expected)
+    let others = Self.run(x, []) { x in
+      Self.layers(size, [36, 24, 24, 8]).map { Self.plain(norm(x), $0) }
+    }
+    #expect((others[0] - expected[0]).array(of: Float.self).contains { abs($0) > 1e-2 })
+  }
+
   /// Outputs that nobody uses and an input that needs no gradient cost nothing and break nothing.
   @Test func partsOfTheGradientMayBeMissing() throws {
     let norm = Self.norm(8, weighting: .cast)
@@ -150,6 +179,19 @@ import Testing
     func run(_ fused: Bool) -> [Tensor] {
       Self.run(hidden, []) {
         [linearCrossEntropy($0, weight: weight, labels: labels, chunkRows: 3, fused: fused)]
+      }
+    }
+    expectSame(run(true), run(false))
+  }
+
+  /// More words than one part holds; the largest score of a row is in any of them.
+  @Test func crossEntropyIsTakenInParts() {
+    let hidden = Self.normal([7, 6], seed: 1)
+    let weight = Self.normal([9001, 6], seed: 2, scale: 3)
+    let labels = Tensor([0, 9000, 4096, 4095, 5000, -100, 8192] as [Int64])
+    func run(_ fused: Bool) -> [Tensor] {
+      Self.run(hidden, []) {
+        [linearCrossEntropy($0, weight: weight, labels: labels, fused: fused)]
       }
     }
     expectSame(run(true), run(false))
@@ -192,8 +234,12 @@ import Testing
       var back = g
       graft_rms_norm_backward(x, w, scale, g, Int64(size), 0, Int64(rows), &back)
       var scores = x
-      graft_cross_entropy(&scores, labels, Int64(size), true, 0, Int64(rows), &losses, &factors)
-      let found = [a, b, c, d, scale, back, scores, losses, factors]
+      var (top, answers) = ([Float](repeating: -.infinity, count: rows), losses)
+      var sums = [Double](repeating: 0, count: rows)
+      graft_cross_entropy_block(
+        &scores, labels, 0, Int64(size), true, 0, Int64(rows), &top, &sums, &answers, &factors)
+      graft_cross_entropy_end(top, sums, answers, 0, Int64(rows), &losses, &factors)
+      let found = [a, b, c, d, scale, back, scores, top, answers, losses, factors]
       #expect(found == first ?? found)
       first = found
     }

@@ -70,7 +70,7 @@ import Testing
   @Test func int8Gradients() throws {
     let layer = Linear8bit(quantizing: weight)
     let slope = Tensor.randomNormal([50, 24], generator: Generator(seed: 5))
-    func gradient(_ kind: Linear8bit.InputGradient) throws -> Tensor {
+    func gradient(_ kind: InputGradient) throws -> Tensor {
       layer.inputGradient = kind
       let input = x.reshaped([-1, 40]).narrowed(0, 0..<21).cloned()
       input.requiresGradient = true

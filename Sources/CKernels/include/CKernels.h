@@ -96,15 +96,25 @@ void graft_dequantize_4bit(int32_t kind, const uint8_t *_Nonnull bytes,
                            const float *_Nonnull absmax, int64_t count, int64_t block_size,
                            int64_t first, int64_t end, int32_t type, void *_Nonnull y);
 
+// Rows first..<end of a matrix in codes of 4 bits, as rows of 8-bit whole numbers (see below): scale[r]
+// is the largest magnitude of the row's blocks, codes are code * (absmax * (127 * (1 / scale))) rounded
+// to nearest, ties to even. A row is whole blocks of a multiple of 32.
+void graft_recode_4bit_rows(int32_t kind, const uint8_t *_Nonnull bytes,
+                            const float *_Nonnull absmax, int64_t columns, int64_t block_size,
+                            int64_t first, int64_t end, int8_t *_Nonnull codes,
+                            float *_Nonnull scale);
+
 // ---- Rows of 8-bit whole numbers -------------------------------------------------------------
 
 // Rows first..<end of a matrix: scale[r] = max |x|, codes = x * (127 * (1 / scale)) rounded to nearest,
 // ties to even, in -127 ... 127. With a threshold above 0, numbers with |x| >= threshold are outliers:
 // they do not count for the scale, get code 0, and set outlier[column] to 1 (never back to 0; several
-// calls may share it). Where the scale is 0, infinite or NaN all codes of the row are 0.
-void graft_quantize_rows(const void *_Nonnull x, int32_t type, int64_t columns, float threshold,
-                         int64_t first, int64_t end, int8_t *_Nonnull codes,
-                         float *_Nonnull scale, uint8_t *_Nullable outlier);
+// calls may share it). Where the scale is 0, infinite or NaN all codes of the row are 0. With `factor`
+// [columns], x * factor[column] in float32 stands for x.
+void graft_quantize_rows(const void *_Nonnull x, int32_t type, const float *_Nullable factor,
+                         int64_t columns, float threshold, int64_t first, int64_t end,
+                         int8_t *_Nonnull codes, float *_Nonnull scale,
+                         uint8_t *_Nullable outlier);
 
 // y = code * scale[row] * (1 / 127) in float32, rounded once to the type.
 void graft_dequantize_rows(const int8_t *_Nonnull codes, const float *_Nonnull scale,
@@ -134,7 +144,8 @@ void graft_quantize_rows_stochastic(const float *_Nonnull x, int64_t columns, ui
 // ---- Products with quantised weights ---------------------------------------------------------
 
 // y[m, n] = sum_k x[m, k] w[n, k] * (x_scale[m] / 127) (w_scale[n] / 127) + bias[n]
-//           + sum_c outlier[m, c] w[n, column[c]] w_scale[n] / 127.
+//           + sum_c outlier[m, c] w[n, column[c]] w_scale[n] / 127
+//           + sum_r narrow[m, r] factor[r, n] + y[m, n] where it `adds`.
 // The first sum is exact in int32 (depth up to 133,144); the rest is float32 in this order.
 typedef struct {
   const int8_t *_Nonnull x;           // [rows, depth]
@@ -144,8 +155,10 @@ typedef struct {
   const float *_Nullable bias;        // [outputs]
   const float *_Nullable outlier;     // [rows, outlier_count]
   const int64_t *_Nullable outlier_column;
-  int64_t outlier_count, rows, outputs, depth;
-  bool transposed;
+  const float *_Nullable narrow;      // [rows, rank], rows narrow_stride apart
+  const float *_Nullable factor;      // [rank, outputs]
+  int64_t outlier_count, narrow_stride, rank, rows, outputs, depth;
+  bool transposed, adds;
   float *_Nonnull y;                  // [rows, outputs]
 } graft_int8_product;
 
@@ -154,6 +167,12 @@ int64_t graft_int8_parts(const graft_int8_product *_Nonnull product);
 int64_t graft_int8_workspace(const graft_int8_product *_Nonnull product);
 void graft_int8_multiply(const graft_int8_product *_Nonnull product, int64_t first, int64_t end,
                          void *_Nonnull workspace);
+
+// The same for few rows, of a weight that is not transposed: outputs first..<end, with the weight read
+// as it lies.
+int64_t graft_int8_few_rows_workspace(const graft_int8_product *_Nonnull product);
+void graft_int8_multiply_few_rows(const graft_int8_product *_Nonnull product, int64_t first,
+                                  int64_t end, void *_Nonnull workspace);
 
 // The magnitudes of blocks: numbers, or codes of numbers less their mean.
 typedef struct {
@@ -186,6 +205,8 @@ void graft_4bit_multiply(const graft_4bit_product *_Nonnull product,
 }
 #endif
 
+#include "AttentionKernels.h"
+#include "DecodingKernels.h"
 #include "LayerKernels.h"
 #include "Optimizers.h"
 

@@ -49,12 +49,20 @@ void graft_rotate(const float *_Nonnull x, const float *_Nonnull cosine, const f
                   float direction, int64_t heads, int64_t size, int64_t width, int64_t period,
                   int64_t first, int64_t end, float *_Nonnull y);
 
-// Rows first..<end of scores [rows, size]: loss[r] = log(sum(e^z)) - z[label[r]]. With `writes` each
-// score is replaced by e^(z - max), and factor[r] is 1 / their sum, so that their product with it is
-// the softmax.
-void graft_cross_entropy(float *_Nonnull scores, const int64_t *_Nonnull label, int64_t size,
-                         bool writes, int64_t first, int64_t end, float *_Nonnull loss,
-                         float *_Nonnull factor);
+// Rows first..<end of scores [rows, size], those of words start ..< start + size: takes them into the
+// row's largest score `top` (minus infinity at first), the sum of e^(z - top) and, where the label is
+// among them, its score `answer`. With `writes` each score is replaced by e^(z - top). What was summed
+// up to here with another top is to be multiplied by factor[r].
+void graft_cross_entropy_block(float *_Nonnull scores, const int64_t *_Nonnull label, int64_t start,
+                               int64_t size, bool writes, int64_t first, int64_t end,
+                               float *_Nonnull top, double *_Nonnull sum, float *_Nonnull answer,
+                               float *_Nonnull factor);
+
+// loss[r] = log(sum(e^z)) - z[label[r]] of rows first..<end; factor[r] is 1 / sum, so that its product
+// with e^(z - top) is the softmax.
+void graft_cross_entropy_end(const float *_Nonnull top, const double *_Nonnull sum,
+                             const float *_Nonnull answer, int64_t first, int64_t end,
+                             float *_Nonnull loss, float *_Nonnull factor);
 
 #ifdef __cplusplus
 }

@@ -146,6 +146,53 @@ ctorch_status ctorch_generator_state(ctorch_generator _Nonnull generator,
 ctorch_status ctorch_generator_set_state(ctorch_generator _Nonnull generator,
                                          ctorch_tensor _Nonnull state);
 
+// ---- Recordings ----------------------------------------------------------------------------
+
+typedef struct ctorch_recording_object *ctorch_recording;
+
+// What an event of a recording is.
+enum {
+  CTORCH_EVENT_PHASE = 0,     // a part of the program, named by the caller
+  CTORCH_EVENT_LAYER = 1,     // a part of a model, named by the caller
+  CTORCH_EVENT_FUNCTION = 2,  // the forward half of a function with a pullback
+  CTORCH_EVENT_KERNEL = 3,    // code that is not LibTorch's
+  CTORCH_EVENT_OPERATOR = 4,  // an operator of LibTorch
+  CTORCH_EVENT_NODE = 5       // a node of the autograd graph, in the backward pass
+};
+
+typedef struct {
+  int32_t kind;
+  int32_t parent;      // the event that it is part of, or -1
+  int32_t thread;      // 0: the one that the recording was started on
+  int32_t size_count;
+  int64_t begin, end;  // nanoseconds since the recording was started
+  // Memory of tensors that was taken and given back by the event itself, not by its parts, in bytes.
+  int64_t allocated, freed;
+  // Bytes taken and not given back since the start: before it, after it, and the most meanwhile.
+  int64_t held_before, held_after, held_most;
+  int64_t node;                  // of a node: its number, or negative
+  int64_t first_node, end_node;  // of others: numbers of the nodes that were made meanwhile
+  int64_t operations;            // additions and multiplications, where the caller said so
+  const char *_Nonnull name;
+  // Of an operator: for each tensor that it got the number of dimensions, then their sizes.
+  const int64_t *_Nullable sizes;
+} ctorch_event;
+
+// Records what this thread computes, and what the backward pass computes for it on others.
+ctorch_status ctorch_recording_start(ctorch_recording _Nullable *_Nonnull result);
+// On the same thread.
+ctorch_status ctorch_recording_stop(ctorch_recording _Nonnull recording);
+// After it was stopped: events in the order of their beginnings.
+int64_t ctorch_recording_count(ctorch_recording _Nonnull recording);
+// Its pointers are valid until the recording is released.
+ctorch_event ctorch_recording_event(ctorch_recording _Nonnull recording, int64_t index);
+void ctorch_recording_release(ctorch_recording _Nonnull recording);
+// Whether this thread is being recorded.
+bool ctorch_is_recording(void);
+// An event of the caller's own; negative, and nothing, where the thread is not being recorded.
+int32_t ctorch_event_begin(int32_t kind, const char *_Nonnull name, int64_t operations);
+void ctorch_event_end(int32_t event);
+
 // ---- Runtime -------------------------------------------------------------------------------
 
 const char *_Nonnull ctorch_version(void);

@@ -5,6 +5,7 @@
 #else
   import Glibc
 #endif
+import Tensors
 
 /// A regular file mapped into memory, read only.
 ///
@@ -50,6 +51,9 @@ public final class MappedFile: Sendable {
     count = size
     isFile = true
     self.path = path
+    FileBackedMemory.register(bytes) { [base = UInt(bitPattern: base), count] range in
+      Self.release(range, of: UnsafeMutableRawPointer(bitPattern: base), count: count)
+    }
   }
 
   /// Holds a copy of bytes as if they were a file of that path.
@@ -71,6 +75,7 @@ public final class MappedFile: Sendable {
 
   deinit {
     if let base {
+      if isFile { FileBackedMemory.forget(bytes) }
       munmap(base, count)
     }
   }
@@ -82,7 +87,11 @@ public final class MappedFile: Sendable {
   ///
   /// - Parameter range: Bytes of the file; only whole pages inside are given back.
   public func release(_ range: Range<Int>) {
-    guard isFile, let base else { return }
+    if isFile { Self.release(range, of: base, count: count) }
+  }
+
+  private static func release(_ range: Range<Int>, of base: UnsafeMutableRawPointer?, count: Int) {
+    guard let base else { return }
     let page = Int(sysconf(Int32(_SC_PAGESIZE)))
     let start = (range.lowerBound + page - 1) / page * page
     let end = range.upperBound == count ? count : range.upperBound / page * page

@@ -70,6 +70,7 @@ enum EvaluateCommand: Verb {
       if report.truncatedCount > 0 || report.droppedCount > 0 { console.log("\(report)") }
       try source.check(examples, model.configuration)
       if let peft { try PromptChecks.checkTasks(examples, peft) }
+      model.model.usesFusedLayers = true
       let loss = meanLoss(model, examples, batchSize: size)
       if wanted.contains("loss") { result["loss"] = .number(loss) }
       if wanted.contains("perplexity") { result["perplexity"] = .number(exp(loss)) }

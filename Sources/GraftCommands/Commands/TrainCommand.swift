@@ -6,6 +6,7 @@ import Datasets
 import JSONValues
 import Layers
 import Models
+import Quantization
 import Tokenizers
 import Training
 
@@ -112,10 +113,14 @@ enum TrainCommand: Verb {
     let (model, recipe, isQuiet) = (run.model, run.recipe, given[TrainOptions.quiet])
     let base: any LossModel = model.base
     base.ownDropout?.isAllowed = recipe.arguments[TrainOptions.baseDropout] != .off
+    base.setInputGradients(
+      recipe.arguments[TrainOptions.int8Backward] == .off ? .dequantized : .int8)
     // It refuses what cannot be, and only then the directory may be emptied.
     let trainer = try Trainer(
       model: model, examples: run.examples, evaluation: run.evaluation, options: run.options,
       directory: recipe.directory, recipe: recipe.json, processes: recipe.processes)
+    let profile = try ProfileFiles(
+      run.options, steps: trainer.totalSteps, directory: recipe.directory)
     let writes = recipe.processes?.rank ?? 0 == 0
     if writes { try recipe.prepareDirectory() }
     let progress = TrainingProgress(totalSteps: trainer.totalSteps, isQuiet: isQuiet)
@@ -134,31 +139,37 @@ enum TrainCommand: Verb {
     trainer.measure = run.measure
     trainer.onStep = progress.step
     trainer.onEvaluation = progress.evaluation
+    if writes { trainer.onProfile = profile.write }
     trainer.shouldStop = { StopSignal.wasCaught }
     StopSignal.saveWhenCaught()
     let outcome = try trainer.run(resuming: recipe.isResumed)
     progress.end()
-    return finish(outcome, recipe.directory, given[TrainOptions.json], console)
+    profile.show(console, asJSON: given[TrainOptions.json])
+    return finish(outcome, recipe.directory, given[TrainOptions.json], console, profile.json)
   }
 
   private static func finish(
-    _ outcome: TrainingOutcome, _ directory: String, _ asJSON: Bool, _ console: Console
+    _ outcome: TrainingOutcome, _ directory: String, _ asJSON: Bool, _ console: Console,
+    _ profile: JSON?
   ) -> ExitCode {
+    func write(_ entries: [(String, JSON)]) {
+      console.write(.object(JSONObject(entries + (profile.map { [("profile", $0)] } ?? []))))
+    }
     switch outcome {
     case .stopped(let step):
       if asJSON {
-        console.write([
-          "output": .string(directory), "steps": .integer(step), "stopped": true,
-          "peak_memory_bytes": .integer(PeakMemory.bytes),
+        write([
+          ("output", .string(directory)), ("steps", .integer(step)), ("stopped", true),
+          ("peak_memory_bytes", .integer(PeakMemory.bytes)),
         ])
       }
       console.log("stopped after step \(step); go on with: graft train --resume \(directory)")
       return .stoppedWithCheckpoint
     case .finished(let steps, let loss):
       if asJSON {
-        console.write([
-          "output": .string(directory), "steps": .integer(steps), "loss": .number(loss),
-          "peak_memory_bytes": .integer(PeakMemory.bytes),
+        write([
+          ("output", .string(directory)), ("steps", .integer(steps)), ("loss", .number(loss)),
+          ("peak_memory_bytes", .integer(PeakMemory.bytes)),
         ])
       } else {
         console.write("\(directory): \(steps) steps, loss \(loss.fixed(4))\n")

@@ -76,6 +76,12 @@ enum TrainOptions {
   static let zero = Option<Int>(
     "zero", default: 0, group: "Run",
     help: "What several processes share out (ZeRO): 1 the optimiser's state, 2 gradients too.")
+  static let profile = Option<Int>(
+    "profile", default: nil, group: "Run",
+    help:
+      "Show where the time and memory of one step go, by layer and kernel, and write a trace for "
+      + "Perfetto; which step from the start or the resumption, the third if not said.",
+    optionalValue: 3)
   static let quiet = Flag("quiet", group: "Run", help: "No progress.")
   static let json = Flag("json", group: "Run", help: "Print one JSON object at the end.")
 
@@ -159,6 +165,11 @@ enum TrainOptions {
   static let fusedLayers = Flag(
     "fused-layers", default: true, group: "Optimiser",
     help: "Compute layers of a block together where that can be: less time and memory.")
+  static let int8Backward = Option<Switch>(
+    "int8-backward", default: .on, group: "Optimiser",
+    help:
+      "With a quantised base: gradients pass its layers in whole numbers of 8 bits, which takes "
+      + "less time; off: in float32.")
 
   static let all: [any OptionDeclaration] =
     [
@@ -166,7 +177,7 @@ enum TrainOptions {
       trainOnPrompt, maximumLength, Seq2SeqData.maximumTargetLength, packing, shuffle,
       groupByLength,
       output, overwrite, resume, config, set, printRecipe, saveEvery, evalEvery, logEvery, keep,
-      ShardOptions.maximumShardSize, reportTo, deterministic, zero, quiet, json,
+      ShardOptions.maximumShardSize, reportTo, deterministic, zero, profile, quiet, json,
     ] + HeadTasks.options + [
       method, adapterConfig, rank, alpha, dropout, baseDropout, targetModules, modulesToSave, bias,
       rsLoRA,
@@ -175,6 +186,7 @@ enum TrainOptions {
       optimizer, learningRate, weightDecay, beta1, beta2, epsilon, schedule, warmupSteps,
       warmupRatio, maximumNorm,
       batchSize, accumulation, epochs, maximumSteps, seed, activationCheckpointing, fusedLayers,
+      int8Backward,
     ]
 
   static func training(_ arguments: ParsedArguments) throws -> TrainingOptions {
@@ -208,6 +220,7 @@ enum TrainOptions {
     options.saveEvery = arguments[saveEvery]
     options.keptCheckpoints = try arguments.value(keep)
     options.savesPlainLoRA = arguments[plainLoRA] ? true : nil
+    options.profiledUpdate = arguments[profile]
     try options.validate()
     return options
   }

@@ -28,6 +28,10 @@ public struct LowRankTerm {
   public let b: Tensor
   /// s.
   public let scale: Double
+  /// Share of x's elements that the update does not see; the others are scaled up.
+  public let dropout: Double
+  /// Source of dropout.
+  public let generator: Generator?
 
   /// Makes an update.
   ///
@@ -35,9 +39,18 @@ public struct LowRankTerm {
   ///   - a: A, `[rank, inputSize]`.
   ///   - b: B, `[outputSize, rank]`.
   ///   - scale: s.
-  public init(a: Tensor, b: Tensor, scale: Double) {
+  ///   - dropout: Share of x's elements that the update does not see, in `0 ..< 1`.
+  ///   - generator: Source of dropout; nil for the default one.
+  public init(
+    a: Tensor, b: Tensor, scale: Double, dropout: Double = 0, generator: Generator? = nil
+  ) {
     self.a = a
     self.b = b
     self.scale = scale
+    self.dropout = dropout
+    self.generator = generator
   }
+
+  /// s with what makes up for dropped elements.
+  var fullScale: Double { scale / (1 - dropout) }
 }

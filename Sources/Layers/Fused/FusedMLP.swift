@@ -5,7 +5,8 @@ public import Tensors
 /// down(silu(gate(n)) * up(n)) with n the normalised x.
 ///
 /// Keeps x, one number a row, the outputs of gate and up, and the narrow products; n and the product
-/// of gate and up are computed again in the backward pass.
+/// of gate and up are computed again in the backward pass. Of int8 layers the outputs of gate and up are
+/// computed again too: they are half of what a block keeps, and the same to the last bit.
 ///
 /// ## Shapes
 /// - x: `[batch, length, size]`, result: `[batch, length, outputSize of down]`.
@@ -33,40 +34,75 @@ public func fusedGatedMLP(
     let needsInput = inputs[0].requiresGradient
     let needsInner = needsInput || inputs[1..<1 + count].contains(where: \.requiresGradient)
     let (normalized, scale) = norm(rows)
-    let (halves, narrow) = first(normalized)
-    let (gate, up) = (halves[0], halves[1])
-    let (outputs, narrowDown) = second(gatedProduct(gate, up))
+    let isQuick = first.isQuick && Set(first.outputSizes).count == 1
+    var kept: (halves: [Tensor], narrow: LinearGroup.Narrow?) = ([], nil)
+    let result: (outputs: [Tensor], narrow: LinearGroup.Narrow?)
+    if isQuick {
+      result = first.withScratch(rows.size(0)) { memory in
+        let (halves, narrow) = first(normalized, into: memory)
+        kept.narrow = narrow
+        return second(gatedProduct(halves[0], halves[1], into: halves[0]))
+      }
+    } else {
+      let (halves, narrow) = first(normalized)
+      kept = (halves, narrow)
+      result = second(gatedProduct(kept.halves[0], kept.halves[1]))
+    }
+    let (halves, narrow) = kept
+    let (outputs, narrowDown) = result
     let shape = inputs[0].shape
+    // Gradients from those of the output and what gate and up gave, the memory of which may be used.
+    func gradients(
+      _ gradient: Tensor, _ gate: Tensor, _ up: Tensor, _ normalized: Tensor?
+    ) -> [Tensor?] {
+      let (inner, trainedDown) = second.gradients(
+        [gradient.rows().contiguous()], narrow: narrowDown, needsInput: needsInner
+      ) { gatedProduct(gate, up) }
+      guard let inner else {
+        return [nil] + Array(repeating: nil, count: count) + trainedDown
+      }
+      let gateGradient = isQuick ? gate : gate.emptyLike()
+      forEachBlockRange(
+        gate.count, blockSize: 1, [gate, up, inner, gateGradient], name: "swiglu_backward"
+      ) {
+        graft_swiglu_backward(
+          $0.elements(0, Float.self), $0.elements(1, Float.self), $0.elements(2, Float.self),
+          $1, $2, $0.elements(3, Float.self), $0.elements(2, Float.self))
+      }
+      let (input, trained) = first.gradients(
+        [gateGradient, inner], narrow: narrow, needsInput: needsInput
+      ) { normalized ?? norm.again(rows, scale: scale) }
+      return [
+        input.map { norm.pulledBack($0, rows: rows, scale: scale).reshaped(shape) }
+      ] + trained + trainedDown
+    }
     return (
       outputs[0].reshaped(shape.dropLast() + [outputs[0].size(1)]),
       { gradient in
-        let (inner, trainedDown) = second.gradients(
-          [gradient.rows().contiguous()], narrow: narrowDown, needsInput: needsInner
-        ) { gatedProduct(gate, up) }
-        guard let inner else {
-          return [nil] + Array(repeating: nil, count: count) + trainedDown
+        guard isQuick else { return gradients(gradient, halves[0], halves[1], nil) }
+        let normalized = norm.again(rows, scale: scale)
+        return first.withScratch(rows.size(0)) { memory in
+          let halves = first.outputs(normalized, narrow: narrow, into: memory)
+          return gradients(gradient, halves[0], halves[1], normalized)
         }
-        let gateGradient = gate.emptyLike()
-        forEachBlockRange(gate.count, blockSize: 1, [gate, up, inner, gateGradient]) {
-          graft_swiglu_backward(
-            $0.elements(0, Float.self), $0.elements(1, Float.self), $0.elements(2, Float.self),
-            $1, $2, $0.elements(3, Float.self), $0.elements(2, Float.self))
-        }
-        let (input, trained) = first.gradients(
-          [gateGradient, inner], narrow: narrow, needsInput: needsInput
-        ) { norm.again(rows, scale: scale) }
-        return [
-          input.map { norm.pulledBack($0, rows: rows, scale: scale).reshaped(shape) }
-        ] + trained + trainedDown
       }
     )
   }
 }
 
-/// silu(gate) * up of contiguous float32 tensors on the processor.
-private func gatedProduct(_ gate: Tensor, _ up: Tensor) -> Tensor {
-  let result = gate.emptyLike()
-  forEachBlockRange(gate.count, blockSize: 1, [gate, up, result]) {
+extension LinearGroup {
+  /// Runs a body with memory for the outputs of two layers of one size.
+  fileprivate func withScratch<Result>(
+    _ rows: Int, _ body: (_ memory: [Tensor]) -> Result
+  ) -> Result {
+    ScratchRows.withPair(rows: rows, columns: outputSizes[0], body)
+  }
+}
+
+/// silu(gate) * up of contiguous float32 tensors on the processor, in `memory` or a new tensor.
+private func gatedProduct(_ gate: Tensor, _ up: Tensor, into memory: Tensor? = nil) -> Tensor {
+  let result = memory ?? gate.emptyLike()
+  forEachBlockRange(gate.count, blockSize: 1, [gate, up, result], name: "swiglu") {
     graft_swiglu(
       $0.elements(0, Float.self), $0.elements(1, Float.self), $1, $2, $0.elements(2, Float.self))
   }

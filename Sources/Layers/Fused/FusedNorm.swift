@@ -24,7 +24,9 @@ struct FusedNorm {
     let result = Tensor.empty(rows.shape, dtype: .float32)
     let scale = Tensor.empty([rows.size(0)], dtype: .float32)
     let (size, epsilon) = (Int64(rows.size(1)), Float(epsilon))
-    forEachBlockRange(rows.size(0), blockSize: rows.size(1), [rows, weight, result, scale]) {
+    forEachBlockRange(
+      rows.size(0), blockSize: rows.size(1), [rows, weight, result, scale], name: "rms_norm"
+    ) {
       graft_rms_norm(
         $0.elements(0, Float.self), $0.elements(1, Float.self), epsilon, size, $1, $2,
         $0.elements(2, Float.self), $0.elements(3, Float.self))
@@ -36,7 +38,9 @@ struct FusedNorm {
   func again(_ rows: Tensor, scale: Tensor) -> Tensor {
     let result = Tensor.empty(rows.shape, dtype: .float32)
     let size = Int64(rows.size(1))
-    forEachBlockRange(rows.size(0), blockSize: rows.size(1), [rows, weight, scale, result]) {
+    forEachBlockRange(
+      rows.size(0), blockSize: rows.size(1), [rows, weight, scale, result], name: "rms_norm_again"
+    ) {
       graft_rms_norm_again(
         $0.elements(0, Float.self), $0.elements(1, Float.self), $0.elements(2, Float.self), size,
         $1, $2, $0.elements(3, Float.self))
@@ -47,7 +51,10 @@ struct FusedNorm {
   /// The rows' gradient from that of the normalised ones, which is written over.
   func pulledBack(_ gradient: Tensor, rows: Tensor, scale: Tensor) -> Tensor {
     let size = Int64(rows.size(1))
-    forEachBlockRange(rows.size(0), blockSize: rows.size(1), [rows, weight, scale, gradient]) {
+    forEachBlockRange(
+      rows.size(0), blockSize: rows.size(1), [rows, weight, scale, gradient],
+      name: "rms_norm_backward"
+    ) {
       graft_rms_norm_backward(
         $0.elements(0, Float.self), $0.elements(1, Float.self), $0.elements(2, Float.self),
         $0.elements(3, Float.self), size, $1, $2, $0.elements(3, Float.self))

@@ -35,7 +35,9 @@ public struct FusedRotation {
     let (heads, size, width) = (rows.size(1) / headSize, headSize, cosine.size(-1))
     let tables = [cosine, sine].map { $0.contiguous() }
     let period = Int64(cosine.count / width)
-    forEachBlockRange(rows.size(0), blockSize: rows.size(1), [rows, result] + tables) {
+    forEachBlockRange(
+      rows.size(0), blockSize: rows.size(1), [rows, result] + tables, name: "rotate"
+    ) {
       graft_rotate(
         $0.elements(0, Float.self), $0.elements(2, Float.self), $0.elements(3, Float.self),
         direction, Int64(heads), Int64(size), Int64(width), period, $1, $2,

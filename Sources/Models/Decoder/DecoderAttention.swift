@@ -114,7 +114,8 @@ final class DecoderAttention: Module {
     let (dropout, rate) = (context.dropout, c.dropout.attention)
     var mixed = attention(
       query: q, key: k, value: v, mask: mask, scale: context.configuration.attentionScales[layer],
-      softcap: c.attentionSoftcap, dropped: dropout.acts(rate) ? { dropout($0, rate) } : nil)
+      softcap: c.attentionSoftcap, dropped: dropout.acts(rate) ? { dropout($0, rate) } : nil,
+      fused: context.usesFusedLayers)
     if case .separate(_, let key, let value) = projections {
       for addition in extensions { mixed = mixed + addition(query: q, key: key, value: value) }
     }

@@ -40,8 +40,11 @@ public final class DecoderForCausalLM: Module {
   ///
   /// - Parameter hidden: `[..., hiddenSize]`, of the last norm.
   /// - Returns: `[..., vocabulary]`.
-  func scores(_ hidden: Tensor) -> Tensor {
-    var scores = head(hidden)
+  func scores(_ hidden: Tensor) -> Tensor { adjusted(head(hidden)) }
+
+  /// The head's outputs as scores: divided and capped where the family has it so.
+  func adjusted(_ outputs: Tensor) -> Tensor {
+    var scores = outputs
     let divisor = configuration.logitsDivisor
     if divisor != 1 { scores = scores / divisor }
     return configuration.logitsSoftcap.map { (scores / $0).tanh() * $0 } ?? scores

@@ -41,22 +41,30 @@ final class DecoderLayer: Module {
     _ x: Tensor, _ context: DecoderContext, layer: Int, prefix: Tensor?
   ) -> Tensor {
     let (dropout, rates) = (context.dropout, configuration.dropout)
+    let names = configuration.names
     if configuration.isParallel {
       let read = norms.attention.map { $0(x) } ?? x
-      let gathered = attention(read, context, layer: layer, prefix: prefix)
-      return dropout(gathered, rates.attentionOutput) + dropout(mlp(read), rates.mlpOutput) + x
+      let gathered = withScope(.layer, names.attention) {
+        attention(read, context, layer: layer, prefix: prefix)
+      }
+      let worked = withScope(.layer, names.mlp) { mlp(read) }
+      return dropout(gathered, rates.attentionOutput) + dropout(worked, rates.mlpOutput) + x
     }
-    let gathered = dropout(
+    // A norm counts towards what reads it, as the two may be computed together.
+    let gathered = withScope(.layer, names.attention) {
       norms.attention.flatMap {
         attention.fused(x, norm: $0, context, layer: layer, prefix: prefix)
       }
-        ?? attention(norms.attention.map { $0(x) } ?? x, context, layer: layer, prefix: prefix),
-      rates.attentionOutput)
-    let attended = added(norms.attentionOutput.map { $0(gathered) } ?? gathered, to: x)
-    let worked = dropout(
+        ?? attention(norms.attention.map { $0(x) } ?? x, context, layer: layer, prefix: prefix)
+    }
+    let dropped = dropout(gathered, rates.attentionOutput)
+    let attended = added(norms.attentionOutput.map { $0(dropped) } ?? dropped, to: x)
+    let worked = withScope(.layer, names.mlp) {
       norms.mlp.flatMap { context.usesFusedLayers ? mlp.fused(attended, norm: $0) : nil }
-        ?? mlp(norms.mlp.map { $0(attended) } ?? attended), rates.mlpOutput)
-    return added(norms.mlpOutput.map { $0(worked) } ?? worked, to: attended)
+        ?? mlp(norms.mlp.map { $0(attended) } ?? attended)
+    }
+    let kept = dropout(worked, rates.mlpOutput)
+    return added(norms.mlpOutput.map { $0(kept) } ?? kept, to: attended)
   }
 
   private func added(_ branch: Tensor, to x: Tensor) -> Tensor {

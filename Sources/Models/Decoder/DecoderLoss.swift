@@ -15,7 +15,7 @@ extension DecoderForCausalLM {
   ///     virtual tokens the first position of a row is never asked.
   /// - Returns: A scalar in float32. Divide by ``targetCount(of:)`` for the mean.
   public func summedLoss(_ batch: DecoderInput, labels: Tensor) -> Tensor {
-    let (states, leading) = model.states(batch)
+    let (states, leading) = withScope(.layer, configuration.names.decoder) { model.states(batch) }
     let rows = states.rows()
     guard leading > 0 else {
       let own = crossEntropy(rows, labels)
@@ -44,6 +44,10 @@ extension DecoderForCausalLM {
 
   /// Summed cross entropy of rows of hidden states, each asked for the label behind it.
   private func crossEntropy(_ rows: Tensor, _ labels: Tensor) -> Tensor {
+    withScope(.layer, "lm_head") { headLoss(rows, labels) }
+  }
+
+  private func headLoss(_ rows: Tensor, _ labels: Tensor) -> Tensor {
     // Position t is asked for the label at t + 1; the last one for nothing.
     let shifted = Tensor.concatenated(
       [

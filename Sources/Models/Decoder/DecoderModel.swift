@@ -22,6 +22,11 @@ public final class DecoderModel: Module {
   /// Sums are added up in another order than by the single layers: results differ in the last digits.
   /// `Trainer` switches it on for its steps, unless told not to.
   public var usesFusedLayers = false
+  /// Whether generation takes single new tokens through the blocks by kernels of its own, where every
+  /// part of the decoder has one.
+  ///
+  /// Sums are added up in another order than by the single layers: results differ in the last digits.
+  public var usesStepKernels = true
   /// Dropout of the model's own.
   let dropout = ModelDropout()
   /// The generator that dropout inside blocks draws from, so that computing again gives the same.
@@ -83,13 +88,17 @@ public final class DecoderModel: Module {
   /// - Parameters:
   ///   - batch: Ids, positions and masks; with a cache, only the new positions.
   ///   - cache: Keys and values of earlier positions; extended by this call.
+  ///   - step: What goes through the blocks in their place, where it can.
+  ///   - fused: Whether layers are computed together; nil for what ``usesFusedLayers`` says.
   /// - Returns: `[batch, leading + length, hiddenSize]` and how many virtual tokens went through the
   ///   blocks; none where the prompt is keys and values, or stands in the cache already.
   func states(
-    _ batch: DecoderInput, cache: KeyValueCache? = nil
+    _ batch: DecoderInput, cache: KeyValueCache? = nil, step: DecoderStep? = nil,
+    fused: Bool? = nil
   ) -> (states: Tensor, leading: Int) {
     inputObserver?(batch, cache?.length ?? 0)
-    var x = tokenEmbeddings(batch.ids)
+    let names = configuration.names
+    var x = withScope(.layer, names.embedding) { tokenEmbeddings(batch.ids) }
     let placed = PlacedInput(batch, prompt: prompt, past: cache?.length ?? 0, embeddings: &x)
     if let positions { x = x + positions(placed.positions) }
     x = dropout(x, configuration.dropout.embeddings)
@@ -111,19 +120,26 @@ public final class DecoderModel: Module {
     }
     let context = DecoderContext(
       rotations: rotations, masks: masks, queryGrowth: growth, configuration: configuration,
-      cache: cache, usesFusedLayers: usesFusedLayers, dropout: dropout)
+      cache: cache, usesFusedLayers: fused ?? usesFusedLayers, dropout: dropout)
+    if let step, let cache, placed.keysAndValues == nil, step.fits(x, context) {
+      let states = step(x, context, cache)
+      cache.advance(by: 1)
+      return (states, placed.leading)
+    }
     let companion = companion
     var carried = companion?.begin(batch, cache: cache)
     for (index, layer) in layers.enumerated() {
       let prefix = placed.keysAndValues?.selected(0, index)
       func block(_ inputs: [Tensor]) -> [Tensor] {
-        guard let companion, inputs.count > 1 else {
-          return [
-            layer(inputs[0], context, layer: index, prefix: inputs.count > 1 ? inputs[1] : nil)
-          ]
-        }
-        return companion.run(index, inputs[0], carried: inputs[1]) {
-          layer($0, context, layer: index, prefix: nil)
+        withScope(.layer, "\(names.layers).\(index)") {
+          guard let companion, inputs.count > 1 else {
+            return [
+              layer(inputs[0], context, layer: index, prefix: inputs.count > 1 ? inputs[1] : nil)
+            ]
+          }
+          return companion.run(index, inputs[0], carried: inputs[1]) {
+            layer($0, context, layer: index, prefix: nil)
+          }
         }
       }
       // A prompt and a companion never act together.
@@ -141,7 +157,7 @@ public final class DecoderModel: Module {
       if states.count > 1 { carried = states[1] }
     }
     cache?.advance(by: placed.keyLength - (cache?.length ?? 0))
-    return (norm(x), placed.leading)
+    return (withScope(.layer, names.finalNorm) { norm(x) }, placed.leading)
   }
 
   /// Keys and values that the blocks compute for a row without a prompt.

@@ -56,17 +56,40 @@ public final class KeyValueCache {
   /// `length` changes only with ``advance(by:)``, after every layer.
   func append(layer: Int, key: Tensor, value: Tensor) -> (key: Tensor, value: Tensor) {
     let added = key.size(2)
-    precondition(length + added <= capacity, "KeyValueCache: \(length + added) > \(capacity)")
-    func put(_ tensor: Tensor, _ store: inout [Tensor?]) -> Tensor {
-      var shape = tensor.shape
-      shape[2] = held(for: length + added)
-      var room = store[layer] ?? Tensor.empty(shape, dtype: tensor.dtype, device: tensor.device)
-      if room.size(2) < length + added { room = resized(room, to: shape[2]) }
-      store[layer] = room
+    let room = room(
+      for: added, layer: layer, key: key.shape, value: value.shape, dtype: key.dtype,
+      device: key.device)
+    func put(_ tensor: Tensor, _ room: Tensor) -> Tensor {
       room.narrowed(2, length..<length + added).copyInPlace(from: tensor)
       return room.narrowed(2, 0..<length + added)
     }
-    return (put(key, &keys), put(value, &values))
+    return (put(key, room.keys), put(value, room.values))
+  }
+
+  /// One layer's memory of keys and values, for what is written there directly.
+  ///
+  /// - Parameters:
+  ///   - count: How many positions are to be added.
+  ///   - layer: The block.
+  ///   - key: A shape of keys: all but n is taken from it, where there is no memory yet.
+  ///   - value: The same of values.
+  ///   - dtype: Their type.
+  ///   - device: Where they live.
+  /// - Returns: `[batch, key/value heads, n, headSize]` each, n at least ``length`` and `count` more.
+  func room(
+    for count: Int, layer: Int, key: [Int], value: [Int], dtype: DType, device: Device
+  ) -> (keys: Tensor, values: Tensor) {
+    let wanted = length + count
+    precondition(wanted <= capacity, "KeyValueCache: \(wanted) > \(capacity)")
+    func made(_ shape: [Int], _ store: inout [Tensor?]) -> Tensor {
+      var shape = shape
+      shape[2] = held(for: wanted)
+      var room = store[layer] ?? Tensor.empty(shape, dtype: dtype, device: device)
+      if room.size(2) < wanted { room = resized(room, to: shape[2]) }
+      store[layer] = room
+      return room
+    }
+    return (made(key, &keys), made(value, &values))
   }
 
   func advance(by count: Int) { length += count }

@@ -59,6 +59,10 @@ final class EncoderLayer: Module {
   }
 
   private func attended(_ x: Tensor, _ context: Context, _ prefix: Tensor?) -> Tensor {
+    withScope(.layer, "attention") { gathered(x, context, prefix) }
+  }
+
+  private func gathered(_ x: Tensor, _ context: Context, _ prefix: Tensor?) -> Tensor {
     let (batch, length) = (x.size(0), x.size(1))
     func heads(_ projected: Tensor) -> Tensor {
       projected.reshaped([batch, length, -1, configuration.headSize]).transposed(1, 2)
@@ -98,6 +102,10 @@ final class EncoderLayer: Module {
   }
 
   private func worked(_ x: Tensor, _ dropout: ModelDropout) -> Tensor {
+    withScope(.layer, "mlp") { computed(x, dropout) }
+  }
+
+  private func computed(_ x: Tensor, _ dropout: ModelDropout) -> Tensor {
     let rates = configuration.dropout
     var inner = up(x)
     if configuration.isGated {

@@ -80,11 +80,13 @@ public final class EncoderModel: Module {
   ) -> (states: Tensor, leading: Int) {
     inputObserver?(input.forDecoder, 0)
     let c = configuration
-    let placed = placed(input)
-    var x = placed.embeddings
-    if let table = embeddings.tokenTypes { x = x + table(placed.types) }
-    if let table = embeddings.positions { x = x + table(placed.positions) }
-    x = dropout(embeddings.norm(x), c.dropout.embeddings)
+    let placed = withScope(.layer, "embeddings") { self.placed(input) }
+    var x = withScope(.layer, "embeddings") {
+      var x = placed.embeddings
+      if let table = embeddings.tokenTypes { x = x + table(placed.types) }
+      if let table = embeddings.positions { x = x + table(placed.positions) }
+      return dropout(embeddings.norm(x), c.dropout.embeddings)
+    }
     var rotations: [RopeConfiguration: (cosine: Tensor, sine: Tensor)] = [:]
     for rope in Set(c.ropes) {
       rotations[rope] = rope.tables(positions: placed.positions, dtype: x.dtype)
@@ -100,7 +102,9 @@ public final class EncoderModel: Module {
         rotation: c.ropes.isEmpty ? nil : rotations[c.ropes[index]], dropout: dropout,
         observe: observe)
       func block(_ inputs: [Tensor]) -> [Tensor] {
-        [layer(inputs[0], context, prefix: inputs.count > 1 ? inputs[1] : nil)]
+        withScope(.layer, "\(c.names.layers).\(index)") {
+          [layer(inputs[0], context, prefix: inputs.count > 1 ? inputs[1] : nil)]
+        }
       }
       let inputs = [x] + (placed.keysAndValues.map { [$0.selected(0, index)] } ?? [])
       if checkpointsActivations && isRecordingGradients {

@@ -134,7 +134,10 @@ public final class EncoderDecoderForConditionalGeneration: Module {
   /// - Returns: A scalar in float32. Divide by ``targetCount(of:)`` for the mean.
   public func summedLoss(_ input: Seq2SeqInput, labels: Tensor) -> Tensor {
     let rows = states(input, labels: labels).rows()
-    let flat = labels.reshaped([-1])
+    return withScope(.layer, "lm_head") { headLoss(rows, labels.reshaped([-1])) }
+  }
+
+  private func headLoss(_ rows: Tensor, _ flat: Tensor) -> Tensor {
     if let dense = head.projection as? DenseProjection, dense.bias == nil, actingBias == nil {
       return linearCrossEntropy(scaled(rows), weight: dense.weight.value, labels: flat)
     }

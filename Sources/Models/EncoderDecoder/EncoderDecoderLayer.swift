@@ -57,7 +57,7 @@ final class EncoderDecoderLayer: Module {
   /// The block's keys and values for states of the encoder, `[batch, heads, keyLength, headSize]`.
   func crossKeysAndValues(_ states: Tensor) -> (key: Tensor, value: Tensor) {
     guard let cross else { preconditionFailure("crossKeysAndValues: a block of an encoder") }
-    return cross.attention.keysAndValues(states)
+    return withScope(.layer, "cross_attention") { cross.attention.keysAndValues(states) }
   }
 
   // x: [B, L, hiddenSize]; `remember`: puts new keys and values behind older ones and gives all.
@@ -67,17 +67,21 @@ final class EncoderDecoderLayer: Module {
     remember: ((_ key: Tensor, _ value: Tensor) -> (key: Tensor, value: Tensor))? = nil
   ) -> Tensor {
     let clamps = configuration.normsFirst || cross == nil
-    var x = added(x, selfNorm) { y in
-      var own = selfAttention.keysAndValues(y)
-      if let remember { own = remember(own.key, own.value) }
-      return gathering(selfAttention, y, own, mask)
+    var x = withScope(.layer, "self_attention") {
+      added(x, selfNorm) { y in
+        var own = selfAttention.keysAndValues(y)
+        if let remember { own = remember(own.key, own.value) }
+        return gathering(selfAttention, y, own, mask)
+      }
     }
     if configuration.normsFirst { x = bounded(x) }
     if let cross, let gathered {
-      x = added(x, cross.norm) { gathering(cross.attention, $0, gathered, crossMask) }
+      x = withScope(.layer, "cross_attention") {
+        added(x, cross.norm) { gathering(cross.attention, $0, gathered, crossMask) }
+      }
       if configuration.normsFirst { x = bounded(x) }
     }
-    x = added(x, mlpNorm, worked)
+    x = withScope(.layer, "mlp") { added(x, mlpNorm, worked) }
     return clamps ? bounded(x) : x
   }
 

@@ -63,6 +63,10 @@ public final class EncoderDecoderModel: Module {
   /// - Returns: `[batch, length, hiddenSize]`.
   public func encode(_ ids: Tensor, mask: Tensor? = nil, taskIDs: Tensor? = nil) -> Tensor {
     inputObserver?(DecoderInput(ids: ids, mask: mask, taskIDs: taskIDs), 0)
+    return withScope(.layer, "encoder") { encoded(ids, mask) }
+  }
+
+  private func encoded(_ ids: Tensor, _ mask: Tensor?) -> Tensor {
     guard let prompt, prompt.kind == .embeddings else { return encoder(ids, mask: mask) }
     let made = prompt.make(ids.size(0))
     let virtual = made.rank == 2 ? made.unsqueezed(0).expanded([ids.size(0), -1, -1]) : made
@@ -92,9 +96,11 @@ public final class EncoderDecoderModel: Module {
     let rows = ids.size(0)
     let isFirst = (cache?.length ?? 0) == 0
     let prefix = prompt.flatMap { $0.kind == .keysAndValues && isFirst ? $0.make(rows) : nil }
-    return decoder(
-      ids, mask: masked(decoderMask, rows: rows, .keysAndValues), states: states,
-      statesMask: masked(mask, rows: rows, .embeddings), prefix: prefix, cache: cache)
+    return withScope(.layer, "decoder") {
+      decoder(
+        ids, mask: masked(decoderMask, rows: rows, .keysAndValues), states: states,
+        statesMask: masked(mask, rows: rows, .embeddings), prefix: prefix, cache: cache)
+    }
   }
 
   /// A mask with what stands before every row, where that is of a kind.

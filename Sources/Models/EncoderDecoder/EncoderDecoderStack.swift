@@ -70,8 +70,9 @@ final class EncoderDecoderStack: Module {
     for (index, layer) in layers.enumerated() {
       // PEFT 0.21.2 gives the i-th block what stands at 2 i, counted around.
       let before = prefix.map { $0.selected(0, 2 * index % $0.size(0)).to(x.dtype) }
+      let name = "\(configuration.names.layers).\(index)"
       if checkpointsActivations, cache == nil, isRecordingGradients {
-        x = again(layer, x, own, states, cross, before)
+        x = again(layer, name, x, own, states, cross, before)
         continue
       }
       var gathered: (key: Tensor, value: Tensor)?
@@ -81,11 +82,13 @@ final class EncoderDecoderStack: Module {
           return layer.crossKeysAndValues(states)
         }
       } else if let states {
-        gathered = layer.crossKeysAndValues(states)
+        gathered = withScope(.layer, name) { layer.crossKeysAndValues(states) }
       }
-      x = layer(x, own, gathered: gathered, crossMask: cross) { key, value in
-        let (key, value) = Self.joined(before, key, value)
-        return cache?.own.append(layer: index, key: key, value: value) ?? (key, value)
+      x = withScope(.layer, name) {
+        layer(x, own, gathered: gathered, crossMask: cross) { key, value in
+          let (key, value) = Self.joined(before, key, value)
+          return cache?.own.append(layer: index, key: key, value: value) ?? (key, value)
+        }
       }
     }
     cache?.own.advance(by: keyLength - (cache?.length ?? 0))
@@ -95,8 +98,8 @@ final class EncoderDecoderStack: Module {
 
   /// A block whose activations are not kept.
   private func again(
-    _ layer: EncoderDecoderLayer, _ x: Tensor, _ mask: AttentionMask, _ states: Tensor?,
-    _ cross: AttentionMask, _ before: Tensor?
+    _ layer: EncoderDecoderLayer, _ name: String, _ x: Tensor, _ mask: AttentionMask,
+    _ states: Tensor?, _ cross: AttentionMask, _ before: Tensor?
   ) -> Tensor {
     // What gradients go back to has to be an input: states, numbers for distances, and a prefix.
     let inputs = [x] + [states, mask.scores, before].compactMap { $0 }
@@ -107,11 +110,13 @@ final class EncoderDecoderStack: Module {
       let states = states == nil ? nil : rest.removeFirst()
       let own = mask.scores == nil ? mask : AttentionMask(scores: rest.removeFirst())
       let before = rest.first
-      return [
-        layer(
-          inputs[0], own, gathered: states.map(layer.crossKeysAndValues), crossMask: cross
-        ) { Self.joined(before, $0, $1) }
-      ]
+      return withScope(.layer, name) {
+        [
+          layer(
+            inputs[0], own, gathered: states.map(layer.crossKeysAndValues), crossMask: cross
+          ) { Self.joined(before, $0, $1) }
+        ]
+      }
     }[0]
   }
 

@@ -1,3 +1,4 @@
+import Layers
 import Tensors
 
 /// Texts that a decoder is in the midst of, with a cache of keys and values.
@@ -14,6 +15,10 @@ final class DecoderState: DecodingState {
   private var rowCount = 0
   private var mask: Tensor?
   private var positions: Tensor?
+  /// Goes through the blocks with one new token a row; made when the first one comes.
+  private var step: DecoderStep?
+  private var head: FewRowsGroup?
+  private var hasSteps = false
 
   /// `cache` holds the model's virtual tokens and the first `prefixLength` tokens of every row, in one
   /// row; or nothing.
@@ -40,9 +45,37 @@ final class DecoderState: DecodingState {
       ids = begin(ids)
     }
     rowCount = rows
-    let hidden = model.model(DecoderInput(ids: ids, mask: mask, positions: positions), cache: cache)
+    if ids.size(1) == 1, !hasSteps, model.model.usesStepKernels {
+      hasSteps = true
+      step = DecoderStep(model.model)
+      head = FewRowsGroup([model.head])
+    }
+    return FewRows.$arePreferred.withValue(model.model.usesStepKernels) {
+      scores(DecoderInput(ids: ids, mask: mask, positions: positions))
+    }
+  }
+
+  private func scores(_ batch: DecoderInput) -> Tensor {
+    let (rows, length) = (batch.ids.size(0), batch.ids.size(1))
+    let hidden =
+      length > 1
+      ? Runtime.withFastProducts {
+        model.model.states(batch, cache: cache, fused: model.model.usesStepKernels).states
+      }
+      : model.model.states(batch, cache: cache, step: step).states
     let last = hidden.narrowed(1, hidden.size(1) - 1..<hidden.size(1))
-    return model.scores(last).reshaped([ids.size(0), -1])
+    return scores(last.reshaped([rows, -1]))
+  }
+
+  /// Scores of all tokens behind `[rows, hiddenSize]`.
+  private func scores(_ hidden: Tensor) -> Tensor {
+    guard let head, hidden.size(0) <= FewRows.most, hidden.dtype == .float32, hidden.isContiguous
+    else { return model.scores(hidden) }
+    let result = Tensor.empty([hidden.size(0), head.outputSizes[0]], dtype: .float32)
+    let rows = FewRows(hidden.elements(), count: hidden.size(0), size: hidden.size(1))
+    head(rows, into: [result.elements()])
+    withExtendedLifetime((hidden, result)) {}
+    return model.adjusted(result)
   }
 
   /// Masks padding and skips what is in the cache; the rows' own tokens.

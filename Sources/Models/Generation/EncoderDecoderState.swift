@@ -1,3 +1,4 @@
+import Layers
 import Tensors
 
 /// Texts that a decoder behind an encoder is in the midst of, with a cache of keys and values.
@@ -28,10 +29,13 @@ final class EncoderDecoderState: DecodingState {
     let needed = cache.length + ids.size(1)
     if needed > cache.own.capacity { cache.own.reserve(max(needed, 2 * cache.own.capacity)) }
     // What blocks make of the encoder's states stays in the cache.
-    let states = cache.holdsStates ? nil : model.encode(source, mask: mask)
-    let hidden = model.decode(ids, states: states, mask: mask, cache: cache)
-    let last = hidden.narrowed(1, hidden.size(1) - 1..<hidden.size(1))
-    return model.logits(last).reshaped([ids.size(0), -1])
+    let states =
+      cache.holdsStates ? nil : Runtime.withFastProducts { model.encode(source, mask: mask) }
+    return FewRows.$arePreferred.withValue(true) {
+      let hidden = model.decode(ids, states: states, mask: mask, cache: cache)
+      let last = hidden.narrowed(1, hidden.size(1) - 1..<hidden.size(1))
+      return model.logits(last).reshaped([ids.size(0), -1])
+    }
   }
 
   func keep(rows: [Int]) {

@@ -117,9 +117,11 @@ public final class TaskModel: Module {
   func scored(_ states: Tensor) -> Tensor {
     guard let head else { preconditionFailure("scored: \(task.rawValue) has no head") }
     let (dropout, rates) = (backbone.dropout, backbone.dropoutRates)
-    return head(
-      dropout(states, task == .sequenceClassification ? rates.rowHeadInput : 0),
-      dropped: { dropout($0, self.headRate(rates)) })
+    return withScope(.layer, headPath ?? "head") {
+      head(
+        dropout(states, task == .sequenceClassification ? rates.rowHeadInput : 0),
+        dropped: { dropout($0, self.headRate(rates)) })
+    }
   }
 
   /// What is dropped in front of the head's last layer.

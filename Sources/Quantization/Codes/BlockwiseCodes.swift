@@ -61,7 +61,9 @@ public struct BlockwiseCodes {
     let codes = Tensor.empty(source.shape, dtype: .uint8)
     let absmax = Tensor.empty([blocks], dtype: .float32)
     let count = Int64(source.count)
-    forEachBlockRange(blocks, blockSize: blockSize, [source, codes, absmax]) {
+    forEachBlockRange(
+      blocks, blockSize: blockSize, [source, codes, absmax], name: "quantize_blockwise"
+    ) {
       graft_quantize_blockwise(
         map.search, $0[0], type, count, Int64(blockSize), $1, $2, $0.elements(1, UInt8.self),
         $0.elements(2, Float.self))
@@ -85,7 +87,9 @@ public struct BlockwiseCodes {
     let blocks = blockCount(source.count, blockSize)
     let result = Tensor.empty(source.shape, dtype: wanted ?? dtype)
     let (map, count, blockSize) = (map, Int64(source.count), blockSize)
-    forEachBlockRange(blocks, blockSize: blockSize, [source, absmax, result]) {
+    forEachBlockRange(
+      blocks, blockSize: blockSize, [source, absmax, result], name: "dequantize_blockwise"
+    ) {
       graft_dequantize_blockwise(
         map.values, $0.elements(0, UInt8.self), $0.elements(1, Float.self), count,
         Int64(blockSize), $1, $2, type, $0[2])

@@ -31,12 +31,14 @@ public struct ColumnCodes {
     let codes = Tensor.empty([rows, columns], dtype: .int8)
     let scales = Tensor.zeros([columns], dtype: .float32)
     if rows > 0, columns > 0 {
-      forEachBlockRange(columns, blockSize: rows, [source, scales]) {
+      forEachBlockRange(columns, blockSize: rows, [source, scales], name: "column_scales") {
         graft_column_scales(
           $0[0], type, Int64(rows), Int64(columns), Float(threshold), $1, $2,
           $0.elements(1, Float.self))
       }
-      forEachBlockRange(rows, blockSize: columns, [source, scales, codes]) {
+      forEachBlockRange(
+        rows, blockSize: columns, [source, scales, codes], name: "quantize_columns"
+      ) {
         graft_quantize_columns(
           $0[0], type, Int64(columns), Float(threshold), $0.elements(1, Float.self), $1, $2,
           $0.elements(2, Int8.self))

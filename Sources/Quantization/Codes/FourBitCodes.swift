@@ -92,7 +92,8 @@ public struct FourBitCodes {
     let bytes = Tensor.empty([(source.count + 1) / 2, 1], dtype: .uint8)
     let absmax = Tensor.empty([blocks], dtype: .float32)
     let count = Int64(source.count)
-    forEachBlockRange(blocks, blockSize: blockSize, [source, bytes, absmax]) {
+    forEachBlockRange(blocks, blockSize: blockSize, [source, bytes, absmax], name: "quantize_4bit")
+    {
       graft_quantize_4bit(
         type.kind, $0[0], element, count, Int64(blockSize), $1, $2, $0.elements(1, UInt8.self),
         $0.elements(2, Float.self))
@@ -116,12 +117,38 @@ public struct FourBitCodes {
     let blocks = blockCount(count, blockSize)
     let result = Tensor.empty(shape, dtype: wanted ?? dtype)
     let (kind, count, blockSize) = (type.kind, Int64(count), blockSize)
-    forEachBlockRange(blocks, blockSize: blockSize, [source, absmax, result]) {
+    forEachBlockRange(
+      blocks, blockSize: blockSize, [source, absmax, result], name: "dequantize_4bit"
+    ) {
       graft_dequantize_4bit(
         kind, $0.elements(0, UInt8.self), $0.elements(1, Float.self), count, Int64(blockSize), $1,
         $2, element, $0[2])
     }
     return result
+  }
+
+  /// A matrix on the processor in whole numbers of 8 bits, each row over the largest magnitude of its
+  /// blocks, to which it is rounded.
+  ///
+  /// - Returns: New codes of the same shape.
+  func rowCodes() -> RowCodes {
+    precondition(
+      shape.count == 2 && bytes.device.kind == .cpu, "rowCodes: \(shape) on \(bytes.device)")
+    let columns = shape[1]
+    // Where blocks run across rows, by way of the numbers.
+    guard columns > 0, columns % blockSize == 0 else {
+      return RowCodes(quantizing: dequantized(.float32))
+    }
+    let (source, absmax) = (bytes.contiguous(), scales.values.contiguous())
+    let codes = Tensor.empty(shape, dtype: .int8)
+    let largest = Tensor.empty([shape[0]], dtype: .float32)
+    let (kind, blockSize) = (type.kind, Int64(blockSize))
+    forEachBlockRange(shape[0], blockSize: columns, [source, absmax, codes, largest]) {
+      graft_recode_4bit_rows(
+        kind, $0.elements(0, UInt8.self), $0.elements(1, Float.self), Int64(columns), blockSize,
+        $1, $2, $0.elements(2, Int8.self), $0.elements(3, Float.self))
+    }
+    return RowCodes(codes: codes, scales: largest, dtype: dtype)
   }
 
   /// Bytes that codes and scales take.

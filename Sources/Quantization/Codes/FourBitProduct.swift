@@ -28,7 +28,9 @@ extension FourBitCodes {
           depth: Int64(depth), bias: bias?.elements(), y: result.elements()),
         split: split.elements())
       let work = max(depth * rows, 1)
-      Runtime.parallelFor(0..<outputs, grain: max(1, (1 << 18) / work)) { job.run($0) }
+      withScope(.kernel, "4bit_multiply", operations: 2 * rows * outputs * depth) {
+        Runtime.parallelFor(0..<outputs, grain: max(1, (1 << 18) / work)) { job.run($0) }
+      }
     }
     withExtendedLifetime((x, bias, bytes, split, result)) {}
     return result

@@ -1,4 +1,5 @@
 import CKernels
+import Layers
 public import Tensors
 
 extension RowCodes {
@@ -14,29 +15,52 @@ extension RowCodes {
   /// - Note: Source: Dettmers et al. 2022, arXiv 2208.07339, equation 8. Outlier columns meet W's
   ///   codes as numbers, as in bitsandbytes, not a copy of W in full precision.
   public func multiplied(by weight: RowCodes, bias: Tensor? = nil) -> Tensor {
+    multiplied(by: weight, bias: bias, adding: nil)
+  }
+
+  /// The same and a product of low rank, in a new tensor or in `memory`.
+  func multiplied(
+    by weight: RowCodes, bias: Tensor?, adding term: NarrowTerm?, into memory: Tensor? = nil
+  ) -> Tensor {
     precondition(
       codes.size(1) == weight.codes.size(1),
       "multiplied: \(codes.shape) by the rows of \(weight.codes.shape)")
     return product(
-      weight.codes, scales: weight.scales, outputs: weight.codes.size(0), bias: bias,
-      isTransposed: false)
+      weight.codes, scales: weight.scales, outputs: weight.codes.size(0), bias: bias, term: term,
+      isTransposed: false, into: memory)
   }
 
   /// x W for x in row codes and the bare codes of W: every scale is 1.
   ///
-  /// - Parameter codes: int8 `[columns, outputs]`.
-  /// - Returns: float32 `[rows, outputs]`.
-  func multiplied(byColumnsOf codes: Tensor) -> Tensor {
-    product(codes, scales: nil, outputs: codes.size(1), bias: nil, isTransposed: true)
+  /// - Parameters:
+  ///   - codes: int8 `[columns, outputs]`.
+  ///   - term: A product of low rank that is added; nil for none.
+  ///   - sum: float32 `[rows, outputs]`, contiguous, which the result is added to; nil for none.
+  /// - Returns: float32 `[rows, outputs]`, the sum itself where there is one.
+  func multiplied(
+    byColumnsOf codes: Tensor, adding term: NarrowTerm? = nil, to sum: Tensor? = nil
+  ) -> Tensor {
+    product(
+      codes, scales: nil, outputs: codes.size(1), bias: nil, term: term, isTransposed: true,
+      into: sum, adds: sum != nil)
   }
 
   private func product(
-    _ weight: Tensor, scales weightScales: Tensor?, outputs: Int, bias: Tensor?, isTransposed: Bool
+    _ weight: Tensor, scales weightScales: Tensor?, outputs: Int, bias: Tensor?,
+    term: NarrowTerm?, isTransposed: Bool, into memory: Tensor?, adds: Bool = false
   ) -> Tensor {
     let (rows, depth) = (codes.size(0), codes.size(1))
-    let result = Tensor.empty([rows, outputs], dtype: .float32)
+    let result = memory ?? Tensor.empty([rows, outputs], dtype: .float32)
+    precondition(
+      result.shape == [rows, outputs] && result.dtype == .float32,
+      "multiplied: into \(result.dtype)\(result.shape)")
+    term?.require(rows: rows, outputs: outputs)
     guard rows > 0, outputs > 0 else { return result }
-    guard depth > 0 else { return result.emptyProduct(bias) }
+    guard depth > 0 else {
+      let own = (adds ? result : result.fillInPlace(0)).addInPlace(
+        term?.product() ?? Tensor([Float(0)]))
+      return bias.map { own + $0.detached() } ?? own
+    }
     let x = codes.contiguous()
     let places = outliers == nil ? nil : outlierColumns
     let (weight, xScales, weightScales) = (
@@ -45,20 +69,40 @@ extension RowCodes {
     let (bias, outliers) = (
       bias?.detached().to(.float32).contiguous(), outliers?.contiguous()
     )
+    let narrow = term.map { UnsafePointer<Float>($0.rows.elements() + $0.columns.lowerBound) }
     let product = graft_int8_product(
       x: x.elements(), x_scale: xScales.elements(), weight: weight.elements(),
       weight_scale: weightScales?.elements(), bias: bias?.elements(),
-      outlier: outliers?.elements(), outlier_column: places?.elements(),
-      outlier_count: Int64(places?.count ?? 0), rows: Int64(rows), outputs: Int64(outputs),
-      depth: Int64(depth), transposed: isTransposed, y: result.elements())
+      outlier: outliers?.elements(), outlier_column: places?.elements(), narrow: narrow,
+      factor: term?.factor.elements(), outlier_count: Int64(places?.count ?? 0),
+      narrow_stride: Int64(term?.rows.size(1) ?? 0), rank: Int64(term?.columns.count ?? 0),
+      rows: Int64(rows), outputs: Int64(outputs), depth: Int64(depth), transposed: isTransposed,
+      adds: adds, y: result.elements())
     let job = Int8Job(product)
     // A part has 64 outputs and up to 96 rows: some 2^19 multiplications are worth a thread.
     let work = 64 * min(rows, 96) * max(depth, 1)
-    Runtime.parallelFor(0..<job.parts, grain: max(1, (1 << 19) / work)) { job.run($0) }
+    withScope(.kernel, "int8_multiply", operations: 2 * rows * outputs * depth) {
+      Runtime.parallelFor(0..<job.parts, grain: max(1, (1 << 19) / work)) { job.run($0) }
+    }
     withExtendedLifetime(
-      (x, weight, xScales, weightScales, bias, outliers, places, result)
+      (x, weight, xScales, weightScales, bias, outliers, places, term?.rows, term?.factor, result)
     ) {}
     return result
+  }
+}
+
+extension NarrowTerm {
+  /// Stops the program where the kernel would read past the end.
+  fileprivate func require(rows count: Int, outputs: Int) {
+    precondition(
+      rows.dtype == .float32 && factor.dtype == .float32 && rows.rank == 2
+        && rows.size(0) == count && columns.upperBound <= rows.size(1) && columns.lowerBound >= 0
+        && factor.shape == [columns.count, outputs],
+      "multiplied: adding \(columns) of \(rows.shape) by \(factor.shape)")
+  }
+
+  fileprivate func product() -> Tensor {
+    rows.narrowed(1, columns).matrixProduct(factor)
   }
 }
 

@@ -49,6 +49,11 @@ public struct RowCodes {
   ///   - x: float32, float16 or bfloat16 `[rows, columns]`.
   ///   - threshold: Magnitude from which an element is an outlier; 0 for none.
   public init(quantizing x: Tensor, threshold: Double = 0) {
+    self.init(quantizing: x, threshold: threshold, columnFactors: nil)
+  }
+
+  /// The same of x with each column times a factor, float32 `[columns]`, where there are factors.
+  init(quantizing x: Tensor, threshold: Double = 0, columnFactors: Tensor?) {
     precondition(x.rank == 2, "RowCodes: a tensor of shape \(x.shape) is no matrix")
     let source = x.detached().to(device: .cpu).contiguous()
     let type = floatType(of: source.dtype, in: "RowCodes")
@@ -60,10 +65,14 @@ public struct RowCodes {
       return
     }
     let marks = Tensor([UInt8](repeating: 0, count: columns))
-    forEachBlockRange(rows, blockSize: columns, [source, codes, scales, marks]) {
+    let factors = columnFactors.map { [$0.contiguous()] } ?? []
+    let isScaled = columnFactors != nil
+    forEachBlockRange(
+      rows, blockSize: columns, [source, codes, scales, marks] + factors, name: "quantize_rows"
+    ) {
       graft_quantize_rows(
-        $0[0], type, Int64(columns), Float(threshold), $1, $2, $0.elements(1, Int8.self),
-        $0.elements(2, Float.self), $0.elements(3, UInt8.self))
+        $0[0], type, isScaled ? $0.elements(4, Float.self) : nil, Int64(columns), Float(threshold),
+        $1, $2, $0.elements(1, Int8.self), $0.elements(2, Float.self), $0.elements(3, UInt8.self))
     }
     let outliers = threshold > 0 ? marks.array(of: UInt8.self).indices(of: 1) : []
     var taken: Tensor?
@@ -71,7 +80,9 @@ public struct RowCodes {
     if let places {
       let numbers = Tensor.empty([rows, outliers.count], dtype: .float32)
       let (columns, count) = (Int64(columns), Int64(outliers.count))
-      forEachBlockRange(rows, blockSize: outliers.count, [source, places, codes, numbers]) {
+      forEachBlockRange(
+        rows, blockSize: outliers.count, [source, places, codes, numbers], name: "take_columns"
+      ) {
         graft_take_columns(
           $0[0], type, columns, $0.elements(1, Int64.self), count, $1, $2,
           $0.elements(2, Int8.self), $0.elements(3, Float.self))
@@ -116,7 +127,9 @@ public struct RowCodes {
       self.init(codes: codes, scales: scales.fillInPlace(0), dtype: .float32)
       return
     }
-    forEachBlockRange(x.size(0), blockSize: columns, [source, codes, scales]) {
+    forEachBlockRange(
+      x.size(0), blockSize: columns, [source, codes, scales], name: "quantize_rows_stochastic"
+    ) {
       graft_quantize_rows_stochastic(
         $0.elements(0, Float.self), Int64(columns), seed, $1, $2, $0.elements(1, Int8.self),
         $0.elements(2, Float.self))
@@ -135,7 +148,9 @@ public struct RowCodes {
     let result = Tensor.empty(source.shape, dtype: wanted ?? dtype)
     let columns = source.size(1)
     if columns > 0 {
-      forEachBlockRange(source.size(0), blockSize: columns, [source, scale, result]) {
+      forEachBlockRange(
+        source.size(0), blockSize: columns, [source, scale, result], name: "dequantize_rows"
+      ) {
         graft_dequantize_rows(
           $0.elements(0, Int8.self), $0.elements(1, Float.self), Int64(columns), $1, $2, type,
           $0[2])

@@ -17,6 +17,9 @@ public final class Linear4bit: LinearProjection {
   /// b, `[outputSize]`, or nil.
   public var bias: Parameter?
 
+  /// How the gradient of the input is computed.
+  public var inputGradient = InputGradient.dequantized
+
   /// Rows up to which reading the codes is faster than decoding them for a product of matrices.
   static let fewRows = 16
 
@@ -68,13 +71,23 @@ public final class Linear4bit: LinearProjection {
       "Linear4bit", x, bias: bias?.value, forward: forward, inputGradient: { self.pulledBack($0) })
   }
 
-  /// By the decoded weight.
+  /// By the decoded weight, or as ``inputGradient`` says.
   ///
   /// - Parameter gradient: `[..., outputSize]`.
   /// - Returns: `[..., inputSize]`, of the type that the layer computes in.
   public func pulledBack(_ gradient: Tensor) -> Tensor {
+    if let found = wholeNumberGradient(gradient) {
+      return found.reshaped(gradient.shape.dropLast() + [inputSize])
+    }
     let wide = gradient.to(computeType(gradient.dtype))
     return wide.linear(weight.dequantized(wide.dtype).transposed())
+  }
+
+  /// As one product with a sum, where it is computed in float32.
+  public func pulledBack(_ gradient: Tensor, addedTo sum: Tensor) -> Tensor {
+    guard case .dequantized = inputGradient, gradient.dtype == .float32, sum.dtype == .float32
+    else { return sum.addInPlace(pulledBack(gradient)) }
+    return gradient.linear(weight.dequantized(.float32).transposed(), addedTo: sum)
   }
 
   /// The projection itself, where the bias is not trained.
@@ -110,9 +123,11 @@ public final class Linear4bit: LinearProjection {
   /// - Returns: A new projection with the same bias.
   public func replacing(weight: Tensor) -> any LinearProjection {
     let codes = self.weight
-    return Linear4bit(
+    let made = Linear4bit(
       quantizing: weight.to(dtype), bias: bias, type: codes.type, blockSize: codes.blockSize,
       doubleQuantization: codes.scales.areQuantized)
+    made.inputGradient = inputGradient
+    return made
   }
 
   /// Codes, scales and tables, under bitsandbytes' names.
@@ -127,4 +142,8 @@ public final class Linear4bit: LinearProjection {
   public func mapParameters(_ transform: (String, Parameter) -> Parameter) {
     bias = bias.map { transform("bias", $0) }
   }
+}
+
+extension Linear4bit: QuantizedProjection {
+  package func rowCodes() -> RowCodes { weight.rowCodes() }
 }

@@ -75,11 +75,11 @@ class LoRAAdapter: LowRankLayerAdapter {
 
   /// The update where the adapter is s x A^T B^T at this moment and nothing else; nil where it is not.
   func plainUpdate(_ context: AdapterContext) -> LowRankTerm? {
-    guard type(of: self) == LoRAAdapter.self, isProduct,
-      !context.isTraining || factors.dropout == 0
-    else { return nil }
+    guard type(of: self) == LoRAAdapter.self, isProduct else { return nil }
     let (a, b) = factors.whole()
-    return LowRankTerm(a: a, b: b, scale: factors.scale)
+    return LowRankTerm(
+      a: a, b: b, scale: factors.scale, dropout: context.isTraining ? factors.dropout : 0,
+      generator: context.generator)
   }
 
   func merge(into layer: inout MergedLayer) {

@@ -1,0 +1,64 @@
+import CKernels
+import Tensors
+
+/// The summed cross entropy of rows and the gradient of x, of tensors in float32 on the processor.
+///
+/// Words are taken in parts: of each part the scores exist once, as e^(z - top) with the row's largest
+/// score so far, and what was summed with a smaller one is scaled. The scores' gradient is never written
+/// down: with p = softmax(z) the gradient of x is p W - W[label], and p's common factor is applied to
+/// that product.
+///
+/// ## Shapes
+/// - x: `[rows, size]`, weight: `[vocabulary, size]`, labels: int64 `[rows]`.
+///
+/// - Parameters:
+///   - x: Input of the head.
+///   - weight: The head.
+///   - labels: Right answers.
+///   - needsGradient: Whether the gradient is wanted.
+///   - words: Words of a part.
+/// - Returns: A scalar, and the gradient of x.
+/// - Note: Source: arXiv 2411.09009 (Cut Cross-Entropy), with the running normaliser of arXiv 1805.02867.
+func fusedCrossEntropy(
+  _ x: Tensor, _ weight: Tensor, _ labels: Tensor, needsGradient: Bool, words: Int = 4096
+) -> (loss: Tensor, gradient: Tensor?) {
+  let (count, size) = (x.size(0), weight.size(0))
+  let answers = labels.to(.int64).contiguous()
+  let top = Tensor.full([count], -Double.infinity, dtype: .float32)
+  let sum = Tensor.zeros([count], dtype: .float64)
+  let own = Tensor.zeros([count], dtype: .float32)
+  let factor = Tensor.empty([count], dtype: .float32)
+  var gradient: Tensor?
+  for start in stride(from: 0, to: size, by: words) {
+    let part = weight.narrowed(0, start..<min(start + words, size))
+    let scores = x.linear(part).contiguous()  // [N, P]
+    let width = Int64(part.size(0))
+    forEachBlockRange(
+      count, blockSize: part.size(0), [scores, answers, top, sum, own, factor],
+      name: "cross_entropy"
+    ) {
+      graft_cross_entropy_block(
+        $0.elements(0, Float.self), $0.elements(1, Int64.self), Int64(start), width, needsGradient,
+        $1, $2, $0.elements(2, Float.self), $0.elements(3, Double.self),
+        $0.elements(4, Float.self), $0.elements(5, Float.self))
+    }
+    guard needsGradient else { continue }
+    gradient =
+      gradient.map {
+        scores.linear(part.transposed(), addedTo: $0.multiplyInPlace(factor.unsqueezed(1)))
+      } ?? scores.linear(part.transposed())
+  }
+  let losses = Tensor.empty([count], dtype: .float32)
+  forEachBlockRange(
+    count, blockSize: 64, [top, sum, own, losses, factor], name: "cross_entropy_end"
+  ) {
+    graft_cross_entropy_end(
+      $0.elements(0, Float.self), $0.elements(1, Double.self), $0.elements(2, Float.self), $1, $2,
+      $0.elements(3, Float.self), $0.elements(4, Float.self))
+  }
+  return (
+    losses.sum(),
+    gradient?.multiplyInPlace(factor.unsqueezed(1))
+      .addInPlace(weight.selecting(0, answers), scale: -1)
+  )
+}
