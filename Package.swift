@@ -62,6 +62,7 @@ let package = Package(
 
     // Floor 2.
     module("Layers", ["CKernels", "Tensors"]),
+    module("Collectives", ["CTorch", "Tensors"]),
     module("Checkpoints", ["CCrypto", "Tensors", "JSONValues"]),
     module("Datasets", ["JSONValues", "Tokenizers"]),
     // Floor 3.
@@ -74,19 +75,24 @@ let package = Package(
 
     // Floor 4.
     module("Optimizers", ["CKernels", "Checkpoints", "Layers", "Quantization", "Tensors"]),
+    // Floor 5.
+    module(
+      "Distributed",
+      ["Checkpoints", "Collectives", "Datasets", "JSONValues", "Layers", "Optimizers", "Tensors"]),
     // Floor 6.
     module(
       "Training",
       [
-        "Adapters", "Checkpoints", "Datasets", "JSONValues", "Layers", "Models", "Optimizers",
-        "Tensors",
+        "Adapters", "Checkpoints", "Collectives", "Datasets", "Distributed", "JSONValues", "Layers",
+        "Models", "Optimizers", "Tensors",
       ]),
     // Floors 7 and 8.
     module(
       "GraftCommands",
       [
-        "CYAML", "Adapters", "Checkpoints", "CommandLineParsing", "Datasets", "JSONValues",
-        "Layers", "Models", "Optimizers", "Quantization", "Tensors", "Tokenizers", "Training",
+        "CYAML", "Adapters", "Checkpoints", "Collectives", "CommandLineParsing", "Datasets",
+        "Distributed", "JSONValues", "Layers", "Models", "Optimizers", "Quantization", "Tensors",
+        "Tokenizers", "Training",
       ]),
     .executableTarget(
       name: "graft", dependencies: ["GraftCommands"], path: "Sources/GraftExecutable",
@@ -114,22 +120,31 @@ let package = Package(
     module(
       "Graft",
       [
-        "Adapters", "Checkpoints", "Datasets", "Layers", "Models", "Optimizers", "Quantization",
-        "Tensors", "Tokenizers", "Training",
+        "Adapters", "Checkpoints", "Collectives", "Datasets", "Distributed", "Layers", "Models",
+        "Optimizers", "Quantization", "Tensors", "Tokenizers", "Training",
       ]),
+
+    // A process of a group, run by the tests.
+    .executableTarget(
+      name: "CollectivesPeer",
+      dependencies: ["Collectives", "Datasets", "Distributed", "Layers", "Optimizers", "Tensors"],
+      path: "Tests/CollectivesPeer", swiftSettings: settings),
 
     // Tests, and what they share.
     .target(
-      name: "TestSupport", dependencies: ["CKernels", "Checkpoints", "JSONValues", "Tensors"],
+      name: "TestSupport",
+      dependencies: ["CKernels", "Checkpoints", "Collectives", "JSONValues", "Tensors"],
       path: "Tests/TestSupport",
       swiftSettings: settings),
     tests(of: "Tensors", ["TestSupport"]),
     tests(of: "Layers", ["CKernels", "Tensors", "TestSupport"]),
+    tests(of: "Collectives", ["CollectivesPeer", "Tensors", "TestSupport"]),
     tests(of: "JSONValues"),
     tests(of: "Tokenizers", ["JSONValues", "TestSupport"], exclude: ["Fixtures"]),
     tests(of: "CommandLineParsing"),
     tests(of: "Checkpoints", ["JSONValues", "Tensors"], exclude: ["Fixtures"]),
     tests(of: "Datasets", ["JSONValues", "Tokenizers"]),
+    tests(of: "Distributed", ["CollectivesPeer", "TestSupport"]),
     tests(
       of: "Optimizers",
       ["CKernels", "Checkpoints", "Layers", "Quantization", "Tensors", "TestSupport"]),

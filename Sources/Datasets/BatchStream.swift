@@ -1,6 +1,7 @@
 /// Batches of one update of the parameters.
 public struct BatchGroup: Equatable, Sendable {
-  /// The micro-batches; fewer than asked for only at the end of an epoch.
+  /// The micro-batches, or the parts that they are cut into; fewer than asked for only at the end of an
+  /// epoch.
   public let batches: [TokenBatch]
   /// The epoch that they are from, counted from 0.
   public let epoch: Int
@@ -54,6 +55,7 @@ public struct BatchStream: IteratorProtocol, Sendable {
 
   private let sampler: BatchSampler
   private let accumulation: Int
+  private let parts: Int
   private var plan: [[[Int]]]
 
   /// Starts at the beginning of the first epoch.
@@ -61,10 +63,16 @@ public struct BatchStream: IteratorProtocol, Sendable {
   /// - Parameters:
   ///   - sampler: Data and order.
   ///   - accumulation: Batches of a group, positive.
-  public init(_ sampler: BatchSampler, accumulating accumulation: Int = 1) {
+  ///   - parts: What each batch is cut into, so that several processes share it: part p of n holds rows
+  ///     p, p + n, p + 2 n, ...; parts without a row are left out. Positions do not depend on it.
+  public init(
+    _ sampler: BatchSampler, accumulating accumulation: Int = 1, cutInto parts: Int = 1
+  ) {
     precondition(accumulation > 0, "BatchStream: \(accumulation) batches in a group")
+    precondition(parts > 0, "BatchStream: \(parts) parts of a batch")
     self.sampler = sampler
     self.accumulation = accumulation
+    self.parts = parts
     position = BatchPosition(epoch: 0, batchIndex: 0, order: sampler.orderFingerprint)
     plan = sampler.plan(epoch: 0)
   }
@@ -74,13 +82,15 @@ public struct BatchStream: IteratorProtocol, Sendable {
   /// - Parameters:
   ///   - sampler: Data and order, which must be those that the position was saved with.
   ///   - accumulation: Batches of a group, positive.
+  ///   - parts: What each batch is cut into.
   ///   - position: Where to go on.
   /// - Throws: ``DatasetError/changedData(expected:actual:)`` when data or options of batching have
   ///   changed, or the position is not one of an epoch.
   public init(
-    _ sampler: BatchSampler, accumulating accumulation: Int = 1, from position: BatchPosition
+    _ sampler: BatchSampler, accumulating accumulation: Int = 1, cutInto parts: Int = 1,
+    from position: BatchPosition
   ) throws(DatasetError) {
-    self.init(sampler, accumulating: accumulation)
+    self.init(sampler, accumulating: accumulation, cutInto: parts)
     guard position.order == self.position.order else {
       throw .changedData(
         expected: "order \(position.order)", actual: "order \(self.position.order)")
@@ -105,8 +115,11 @@ public struct BatchStream: IteratorProtocol, Sendable {
       plan = sampler.plan(epoch: position.epoch)
     }
     let end = min(position.batchIndex + accumulation, plan.count)
-    let batches = plan[position.batchIndex..<end].map {
-      sampler.batch($0, epoch: position.epoch)
+    let batches = plan[position.batchIndex..<end].flatMap { rows in
+      (0..<min(parts, rows.count)).map { part in
+        sampler.batch(
+          stride(from: part, to: rows.count, by: parts).map { rows[$0] }, epoch: position.epoch)
+      }
     }
     position.batchIndex = end
     return BatchGroup(batches: batches, epoch: position.epoch, endsEpoch: end == plan.count)

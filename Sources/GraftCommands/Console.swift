@@ -5,9 +5,12 @@ import JSONValues
 struct Console {
   /// Whether standard error is a terminal.
   let isTerminal = isatty(2) != 0
+  /// Whether this is one of several processes of which another one speaks.
+  var isSilent = false
 
   /// Writes a result; where it cannot be written the process ends with 73.
   func write(_ text: String) {
+    if isSilent { return }
     do {
       try FileHandle.standardOutput.write(contentsOf: Data(text.utf8))
     } catch {
@@ -21,6 +24,7 @@ struct Console {
   }
 
   func log(_ line: String) {
+    if isSilent { return }
     try? FileHandle.standardError.write(contentsOf: Data((line + "\n").utf8))
   }
 

@@ -1,5 +1,6 @@
 import Adapters
 import Checkpoints
+import Collectives
 import CommandLineParsing
 import Datasets
 import JSONValues
@@ -15,6 +16,8 @@ enum ExitCode: Int32 {
   case usage = 64
   case badData = 65
   case missingInput = 66
+  /// Another process of the run is gone: what ended it is its own affair.
+  case peerGone = 69
   case internalError = 70
   case cannotWrite = 73
   case stoppedWithCheckpoint = 75
@@ -58,12 +61,18 @@ enum ExitCode: Int32 {
     case let error as TrainingError:
       switch error {
       case .outputExists: self = .cannotWrite
-      case .option, .quantized: self = .usage
+      case .option, .quantized, .ranks: self = .usage
       case .resume: self = .missingInput
       case .diverged: self = .internalError
       }
     case let error as TokenizerError:
       if case .missingFile = error { self = .missingInput } else { self = .badData }
+    case let error as CollectiveError:
+      switch error {
+      case .environment: self = .usage
+      case .rendezvous, .peer: self = .peerGone
+      case .diverged: self = .internalError
+      }
     case is RecipeError, is ModelError, is QuantizationError, is ChatTemplateError,
       is OptimizerError:
       self = .badData

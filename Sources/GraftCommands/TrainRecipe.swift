@@ -1,5 +1,6 @@
 import Adapters
 import Checkpoints
+import Collectives
 import CommandLineParsing
 import Foundation
 import JSONValues
@@ -14,6 +15,8 @@ struct TrainRecipe {
   private(set) var arguments: ParsedArguments
   /// The run's directory.
   let directory: String
+  /// The processes that share the run; nil for one.
+  let processes: ProcessGroup?
   /// Whether the run goes on from where it stopped.
   let isResumed: Bool
   /// Options that differ from those that the resumed run began with.
@@ -36,7 +39,8 @@ struct TrainRecipe {
   /// The file beside the results.
   static let fileName = "recipe.json"
 
-  init(_ given: ParsedArguments) throws {
+  init(_ given: ParsedArguments, processes: ProcessGroup? = nil) throws {
+    self.processes = processes
     var arguments = given
     var pairs: [(name: String, value: String)] = []
     for setting in given.values(TrainOptions.set) {

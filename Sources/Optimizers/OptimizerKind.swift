@@ -1,5 +1,6 @@
 public import Checkpoints
 public import Layers
+import Tensors
 
 /// The optimisers by the names that recipes use.
 ///
@@ -91,19 +92,24 @@ public enum OptimizerKind: Hashable, Sendable {
   ///   - parameters: What to train, with names for the saved state.
   ///   - settings: What some rules take.
   ///   - stateDirectory: Where a paged state lies; made if it is missing.
+  ///   - whole: For names of parts of parameters, what they are parts of; its shape and size decide
+  ///     about decay and codes.
   /// - Returns: An optimiser with a state of zeros.
   /// - Throws: `CheckpointError` when there is no room for a paged state.
   public func make(
     _ parameters: [(name: String, parameter: Parameter)], _ settings: Settings,
-    stateDirectory: String
+    stateDirectory: String, partsOf whole: [String: Parameter] = [:]
   ) throws(CheckpointError) -> any Optimizer {
+    func decays(_ name: String, _ parameter: Parameter) -> Bool {
+      (whole[name] ?? parameter).value.rank > 1
+    }
     switch self {
     case .adamW:
       var configuration = AdamWConfiguration(weightDecay: settings.weightDecay)
       if let beta1 = settings.beta1 { configuration.beta1 = beta1 }
       if let beta2 = settings.beta2 { configuration.beta2 = beta2 }
       if let epsilon = settings.epsilon { configuration.epsilon = epsilon }
-      return AdamW(parameters, configuration)
+      return AdamW(parameters, configuration, decays: decays)
     case .fused(let rule, let stateBits, let isPaged):
       var configuration = FusedOptimizerConfiguration(
         rule, stateBits: stateBits, weightDecay: settings.weightDecay)
@@ -112,8 +118,11 @@ public enum OptimizerKind: Hashable, Sendable {
       if let epsilon = settings.epsilon { configuration.epsilon = epsilon }
       if isPaged { try makeDirectory(stateDirectory) }
       return try FusedOptimizer(
-        parameters, configuration, stateDirectory: isPaged ? stateDirectory : nil
+        parameters, configuration, decays: decays, stateDirectory: isPaged ? stateDirectory : nil
       ) { name, _, own in
+        if let parameter = whole[name] {
+          own.minimum8bitCount = parameter.count < own.minimum8bitCount ? Int.max : 0
+        }
         if name.contains("embed_tokens") { own.stateBits = 32 }
       }
     }

@@ -1,4 +1,4 @@
-import CTorch
+package import CTorch
 
 /// A multi-dimensional array of numbers on a device, with automatic lifetime and gradients.
 ///
@@ -9,7 +9,7 @@ import CTorch
 /// Tensors may be passed between threads. Changing one in place while another thread reads it is a
 /// race, as it is for LibTorch.
 public final class Tensor: @unchecked Sendable {  // LibTorch's reference count is atomic.
-  let handle: ctorch_tensor
+  package let handle: ctorch_tensor
 
   init(owning handle: ctorch_tensor) { self.handle = handle }
 

@@ -1,6 +1,8 @@
 import Adapters
 import Checkpoints
+public import Collectives
 public import Datasets
+import Distributed
 import Foundation
 public import JSONValues
 import Layers
@@ -16,14 +18,23 @@ public enum TrainingOutcome: Equatable, Sendable {
   case stopped(step: Int)
 }
 
-/// Trains an adapter or a whole model.
+/// Trains an adapter or a whole model, on one process or on several that share each update.
+///
+/// Batch size and accumulation are those of an update, however many processes there are; see
+/// ``SharedUpdate``.
 public final class Trainer {
-  private let model: any TrainableModel
-  private let options: TrainingOptions
+  let model: any TrainableModel
+  let options: TrainingOptions
+  /// The processes that share the run; nil for one.
+  let processes: ProcessGroup?
+  private let exchange: DataParallel?
+  private var sharded: ShardedOptimizer?
   private let sampler: BatchSampler
   private let beginning: BatchStream
   private let evaluation: [TokenizedExample]
-  private let trained: [(key: String, parameter: Parameter)]
+  let trained: [(key: String, parameter: Parameter)]
+  /// Whether this process writes the run's files.
+  private let writes: Bool
   private let directory: String
   private let recipe: JSON
 
@@ -59,14 +70,20 @@ public final class Trainer {
   ///   - options: How the run goes.
   ///   - directory: The run's directory.
   ///   - recipe: Saved with every checkpoint, for those who go on with the run.
+  ///   - processes: Those that share the run, each with the same model, data and options; nil for one.
+  ///     Rank 0 writes; the others read the same directory when they go on with a run.
   /// - Throws: ``TrainingError`` for an option that cannot be, `AdapterError` when a schedule of the
   ///   adapter does not fit the number of updates.
   public init(
     model: any TrainableModel, examples: [TokenizedExample],
     evaluation: [TokenizedExample] = [],
-    options: TrainingOptions, directory: String, recipe: JSON = [:]
+    options: TrainingOptions, directory: String, recipe: JSON = [:],
+    processes: ProcessGroup? = nil
   ) throws {
     try options.validate()
+    try SharedUpdate.check(options, processes, model)
+    self.processes = processes
+    writes = processes?.rank ?? 0 == 0
     self.model = model
     self.options = options
     self.evaluation = evaluation
@@ -81,7 +98,13 @@ public final class Trainer {
         masking: options.masking),
       paddingID: model.base.fillingID)
     trained = model.trainableParameters
-    beginning = BatchStream(sampler, accumulating: options.gradientAccumulation)
+    exchange = processes.map {
+      DataParallel(
+        model.trainableParameters.map(\.parameter), in: $0, isOrdered: options.orderedParts != nil)
+    }
+    beginning = BatchStream(
+      sampler, accumulating: options.gradientAccumulation,
+      cutInto: SharedUpdate.parts(options, processes))
     totalSteps =
       options.maximumSteps
       ?? max(1, Int((options.epochs * Double(beginning.groupsPerEpoch)).rounded(.up)))
@@ -100,22 +123,27 @@ public final class Trainer {
   /// - Parameter resuming: Whether to go on from the run's newest checkpoint.
   /// - Returns: How it ended.
   /// - Throws: ``TrainingError``, `CheckpointError` and others of reading and writing, also when a
-  ///   paged optimiser finds no room in the run's directory.
+  ///   paged optimiser finds no room in the run's directory; `CollectiveError` when another process is
+  ///   gone, stopped or does something else.
   public func run(resuming: Bool) throws -> TrainingOutcome {
     try makeDirectory(directory)
-    let optimizer = try options.optimizer.make(
-      trained.map { ($0.key, $0.parameter) }, options.optimizerSettings, stateDirectory: directory)
+    let optimizer = try makeOptimizer()
     var position = TrainingCheckpoint.Position()
     var stream = beginning
     if resuming, let checkpoint = TrainingCheckpoint.latest(run: directory) {
       position = try checkpoint.restore(model: model, optimizer: optimizer)
       if let data = position.data {
         stream = try BatchStream(
-          sampler, accumulating: options.gradientAccumulation, from: data)
+          sampler, accumulating: options.gradientAccumulation,
+          cutInto: SharedUpdate.parts(options, processes), from: data)
       }
     }
+    try agree(on: position.step, order: stream.position.order)
+    try exchange?.shareParameters()
     try onStart(position.step)
-    let log = try MetricsLog(path: directory + "/metrics.jsonl", keepingStepsTo: position.step)
+    let log =
+      writes
+      ? try MetricsLog(path: directory + "/metrics.jsonl", keepingStepsTo: position.step) : nil
     var meter = Meter(position, totalSteps: totalSteps)
     model.isTraining = true
     let products = Runtime.usesFastProducts
@@ -130,16 +158,16 @@ public final class Trainer {
 
     let begun = position.step
     /// The next group and what its update gave; nil at the end of the data.
-    func advance() throws -> (group: BatchGroup, rate: Double, loss: Double, norm: Double)? {
+    func advance() throws -> (BatchGroup, rate: Double, loss: Double, norm: Double, asked: Bool)? {
       guard let group = withScope(.phase, StepProfile.Phase.data.rawValue, { stream.next() })
       else { return nil }
       let rate = learningRate(step: position.step)
-      let (loss, norm) = try update(
+      let (loss, norm, asked) = try update(
         group, optimizer, learningRate: rate, step: position.step + 1)
-      return (group, rate, loss, norm)
+      return (group, rate, loss, norm, asked)
     }
     while position.step < totalSteps,
-      let (group, rate, loss, norm) = try options.profiledUpdate == position.step - begun + 1
+      let (group, rate, loss, norm, asked) = try options.profiledUpdate == position.step - begun + 1
         ? profiled(position.step + 1, advance) : advance()
     {
       position.step += 1
@@ -151,7 +179,7 @@ public final class Trainer {
       if isDue(options.logEvery) {
         let report = meter.report(
           step: position.step, epoch: stream.epoch, learningRate: rate, gradientNorm: norm)
-        try log.append(report.row)
+        try log?.append(report.row)
         try tensorBoard?.append(
           step: report.step,
           [
@@ -160,20 +188,26 @@ public final class Trainer {
           ])
         onStep(report)
       }
-      if !evaluation.isEmpty, isDue(options.evaluateEvery) { try evaluate(position.step, log) }
-      let stops = !isLast && shouldStop()
+      if let log, !evaluation.isEmpty, isDue(options.evaluateEvery) {
+        try evaluate(position.step, log)
+      }
+      // Several processes have to stop at the same step.
+      let stops = !isLast && (processes == nil ? shouldStop() : asked)
       if stops || isDue(options.saveEvery) {
         position.data = stream.position
         position.tokens = meter.tokens
         position.pendingLosses = meter.losses
         position.lastLoss = meter.lastLoss
-        try TrainingCheckpoint.save(
-          run: directory, position: position, model: model, optimizer: optimizer, recipe: recipe,
-          keep: options.keptCheckpoints)
+        let state = try sharded?.wholeState() ?? optimizer.state
+        if writes {
+          try TrainingCheckpoint.save(
+            run: directory, position: position, model: model, optimizerState: state, recipe: recipe,
+            keep: options.keptCheckpoints)
+        }
       }
       if stops { return .stopped(step: position.step) }
     }
-    try model.write(to: directory, asPlainLoRA: options.savesPlainLoRA)
+    if writes { try model.write(to: directory, asPlainLoRA: options.savesPlainLoRA) }
     return .finished(steps: position.step, loss: meter.lastLoss)
   }
 
@@ -205,13 +239,14 @@ public final class Trainer {
   /// Each target counts the same, in whichever micro-batch it stands.
   private func update(
     _ group: BatchGroup, _ optimizer: any Optimizer, learningRate: Double, step: Int
-  ) throws(TrainingError) -> (loss: Double, gradientNorm: Double) {
+  ) throws -> (loss: Double, gradientNorm: Double, stops: Bool) {
     let targets = Double(max(1, group.targetCount))
-    var total = 0.0
-    for batch in group.batches {
+    func compute(_ part: Int) -> Double {
+      prepareDraws(step: step, part: part)
+      var value = 0.0
       let loss = withScope(.phase, StepProfile.Phase.forward.rawValue) {
-        let loss = model.base.summedLoss(batch) / targets
-        total += loss.item()
+        let loss = model.base.summedLoss(group.batches[part]) / targets
+        value = loss.item()
         // As in PEFT, a penalty is part of each micro-batch's loss, which is divided by their number (but
         // transformers' trainer, where it divides by the targets of all, counts it once for each).
         return model.penalty().map { loss + $0 / Double(group.batches.count) } ?? loss
@@ -219,18 +254,52 @@ public final class Trainer {
       withScope(.phase, StepProfile.Phase.backward.rawValue) {
         if loss.requiresGradient { loss.backward() }
       }
+      return value
     }
+    let parts = group.batches.count
+    let update =
+      try sharded?.gradients(parts: parts, stops: shouldStop(), compute: compute)
+      ?? exchange?.gradients(parts: parts, stops: shouldStop(), compute: compute)
+      ?? DataParallel.Update(values: (0..<parts).map(compute), stops: false)
+    let total = update.values.reduce(0, +)
     guard total.isFinite else { throw TrainingError.diverged(step: step, loss: total) }
-    let norm = withScope(.phase, StepProfile.Phase.clipping.rawValue) {
-      clipGradients(trained.map(\.parameter), maximumNorm: options.maximumGradientNorm)
-    }
+    let norm = try withScope(.phase, StepProfile.Phase.clipping.rawValue) { try clip() }
     guard norm.isFinite else { throw TrainingError.diverged(step: step, gradientNorm: norm) }
-    withScope(.phase, StepProfile.Phase.optimizer.rawValue) {
+    try withScope(.phase, StepProfile.Phase.optimizer.rawValue) {
       optimizer.step(learningRate: learningRate)
+      try sharded?.shareParameters()
+      prepareDraws(step: step, part: parts)
       model.didStep(step, of: totalSteps)
       optimizer.zeroGradients()
     }
-    return (total, norm)
+    return (total, norm, update.stops)
+  }
+
+  /// The optimiser, or this process's share of it.
+  private func makeOptimizer() throws -> any Optimizer {
+    let named = trained.map { (name: $0.key, parameter: $0.parameter) }
+    guard options.zeroStage > 0, let exchange else {
+      return try options.optimizer.make(
+        named, options.optimizerSettings, stateDirectory: directory)
+    }
+    let made = try ShardedOptimizer(
+      stage: options.zeroStage, names: named.map(\.name), exchange
+    ) { slices, whole in
+      try options.optimizer.make(
+        slices, options.optimizerSettings, stateDirectory: directory, partsOf: whole)
+    }
+    sharded = made
+    return made
+  }
+
+  /// Clips the gradients and measures them.
+  private func clip() throws -> Double {
+    if let sharded { return try sharded.clip(maximumNorm: options.maximumGradientNorm) }
+    let parameters = trained.map(\.parameter)
+    // Sharing out must not change the order of the sum.
+    return options.orderedParts == nil
+      ? clipGradients(parameters, maximumNorm: options.maximumGradientNorm)
+      : GradientNorm.clip(parameters, maximumNorm: options.maximumGradientNorm)
   }
 
   private func evaluate(_ step: Int, _ log: MetricsLog) throws {

@@ -35,8 +35,8 @@ struct TrainingCheckpoint {
 
   /// Writes a checkpoint beside the others; it has its name only when it is whole.
   static func save(
-    run: String, position: Position, model: any TrainableModel, optimizer: any Optimizer,
-    recipe: JSON, keep: Int
+    run: String, position: Position, model: any TrainableModel,
+    optimizerState: [(name: String, tensor: Tensor)], recipe: JSON, keep: Int
   ) throws {
     let directory = "\(run)/checkpoints"
     try makeDirectory(directory)
@@ -47,7 +47,7 @@ struct TrainingCheckpoint {
     try model.writeCheckpoint(to: output.temporaryPath)
     try SafetensorsWriter.save(
       output.path(of: "optimizer.safetensors"),
-      tensors: optimizer.state + model.trainingState
+      tensors: optimizerState + model.trainingState
         + [("generator", model.generator.state)])
     try AtomicFile.write(
       path: output.path(of: "recipe.json"), text: recipe.serialized(indent: 2) + "\n")

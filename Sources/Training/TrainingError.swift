@@ -8,6 +8,8 @@ public enum TrainingError: Error, Equatable, Sendable {
   case diverged(step: Int, loss: Double = 0, gradientNorm: Double = 0)
   /// A layer of 8 or 4 bits cannot be trained itself.
   case quantized(layer: String)
+  /// The processes of a run are about to do different things.
+  case ranks(String)
   /// An option has a value that it cannot have.
   case option(name: String, expected: String, actual: String)
 }
@@ -30,6 +32,7 @@ extension TrainingError: CustomStringConvertible {
       \(layer) is quantised: weights of 8 or 4 bits have no gradients; train an adapter on them, or \
       the model they were made of
       """
+    case .ranks(let reason): "the processes do not agree: \(reason)"
     case .option(let name, let expected, let actual):
       "--\(name) is \(actual), expected \(expected)"
     }

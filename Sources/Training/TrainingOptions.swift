@@ -42,6 +42,15 @@ public struct TrainingOptions: Equatable, Sendable {
   /// Whether layers of a block are computed together where they can be: faster, less memory, other last
   /// digits.
   public var usesFusedLayers = true
+  /// Parts that each micro-batch is cut into, whatever the number of processes; nil for as many as those
+  /// need.
+  ///
+  /// Gradients of parts are added in order, so that up to as many processes as an update has parts compute
+  /// the same numbers to the last bit.
+  public var orderedParts: Int?
+  /// What processes share out of training (ZeRO): 1 the optimiser's state, 2 the gradients too; 0 for
+  /// nothing.
+  public var zeroStage = 0
   /// Updates between two logged rows.
   public var logEvery = 10
   /// Updates between two evaluations; nil for one at the end of each epoch.
@@ -72,7 +81,9 @@ public struct TrainingOptions: Equatable, Sendable {
       ("max-steps", maximumSteps, 1...most), ("log-every", logEvery, 1...most),
       ("eval-every", evaluateEvery, 1...most), ("save-every", saveEvery, 1...most),
       ("keep", keptCheckpoints, 1...most), ("max-length", maximumLength, 2...many),
-      ("warmup-steps", warmupSteps, 0...most), ("profile", profiledUpdate, 1...most),
+      ("warmup-steps", warmupSteps, 0...most), ("deterministic", orderedParts, 1...many),
+      ("zero", zeroStage, 0...2),
+      ("profile", profiledUpdate, 1...most),
     ]
     for (name, value, range) in counts {
       if let value, !range.contains(value) {

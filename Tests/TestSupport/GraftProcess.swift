@@ -34,10 +34,11 @@ public struct GraftProcess {
   ///   - program: The program's name, or an absolute path.
   ///   - directory: Its working directory; nil for the current one.
   ///   - text: What it reads from standard input; nil for nothing.
+  ///   - variables: What its environment has besides the current one's.
   /// - Throws: When it cannot be started.
   public init(
     _ arguments: [String], program: String = "graft", directory: String? = nil,
-    input text: String? = nil
+    input text: String? = nil, variables: [String: String] = [:]
   ) throws {
     let scratch = FileManager.default.temporaryDirectory
     let input = text.map { _ in scratch.appendingPathComponent("graft-in-\(UUID().uuidString)") }
@@ -58,12 +59,18 @@ public struct GraftProcess {
     environment["OMP_NUM_THREADS"] = "1"
     // A directory that is missing must not be looked for on the hub.
     environment["HF_HUB_OFFLINE"] = environment["HF_HUB_OFFLINE"] ?? "1"
-    process.environment = environment
+    process.environment = environment.merging(variables) { $1 }
     process.standardOutput = try FileHandle(forWritingTo: output)
     process.standardError = try FileHandle(forWritingTo: errors)
     process.standardInput = try input.map { try FileHandle(forReadingFrom: $0) } ?? .nullDevice
     try process.run()
   }
+
+  /// Number of the process.
+  public var identifier: Int32 { process.processIdentifier }
+
+  /// What it has written to standard output so far.
+  public var outputSoFar: String { (try? String(contentsOf: output, encoding: .utf8)) ?? "" }
 
   /// Whether it has not ended.
   public var isRunning: Bool { process.isRunning }
@@ -89,8 +96,10 @@ public struct GraftProcess {
   /// Runs a program of this package to its end.
   public static func run(
     _ arguments: [String], program: String = "graft", directory: String? = nil,
-    input: String? = nil
+    input: String? = nil, variables: [String: String] = [:]
   ) throws -> Result {
-    try GraftProcess(arguments, program: program, directory: directory, input: input).wait()
+    try GraftProcess(
+      arguments, program: program, directory: directory, input: input, variables: variables
+    ).wait()
   }
 }

@@ -23,7 +23,7 @@ missing_debian_packages() {
   local clang pair header tool
   clang=$(find_clang) || stop "no clang beside swift nor on PATH; is the Swift toolchain complete?"
   for pair in pcre2.h=libpcre2-dev simdjson.h=libsimdjson-dev yaml.h=libyaml-dev \
-    openssl/evp.h=libssl-dev; do
+    openssl/evp.h=libssl-dev gloo/config.h=libgloo-dev; do
     header=${pair%%=*}
     printf '#if !__has_include(<%s>)\n#error missing\n#endif\n' "$header" |
       "$clang" -E -x c - -o /dev/null 2>/dev/null || printf '%s\n' "${pair#*=}"

@@ -211,4 +211,7 @@ void ctorch_set_deterministic(bool enabled);
 #ifdef __cplusplus
 }
 #endif
+
+#include "Collectives.h"
+
 #endif

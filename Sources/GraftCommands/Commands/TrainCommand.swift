@@ -1,5 +1,6 @@
 import Adapters
 import Checkpoints
+import Collectives
 import CommandLineParsing
 import Datasets
 import JSONValues
@@ -17,7 +18,15 @@ enum TrainCommand: Verb {
 
   static func run(_ given: ParsedArguments, _ console: Console) throws -> ExitCode {
     StopSignal.catchSignals()
-    var recipe = try TrainRecipe(given)
+    return try TrainingProcesses.share(given, console) { given, console, processes in
+      try run(given, console, processes)
+    }
+  }
+
+  private static func run(
+    _ given: ParsedArguments, _ console: Console, _ processes: ProcessGroup?
+  ) throws -> ExitCode {
+    var recipe = try TrainRecipe(given, processes: processes)
     if given[TrainOptions.printRecipe] {
       console.write(recipe.json.serialized(indent: 2) + "\n")
       return .done
@@ -109,24 +118,28 @@ enum TrainCommand: Verb {
     // It refuses what cannot be, and only then the directory may be emptied.
     let trainer = try Trainer(
       model: model, examples: run.examples, evaluation: run.evaluation, options: run.options,
-      directory: recipe.directory, recipe: recipe.json)
+      directory: recipe.directory, recipe: recipe.json, processes: recipe.processes)
     let profile = try ProfileFiles(
       run.options, steps: trainer.totalSteps, directory: recipe.directory)
-    try recipe.prepareDirectory()
+    let writes = recipe.processes?.rank ?? 0 == 0
+    if writes { try recipe.prepareDirectory() }
     let progress = TrainingProgress(totalSteps: trainer.totalSteps, isQuiet: isQuiet)
     progress.begin(run.report, model, trainer)
-    if recipe.arguments[TrainOptions.reportTo] == .tensorboard {
+    if writes, recipe.arguments[TrainOptions.reportTo] == .tensorboard {
       trainer.tensorBoard = try TensorBoardLog(directory: recipe.directory)
     }
     trainer.onStart = { step in
-      try recipe.save()
-      try onStart(recipe.directory)
+      if writes {
+        try recipe.save()
+        try onStart(recipe.directory)
+        try recipe.processes.map(TrainingProcesses.markBegun)
+      }
       progress.start(step, isResumed: recipe.isResumed)
     }
     trainer.measure = run.measure
     trainer.onStep = progress.step
     trainer.onEvaluation = progress.evaluation
-    trainer.onProfile = profile.write
+    if writes { trainer.onProfile = profile.write }
     trainer.shouldStop = { StopSignal.wasCaught }
     StopSignal.saveWhenCaught()
     let outcome = try trainer.run(resuming: recipe.isResumed)

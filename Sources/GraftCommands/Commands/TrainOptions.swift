@@ -67,6 +67,15 @@ enum TrainOptions {
   static let reportTo = Option<ReportTarget>(
     "report-to", default: ReportTarget.none, group: "Run",
     help: "Where curves go besides metrics.jsonl.")
+  static let deterministic = Option<Int>(
+    "deterministic", default: nil, group: "Run",
+    help:
+      "Cut each micro-batch into so many parts, 4 if no number is said, and add up their gradients in "
+      + "order: up to so many processes times --gradient-accumulation give the same numbers to the last "
+      + "bit.", optionalValue: 4)
+  static let zero = Option<Int>(
+    "zero", default: 0, group: "Run",
+    help: "What several processes share out (ZeRO): 1 the optimiser's state, 2 gradients too.")
   static let profile = Option<Int>(
     "profile", default: nil, group: "Run",
     help:
@@ -168,7 +177,7 @@ enum TrainOptions {
       trainOnPrompt, maximumLength, Seq2SeqData.maximumTargetLength, packing, shuffle,
       groupByLength,
       output, overwrite, resume, config, set, printRecipe, saveEvery, evalEvery, logEvery, keep,
-      ShardOptions.maximumShardSize, reportTo, profile, quiet, json,
+      ShardOptions.maximumShardSize, reportTo, deterministic, zero, profile, quiet, json,
     ] + HeadTasks.options + [
       method, adapterConfig, rank, alpha, dropout, baseDropout, targetModules, modulesToSave, bias,
       rsLoRA,
@@ -204,6 +213,8 @@ enum TrainOptions {
     options.seed = UInt64(bitPattern: Int64(try arguments.value(seed)))
     options.checkpointsActivations = arguments[activationCheckpointing]
     options.usesFusedLayers = arguments[fusedLayers]
+    options.orderedParts = arguments[deterministic]
+    options.zeroStage = try arguments.value(zero)
     options.logEvery = try arguments.value(logEvery)
     options.evaluateEvery = arguments[evalEvery]
     options.saveEvery = arguments[saveEvery]

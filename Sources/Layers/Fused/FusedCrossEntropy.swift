@@ -49,7 +49,9 @@ func fusedCrossEntropy(
       } ?? scores.linear(part.transposed())
   }
   let losses = Tensor.empty([count], dtype: .float32)
-  forEachBlockRange(count, blockSize: 64, [top, sum, own, losses, factor], name: "cross_entropy_end") {
+  forEachBlockRange(
+    count, blockSize: 64, [top, sum, own, losses, factor], name: "cross_entropy_end"
+  ) {
     graft_cross_entropy_end(
       $0.elements(0, Float.self), $0.elements(1, Double.self), $0.elements(2, Float.self), $1, $2,
       $0.elements(3, Float.self), $0.elements(4, Float.self))

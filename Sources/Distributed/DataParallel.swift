@@ -1,0 +1,180 @@
+public import Collectives
+public import Layers
+import Tensors
+
+/// Gradients of an update whose parts several processes compute.
+///
+/// An update consists of parts, each a batch that goes through the model as one; part i is computed by
+/// rank i mod N. What the processes get is the sum over all parts, on every rank the same to the last
+/// bit.
+///
+/// - With `isOrdered` it is the sum in the order of parts, ((g0 + g1) + g2) + ..., which is also what one
+///   process computes that goes through all parts one after another: the number of processes does not
+///   change a bit. Each round of N parts is exchanged when it is computed.
+/// - Otherwise each process adds up its own parts, and Gloo adds up theirs in its own order.
+///
+/// Gradients travel in a few flat buckets. With T bytes of gradients an ordered update of R rounds sends
+/// (R + 1) T (N - 1) / N bytes from each process, another one 2 T (N - 1) / N.
+public final class DataParallel {
+  let group: ProcessGroup
+  let parameters: [Parameter]
+  let buckets: FlatBuckets
+  private let isOrdered: Bool
+
+  /// Prepares the exchange.
+  ///
+  /// - Parameters:
+  ///   - parameters: What is trained, the same on all processes, on the processor.
+  ///   - group: The processes.
+  ///   - isOrdered: Whether gradients are added in the order of parts.
+  public init(_ parameters: [Parameter], in group: ProcessGroup, isOrdered: Bool) {
+    self.group = group
+    self.parameters = parameters
+    self.isOrdered = isOrdered
+    buckets = FlatBuckets(parameters.map(\.value), parts: group.size)
+  }
+
+  /// What came of one update.
+  public struct Update: Equatable, Sendable {
+    /// What `compute` returned for each part.
+    public var values: [Double]
+    /// Whether any process asked to stop.
+    public var stops: Bool
+
+    /// Makes the result of one process.
+    ///
+    /// - Parameters:
+    ///   - values: What `compute` returned for each part.
+    ///   - stops: Whether any process asked to stop.
+    public init(values: [Double], stops: Bool) {
+      self.values = values
+      self.stops = stops
+    }
+  }
+
+  /// Computes this process's parts and exchanges the gradients.
+  ///
+  /// - Parameters:
+  ///   - parts: How many there are in all, the same on all processes.
+  ///   - stops: Whether this process asks to stop.
+  ///   - compute: Adds the gradients of a part to those of the parameters; its result is given to all.
+  /// - Returns: The results for all parts.
+  /// - Throws: `CollectiveError` when another process is gone or does something else.
+  /// - Precondition: No parameter has a gradient.
+  public func gradients(
+    parts: Int, stops: Bool = false, compute: (_ part: Int) -> Double
+  ) throws(CollectiveError) -> Update {
+    let (record, sums) = try computed(
+      parts, stops, scattersRounds: isOrdered, scattersEnd: false, compute)
+    for (index, bucket) in buckets.buckets.enumerated() {
+      let flat: Tensor
+      if let sum = sums[index] {
+        flat = .empty([bucket.count], dtype: bucket.dtype)
+        try group.allGather(sum, into: flat, "gradients \(index + 1)")
+      } else {
+        flat = joinedGradients(bucket)
+        try group.allReduce(flat, .sum, "gradients \(index + 1)")
+      }
+      for place in bucket.places {
+        parameters[place.index].value.gradient =
+          record.present[place.index] ? buckets.view(flat, place) : nil
+      }
+    }
+    return record.update(parts, group.size)
+  }
+
+  /// Computes this process's parts and gets its share of the gradients' sums.
+  ///
+  /// That is this rank's part of each bucket; the parameters have no gradients afterwards. With `eachRound`, or when parts are added in order, gradients are kept for one round only.
+  func share(
+    parts: Int, stops: Bool, eachRound: Bool, _ compute: (_ part: Int) -> Double
+  ) throws(CollectiveError) -> (update: Update, sums: [Tensor], present: [Bool]) {
+    let (record, sums) = try computed(
+      parts, stops, scattersRounds: isOrdered || eachRound, scattersEnd: true, compute)
+    return (record.update(parts, group.size), sums.compactMap { $0 }, record.present)
+  }
+
+  private func computed(
+    _ parts: Int, _ stops: Bool, scattersRounds: Bool, scattersEnd: Bool,
+    _ compute: (_ part: Int) -> Double
+  ) throws(CollectiveError) -> (Record, [Tensor?]) {
+    let rounds = (parts + group.size - 1) / group.size
+    var (values, present) = ([Double](), [Bool](repeating: false, count: parameters.count))
+    var sums: [Tensor?] = Array(repeating: nil, count: buckets.buckets.count)
+    for round in 0..<rounds {
+      let part = round * group.size + group.rank
+      values.append(part < parts ? compute(part) : 0)
+      guard scattersRounds || round == rounds - 1 else { continue }
+      for (index, parameter) in parameters.enumerated() where parameter.value.gradient != nil {
+        present[index] = true
+      }
+      guard scattersRounds || scattersEnd else { continue }
+      let left = scattersRounds ? parts - round * group.size : parts
+      for (index, bucket) in buckets.buckets.enumerated() {
+        sums[index] = try group.orderedReduceScatter(
+          joinedGradients(bucket), of: min(group.size, left), onto: sums[index],
+          "gradients \(index + 1), round \(round + 1)")
+      }
+      for parameter in parameters { parameter.value.gradient = nil }
+    }
+    return (try exchange(values, stops, present), sums)
+  }
+
+  /// What all processes say of an update.
+  private struct Record {
+    let values: [[Double]]
+    let stops: Bool
+    let present: [Bool]
+
+    /// Part i was computed by rank i mod N.
+    func update(_ parts: Int, _ size: Int) -> Update {
+      Update(values: (0..<parts).map { values[$0 % size][$0 / size] }, stops: stops)
+    }
+  }
+
+  /// Gives every process rank 0's parameters.
+  ///
+  /// - Throws: `CollectiveError` when another process is gone or does something else.
+  public func shareParameters() throws(CollectiveError) {
+    for (index, bucket) in buckets.buckets.enumerated() {
+      let flat = withoutGradients {
+        buckets.joined(bucket) { parameters[$0].value.detached() }
+      }
+      try group.broadcast(flat, "parameters \(index + 1)")
+      withoutGradients {
+        for place in bucket.places {
+          parameters[place.index].value.copyInPlace(from: buckets.view(flat, place))
+        }
+      }
+    }
+  }
+
+  private func joinedGradients(_ bucket: FlatBuckets.Bucket) -> Tensor {
+    withoutGradients { buckets.joined(bucket) { parameters[$0].value.gradient } }
+  }
+
+  /// One small message about everything but the gradients.
+  ///
+  /// A parameter that no part has used has no gradient, which is not the same as zeros: an optimiser
+  /// leaves it alone.
+  private func exchange(
+    _ values: [Double], _ stops: Bool, _ present: [Bool]
+  ) throws(CollectiveError) -> Record {
+    let width = 48  // Bits that a Double holds exactly.
+    let words = stride(from: 0, to: present.count, by: width).map { start in
+      (start..<min(start + width, present.count)).reduce(into: UInt64(0)) { word, index in
+        if present[index] { word |= 1 << UInt64(index - start) }
+      }
+    }
+    let own = values + [stops ? 1 : 0] + words.map { Double($0) }
+    let all = try group.allGather(own, "losses")
+    return Record(
+      values: all.map { Array($0.prefix(values.count)) },
+      stops: all.contains { $0[values.count] != 0 },
+      present: present.indices.map { index in
+        all.contains {
+          UInt64($0[values.count + 1 + index / width]) >> UInt64(index % width) & 1 == 1
+        }
+      })
+  }
+}
