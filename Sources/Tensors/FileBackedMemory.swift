@@ -47,8 +47,10 @@ package enum FileBackedMemory {
 }
 
 extension Tensor {
-  /// Gives the memory of a tensor that lies in a mapped file back to the system, which reads it from the
-  /// file, or its cache of it, when it is used next. Does nothing to other tensors.
+  /// Gives the memory of a tensor that lies in a mapped file back to the system.
+  ///
+  /// The system reads it from the file, or its cache of it, when it is used next. Other tensors are left
+  /// as they are.
   package func releaseFileBackedMemory() {
     guard device.kind == .cpu, isContiguous, byteCount > 0 else { return }
     let start = UInt(bitPattern: firstElement(UInt8.self))
