@@ -27,15 +27,17 @@ func addingLowRankProduct(
       let update = narrow.matrixProduct(b.transposed()).reshaped(y.shape)
       output = y.adding(wide: update * scale)
     }
+    // Flags, not tensors, are for the pullback: y's memory would be kept with it.
+    let (needsBase, needsInput) = (y.requiresGradient, x.requiresGradient)
+    let (shape, type) = (x.shape, x.dtype)
     return (
       output,
       { gradient in
         let wide = gradient.rows().to(b.dtype)  // [N, out]
         let inner = wide.linear(b.transposed()).multiplyInPlace(scale)  // [N, rank]
         return [
-          y.requiresGradient ? gradient : nil,
-          x.requiresGradient
-            ? inner.linear(a.transposed()).reshaped(x.shape).to(x.dtype) : nil,
+          needsBase ? gradient : nil,
+          needsInput ? inner.linear(a.transposed()).reshaped(shape).to(type) : nil,
           a.requiresGradient ? inner.transposed().linear(rows.transposed()) : nil,
           // Transposed, as libraries are slow where the result has few columns.
           b.requiresGradient
