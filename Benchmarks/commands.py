@@ -40,8 +40,10 @@ class Generation:
                 self.batch, "--max-new-tokens", count, "--min-new-tokens", count, "--temperature", "0", "--json",
                 *self.quantization])
             texts, peak = json.loads(output), max(peak, memory)
-        return {"value": self.batch * (self.long - self.short) / (seconds[self.long] - seconds[self.short]),
-                "memory": peak, "texts": texts}
+        difference = seconds[self.long] - seconds[self.short]
+        if difference <= 0:
+            sys.exit(f"{self.name}: {self.long} tokens took no longer than {self.short}: the machine is too busy to time this")
+        return {"value": self.batch * (self.long - self.short) / difference, "memory": peak, "texts": texts}
 
     def peer(self):
         output, _, memory = timed([

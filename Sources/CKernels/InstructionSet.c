@@ -30,6 +30,14 @@ void graft_set_instruction_set(int32_t set) {
   atomic_store_explicit(&chosen, set < 0 || set > best ? best : set, memory_order_relaxed);
 }
 
+void graft_pause(void) {
+#if defined(GRAFT_X86)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  __asm__ volatile("yield");
+#endif
+}
+
 bool graft_has_bfloat16_product(void) {
 #ifdef GRAFT_X86
   __builtin_cpu_init();

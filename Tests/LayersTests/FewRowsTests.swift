@@ -112,6 +112,27 @@ import Testing
     }
   }
 
+  @Test(arguments: [1, 15, 16, 100, 1024, 1025, 5000]) func largestOfRows(_ size: Int) {
+    // With ties.
+    var rows = normal([6, size], 4).array(of: Float.self).map { ($0 * 8).rounded() }
+    for index in 0..<size { rows[index] = -.infinity }
+    rows[2 * size - 1] = .infinity
+    rows[2 * size + size / 2] = .nan
+    rows[3 * size - 1] = .nan
+    withEachInstructionSet {
+      var largest = [Float](repeating: 0, count: 6)
+      var places = [Int64](repeating: -1, count: 6)
+      graft_row_maximum(rows, Int64(size), 0, 6, &largest, &places)
+      for row in 0..<6 {
+        let own = rows[row * size..<(row + 1) * size]
+        let wanted = row == 2 ? Float.nan : own.max() ?? 0
+        #expect(row == 2 ? largest[row].isNaN : largest[row] == wanted)
+        let first = own.firstIndex { row == 2 ? $0.isNaN : $0 == wanted }.map { $0 - row * size }
+        #expect(first.map(Int64.init) == places[row])
+      }
+    }
+  }
+
   @Test func nothingSeenGivesZero() {
     let (query, keys) = (normal([1, 2, 16], 1), normal([1, 2, 4, 16], 2))
     let mask = Tensor([UInt8](repeating: 0, count: 4))

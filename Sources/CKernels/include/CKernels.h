@@ -23,6 +23,8 @@ int32_t graft_best_instruction_set(void);
 int32_t graft_instruction_set(void);
 // Makes kernels use a lesser one, to compare them. More than the best is taken as the best.
 void graft_set_instruction_set(int32_t set);
+// What a thread does that waits for another in a loop, so that the processor lets others go first.
+void graft_pause(void);
 // Whether this processor multiplies bfloat16 numbers.
 bool graft_has_bfloat16_product(void);
 

@@ -34,6 +34,11 @@ void graft_add_low_rank(const float *_Nonnull narrow, int64_t narrow_stride,
 void graft_add_scaled(const float *_Nonnull y, float scale, int64_t first, int64_t end,
                       float *_Nonnull x);
 
+// Rows first..<end of [rows, size], size > 0: the largest number and the first place where it stands. A row
+// with NaN gives NaN and the first place of one.
+void graft_row_maximum(const float *_Nonnull x, int64_t size, int64_t first, int64_t end,
+                       float *_Nonnull largest, int64_t *_Nonnull place);
+
 // Attention of one position of each row over keys and values in a cache. Query heads
 // [g * shared, (g + 1) * shared) read key/value head g, shared = heads / groups.
 typedef struct {

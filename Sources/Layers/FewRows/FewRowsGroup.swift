@@ -107,8 +107,8 @@ struct FewRowsWork: @unchecked Sendable {
   /// Splits the outputs of all jobs, of `depth` weights each, over the threads.
   func run(depth: Int) {
     let count = jobs.reduce(0) { $0 + units($1.outputs) }
-    // A thread is worth its start for some 2^15 weights.
-    Runtime.parallelFor(0..<count, grain: max(1, (1 << 15) / max(1, Self.unit * depth))) {
+    // A thread is worth its part for some 2^15 weights.
+    WorkTeam.shared.run(0..<count, grain: max(1, (1 << 15) / max(1, Self.unit * depth))) {
       run($0)
     }
   }

@@ -45,9 +45,9 @@ struct TokenSearch {
         TokenProbabilities(scores, alternatives: $0)
       }
       let ruled = rules(scores, after: ids)
-      try check(ruled, open)
-      let chosen = c.samples ? drawing.next(ruled, open) : ruled.indexOfMaximum()
-      var tokens = chosen.array(of: Int.self)
+      let best = BestTokens(ruled)
+      try check(best.scores, open)
+      var tokens = c.samples ? drawing.next(ruled, open).array(of: Int.self) : best.tokens
       let isLate = generation.isLate
       let writing = rows.filter(open.contains)
       if let probabilities {
@@ -74,9 +74,8 @@ struct TokenSearch {
     return stride(from: 0, to: texts.count, by: copies).map { Array(texts[$0..<$0 + copies]) }
   }
 
-  /// Checks that there is something to choose in each open row.
-  private func check(_ scores: Tensor, _ open: Set<Int>) throws(ModelError) {
-    let best = scores.max(-1).array(of: Float.self)
+  /// Checks that there is something to choose in each open row, by the largest score of each.
+  private func check(_ best: [Float], _ open: Set<Int>) throws(ModelError) {
     for row in open {
       if best[row].isNaN { throw .input("the model's scores are not numbers (NaN)") }
       if best[row] == -.infinity {

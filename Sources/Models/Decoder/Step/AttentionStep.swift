@@ -107,9 +107,9 @@ struct AttentionStep {
         capacity: Int64(capacity), length: Int64(position.keyLength), size: Int64(size),
         scale: Float(c.attentionScales[layer]), softcap: Float(c.attentionSoftcap ?? 0),
         y: b.gathered.elements()))
-    // A thread is worth its start for some 2^15 numbers of keys and values.
+    // A thread is worth its part for some 2^15 numbers of keys and values.
     let each = 2 * position.keyLength * size
-    Runtime.parallelFor(0..<b.rows * groups, grain: max(1, (1 << 15) / each)) { work.run($0) }
+    WorkTeam.shared.run(0..<b.rows * groups, grain: max(1, (1 << 15) / each)) { work.run($0) }
     withExtendedLifetime((visible, room)) {}
   }
 }

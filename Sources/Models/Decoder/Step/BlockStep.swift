@@ -96,11 +96,8 @@ struct MLPStep {
     if case .plain = kind {
       b.gate.copyInPlace(from: activation(b.gate))
     } else if activation == .silu || activation == .swish {
-      forEachBlockRange(b.gate.count, blockSize: 1, [b.gate, b.up]) {
-        graft_swiglu(
-          $0.elements(0, Float.self), $0.elements(1, Float.self), $1, $2,
-          $0.elements(0, Float.self))
-      }
+      graft_swiglu(
+        b.gate.elements(), b.up.elements(), 0, Int64(b.gate.count), b.gate.elements())
     } else {
       b.gate.copyInPlace(from: activation(b.gate)).multiplyInPlace(b.up)
     }
