@@ -144,7 +144,7 @@ enum TrainCommand: Verb {
     StopSignal.saveWhenCaught()
     let outcome = try trainer.run(resuming: recipe.isResumed)
     progress.end()
-    profile.show(console, asJSON: given[TrainOptions.json])
+    if writes { profile.show(console, asJSON: given[TrainOptions.json]) }
     return finish(outcome, recipe.directory, given[TrainOptions.json], console, profile.json)
   }
 
