@@ -92,9 +92,12 @@ import Testing
       #expect(Date().timeIntervalSince(start) < 10)
       #expect(result.code == 1 && result.errors.contains("rank 1 has "), "\(result.errors)")
       // What each one waits for.
-      for other in [0, 1, 2] {
+      for other in [0, 2] {
         #expect(result.errors.contains("rank \(other) asks for 'round'"), "\(result.errors)")
       }
+      // It may have been between two operations.
+      let last = ["rank 1 asks for 'round'", "rank 1 computes behind its call"]
+      #expect(last.contains(where: result.errors.contains), "\(result.errors)")
     }
     processes.ranks[1].send(SIGKILL)
     _ = try processes.ranks[1].wait()
