@@ -8,7 +8,8 @@
   @Suite struct MappedFileTests {
     /// Kilobytes of a file that are resident in this process.
     private func residentKilobytes(_ path: String) throws -> Int {
-      let maps = try String(contentsOfFile: "/proc/self/smaps", encoding: .utf8)
+      let file = try #require(FileHandle(forReadingAtPath: "/proc/self/smaps"))
+      let maps = String(decoding: try file.readToEnd() ?? Data(), as: UTF8.self)
       let lines = maps.split(separator: "\n")
       // The system writes the path without doubled slashes.
       let ending = path.split(separator: "/").suffix(2).joined(separator: "/")

@@ -84,7 +84,8 @@ import Testing
     while processes.ranks.contains(where: { $0.outputSoFar.isEmpty }), Date() < end {
       usleep(10_000)
     }
-    usleep(300_000)
+    // What is known of a process is what it said at its last beat.
+    usleep(2_500_000)
     let start = Date()
     processes.ranks[1].send(signal)
     for rank in [0, 2] {
