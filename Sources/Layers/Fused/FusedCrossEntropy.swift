@@ -20,7 +20,7 @@ import Tensors
 /// - Returns: A scalar, and the gradient of x.
 /// - Note: Source: arXiv 2411.09009 (Cut Cross-Entropy), with the running normaliser of arXiv 1805.02867.
 func fusedCrossEntropy(
-  _ x: Tensor, _ weight: Tensor, _ labels: Tensor, needsGradient: Bool, words: Int = 4096
+  _ x: Tensor, _ weight: Tensor, _ labels: Tensor, needsGradient: Bool, words: Int = 2048
 ) -> (loss: Tensor, gradient: Tensor?) {
   let (count, size) = (x.size(0), weight.size(0))
   let answers = labels.to(.int64).contiguous()
@@ -42,6 +42,8 @@ func fusedCrossEntropy(
         $1, $2, $0.elements(2, Float.self), $0.elements(3, Double.self),
         $0.elements(4, Float.self), $0.elements(5, Float.self))
     }
+    // A mapped head is as large as many layers and is read part by part.
+    defer { part.releaseFileBackedMemory() }
     guard needsGradient else { continue }
     gradient =
       gradient.map {
