@@ -3,6 +3,7 @@
 import argparse
 import json
 import random
+import shutil
 import statistics
 import sys
 import tempfile
@@ -70,6 +71,7 @@ class Merge:
         run([options.python, PEERS / "merge.py", "make", options.model, self.adapter])
 
     def ours(self):
+        shutil.rmtree(self.work / "ours", ignore_errors=True)
         _, seconds, memory = timed([self.options.graft, "merge", "--model", self.options.model, "--adapter", self.adapter,
                                     "--output", self.work / "ours"])
         return {"value": 1 / seconds, "memory": memory}
