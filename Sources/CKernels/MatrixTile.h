@@ -9,7 +9,6 @@
 
 enum { GRAFT_WIDTH = 16 };
 typedef float graft_vector __attribute__((vector_size(GRAFT_WIDTH * sizeof(float))));
-typedef int32_t graft_int_vector __attribute__((vector_size(GRAFT_WIDTH * sizeof(float))));
 
 // A macro, as no function may pass wide vectors where the set has none.
 #define GRAFT_LOAD(target, source) memcpy(&(target), (source), sizeof(graft_vector))

@@ -52,20 +52,6 @@ import Testing
     parts.flatMap { $0.update.map { [$0.a, $0.b] } ?? [] }
   }
 
-  /// Outputs, and gradients of x and what is trained, of a weighted sum of the outputs.
-  static func run(
-    _ x: Tensor, _ trained: [Tensor], _ body: (Tensor) -> [Tensor]
-  ) -> [Tensor] {
-    let input = x.detached().cloned()
-    input.requiresGradient = true
-    let outputs = body(input)
-    let sum = outputs.enumerated().map { index, y in
-      (y * normal(y.shape, seed: UInt64(100 + index))).sum()
-    }.reduce(Tensor.zeros([])) { $0 + $1 }
-    let gradients = sum.gradients(of: [input] + trained)
-    return outputs.map { $0.detached() } + gradients.map { $0 ?? Tensor.zeros([]) }
-  }
-
   func expectSame(_ found: [Tensor], _ expected: [Tensor], limit: Double = 1e-5) {
     #expect(found.count == expected.count)
     for (a, b) in zip(found, expected) {
@@ -87,10 +73,10 @@ import Testing
     let rotation = FusedRotation(
       cosine: both.cosine(), sine: both.sine(), headSize: headSize, layers: 0..<2)
     let trained = Self.trained(parts)
-    let fused = Self.run(x, trained) {
+    let fused = outputsAndGradients(x, trained) {
       fusedProjections($0, norm: norm, parts, rotation: turns ? rotation : nil) ?? []
     }
-    let expected = Self.run(x, trained) { x in
+    let expected = outputsAndGradients(x, trained) { x in
       let normalized = norm(x)
       return parts.enumerated().map { index, part in
         let y = Self.plain(normalized, part)
@@ -110,11 +96,11 @@ import Testing
     let first = Self.layers(size, [inner, inner, 1])
     let down = Self.layers(inner, [size])
     let trained = Self.trained(Array(first.prefix(2)) + down)
-    let fused = Self.run(x, trained) {
+    let fused = outputsAndGradients(x, trained) {
       [fusedGatedMLP($0, norm: norm, gate: first[0], up: first[1], down: down[0])]
         .compactMap { $0 }
     }
-    let expected = Self.run(x, trained) { x in
+    let expected = outputsAndGradients(x, trained) { x in
       let normalized = norm(x)
       let product = Self.plain(normalized, first[0]).silu() * Self.plain(normalized, first[1])
       return [Self.plain(product, down[0])]
@@ -130,7 +116,7 @@ import Testing
     func run(_ body: (Tensor, [ExplicitProjection]) -> [Tensor]) -> [Tensor] {
       let parts = Self.layers(
         size, [36, 24, 24, 8], dropout: 0.3, generator: Generator(seed: 5))
-      return Self.run(x, Self.trained(parts)) { body($0, parts) }
+      return outputsAndGradients(x, Self.trained(parts)) { body($0, parts) }
     }
     let fused = run { fusedProjections($0, norm: norm, $1, rotation: nil) ?? [] }
     let expected = run { x, parts in
@@ -138,7 +124,7 @@ import Testing
       return parts.map { Self.plain(normalized, $0) }
     }
     expectSame(fused, expected)
-    let others = Self.run(x, []) { x in
+    let others = outputsAndGradients(x, []) { x in
       Self.layers(size, [36, 24, 24, 8]).map { Self.plain(norm(x), $0) }
     }
     #expect((others[0] - expected[0]).array(of: Float.self).contains { abs($0) > 1e-2 })
@@ -177,7 +163,7 @@ import Testing
     let weight = Self.normal([37, 6], seed: 2, scale: 3)
     let labels = Tensor([0, 3, -100, 36, 1, -100, 2, 2, 5, 4] as [Int64])
     func run(_ fused: Bool) -> [Tensor] {
-      Self.run(hidden, []) {
+      outputsAndGradients(hidden, []) {
         [linearCrossEntropy($0, weight: weight, labels: labels, chunkRows: 3, fused: fused)]
       }
     }
@@ -190,7 +176,7 @@ import Testing
     let weight = Self.normal([9001, 6], seed: 2, scale: 3)
     let labels = Tensor([0, 9000, 4096, 4095, 5000, -100, 8192] as [Int64])
     func run(_ fused: Bool) -> [Tensor] {
-      Self.run(hidden, []) {
+      outputsAndGradients(hidden, []) {
         [linearCrossEntropy($0, weight: weight, labels: labels, fused: fused)]
       }
     }
