@@ -3,12 +3,18 @@
 #include "VectorVariants.h"
 
 // Of a row: shares from scores, in place, and the scores' gradient from the shares', in place.
-GRAFT_INLINE void pull_back_scores(float *scores, float *gradient, float log_sum, float mean,
-                                   float scale) {
-  for (int j = 0; j < GRAFT_KEYS; ++j) {
-    float share = graft_share(scores[j], log_sum);
-    scores[j] = share;
-    gradient[j] = share * (gradient[j] - mean) * scale;
+GRAFT_INLINE void pull_back_scores(float *scores, float *gradient, int64_t width, float log_sum,
+                                   float mean, float scale) {
+  for (int64_t i = 0; i < width; i += GRAFT_WIDTH) {
+    float shares[GRAFT_WIDTH];
+    for (int j = 0; j < GRAFT_WIDTH; ++j) shares[j] = graft_share(scores[i + j], log_sum);
+    // Vectors, as in graft_mask_scores.
+    graft_vector share, inner;
+    GRAFT_LOAD(share, shares);
+    GRAFT_LOAD(inner, gradient + i);
+    inner = share * (inner - mean) * scale;
+    GRAFT_STORE(scores + i, share);
+    GRAFT_STORE(gradient + i, inner);
   }
 }
 
@@ -46,29 +52,36 @@ GRAFT_INLINE void backward_body(const graft_attention *a, int64_t first, int64_t
         memset(query_gradient + (row + i) * a->query_gradient_strides.row, 0,
                (size_t)size * sizeof(float));
       }
-      const float *some_queries = query + row * a->query_strides.row;
-      const float *some_gradients = gradient + row * a->output_gradient_strides.row;
-      float *target = query_gradient + row * a->query_gradient_strides.row;
       for (int64_t start = 0; start < a->key_length; start += GRAFT_KEYS) {
-        int64_t count = a->key_length - start < GRAFT_KEYS ? a->key_length - start : GRAFT_KEYS;
-        if (graft_block_is_hidden(a, row + rows, start)) break;
-        graft_small_product(some_queries, a->query_strides.row, 1, key_columns + start, a->padded,
-                            size, scores, GRAFT_KEYS, rows, GRAFT_KEYS, 0, tall, wide);
-        graft_small_product(some_gradients, a->output_gradient_strides.row, 1,
-                            value_columns + start, a->padded, size, inner, GRAFT_KEYS, rows,
-                            GRAFT_KEYS, 0, tall, wide);
-        for (int64_t i = 0; i < rows; ++i) {
-          graft_mask_scores(a, batch, row + i, start, scores + i * GRAFT_KEYS);
-          pull_back_scores(scores + i * GRAFT_KEYS, inner + i * GRAFT_KEYS,
-                           a->log_sums[unit * a->length + row + i], means[i], a->scale);
+        if (graft_seen_keys(a, row + rows, start) <= 0) break;
+        const int64_t joint = graft_joint_rows(a, row, rows, start, 4 * tall);
+        for (int64_t i = 0; i < rows; i += joint) {
+          int64_t some = rows - i < joint ? rows - i : joint;
+          int64_t count = graft_seen_keys(a, row + i + some, start);
+          if (count <= 0) continue;
+          int64_t width = (count + GRAFT_WIDTH - 1) / GRAFT_WIDTH * GRAFT_WIDTH;
+          const float *some_queries = query + (row + i) * a->query_strides.row;
+          const float *some_gradients = gradient + (row + i) * a->output_gradient_strides.row;
+          graft_small_product(some_queries, a->query_strides.row, 1, key_columns + start,
+                              a->padded, size, scores, GRAFT_KEYS, some, width, 0, tall, wide);
+          graft_small_product(some_gradients, a->output_gradient_strides.row, 1,
+                              value_columns + start, a->padded, size, inner, GRAFT_KEYS, some,
+                              width, 0, tall, wide);
+          for (int64_t j = 0; j < some; ++j) {
+            graft_mask_scores(a, batch, row + i + j, start, width, scores + j * GRAFT_KEYS);
+            pull_back_scores(scores + j * GRAFT_KEYS, inner + j * GRAFT_KEYS, width,
+                             a->log_sums[unit * a->length + row + i + j], means[i + j], a->scale);
+          }
+          graft_small_product(scores, 1, GRAFT_KEYS, some_gradients,
+                              a->output_gradient_strides.row, some, value_gradient + start * size,
+                              size, count, size, 1, tall, wide);
+          graft_small_product(inner, 1, GRAFT_KEYS, some_queries, a->query_strides.row, some,
+                              key_gradient + start * size, size, count, size, 1, tall, wide);
+          graft_small_product(inner, GRAFT_KEYS, 1, key + start * a->key_strides.row,
+                              a->key_strides.row, count,
+                              query_gradient + (row + i) * a->query_gradient_strides.row,
+                              a->query_gradient_strides.row, some, size, 1, tall, wide);
         }
-        graft_small_product(scores, 1, GRAFT_KEYS, some_gradients, a->output_gradient_strides.row,
-                            rows, value_gradient + start * size, size, count, size, 1, tall, wide);
-        graft_small_product(inner, 1, GRAFT_KEYS, some_queries, a->query_strides.row, rows,
-                            key_gradient + start * size, size, count, size, 1, tall, wide);
-        graft_small_product(inner, GRAFT_KEYS, 1, key + start * a->key_strides.row,
-                            a->key_strides.row, count, target, a->query_gradient_strides.row, rows,
-                            size, 1, tall, wide);
       }
     }
   }

@@ -30,20 +30,30 @@ GRAFT_VARIANTS(graft_attention_turn,
                 int64_t padded, int64_t size, int64_t first, int64_t end, float *turned),
                (x, strides, groups, length, padded, size, first, end, turned))
 
-// Turns a row of scores into shares of e^score, with the largest score and the sum so far; the row's
-// outputs so far are scaled to the new largest.
-GRAFT_INLINE void take_scores(float *scores, float *top, float *sum, float *output, int64_t size) {
+// The largest of GRAFT_WIDTH numbers and another.
+GRAFT_INLINE float largest_of(float *lanes, float other) {
+  for (int width = GRAFT_WIDTH / 2; width > 0; width /= 2) {
+    for (int i = 0; i < width; ++i) {
+      lanes[i] = lanes[i + width] > lanes[i] ? lanes[i + width] : lanes[i];
+    }
+  }
+  return lanes[0] > other ? lanes[0] : other;
+}
+
+// Turns `width` scores of a row into shares of e^score, with the largest score and the sum so far; the
+// row's outputs so far are scaled to the new largest.
+GRAFT_INLINE void take_scores(float *scores, int64_t width, float *top, float *sum, float *output,
+                              int64_t size) {
   float lanes[GRAFT_WIDTH];
   for (int j = 0; j < GRAFT_WIDTH; ++j) lanes[j] = scores[j];
-  for (int i = GRAFT_WIDTH; i < GRAFT_KEYS; i += GRAFT_WIDTH) {
+  for (int64_t i = GRAFT_WIDTH; i < width; i += GRAFT_WIDTH) {
     for (int j = 0; j < GRAFT_WIDTH; ++j) {
       lanes[j] = scores[i + j] > lanes[j] ? scores[i + j] : lanes[j];
     }
   }
-  float largest = *top;
-  for (int j = 0; j < GRAFT_WIDTH; ++j) largest = lanes[j] > largest ? lanes[j] : largest;
+  float largest = largest_of(lanes, *top);
   if (largest == -INFINITY) {
-    for (int j = 0; j < GRAFT_KEYS; ++j) scores[j] = 0;
+    for (int64_t j = 0; j < width; ++j) scores[j] = 0;
     return;
   }
   if (largest > *top) {
@@ -53,7 +63,7 @@ GRAFT_INLINE void take_scores(float *scores, float *top, float *sum, float *outp
     *top = largest;
   }
   for (int j = 0; j < GRAFT_WIDTH; ++j) lanes[j] = 0;
-  for (int i = 0; i < GRAFT_KEYS; i += GRAFT_WIDTH) {
+  for (int64_t i = 0; i < width; i += GRAFT_WIDTH) {
     float shares[GRAFT_WIDTH];
     for (int j = 0; j < GRAFT_WIDTH; ++j) shares[j] = graft_share(scores[i + j], largest);
     for (int j = 0; j < GRAFT_WIDTH; ++j) lanes[j] += shares[j];
@@ -80,19 +90,21 @@ GRAFT_INLINE void forward_body(const graft_attention *a, int64_t first, int64_t 
     }
     memset(mixed, 0, (size_t)((stop - begin) * size) * sizeof(float));
     for (int64_t start = 0; start < a->key_length; start += GRAFT_KEYS) {
-      int64_t count = a->key_length - start < GRAFT_KEYS ? a->key_length - start : GRAFT_KEYS;
-      if (graft_block_is_hidden(a, stop, start)) break;
-      for (int64_t row = begin; row < stop; row += GRAFT_QUERIES) {
-        int64_t rows = stop - row < GRAFT_QUERIES ? stop - row : GRAFT_QUERIES;
-        if (graft_block_is_hidden(a, row + rows, start)) continue;
+      if (graft_seen_keys(a, stop, start) <= 0) break;
+      for (int64_t row = begin, rows; row < stop; row += rows) {
+        rows = stop - row < GRAFT_QUERIES ? stop - row : GRAFT_QUERIES;
+        rows = graft_joint_rows(a, row, rows, start, 2 * tall);
+        int64_t count = graft_seen_keys(a, row + rows, start);
+        if (count <= 0) continue;
+        int64_t width = (count + GRAFT_WIDTH - 1) / GRAFT_WIDTH * GRAFT_WIDTH;
         graft_small_product(query + row * a->query_strides.row, a->query_strides.row, 1,
-                            columns + start, a->padded, size, scores, GRAFT_KEYS, rows, GRAFT_KEYS,
-                            0, tall, wide);
+                            columns + start, a->padded, size, scores, GRAFT_KEYS, rows, width, 0,
+                            tall, wide);
         float *output = mixed + (row - begin) * size;
         for (int64_t i = 0; i < rows; ++i) {
-          graft_mask_scores(a, batch, row + i, start, scores + i * GRAFT_KEYS);
-          take_scores(scores + i * GRAFT_KEYS, tops + row - begin + i, sums + row - begin + i,
-                      output + i * size, size);
+          graft_mask_scores(a, batch, row + i, start, width, scores + i * GRAFT_KEYS);
+          take_scores(scores + i * GRAFT_KEYS, width, tops + row - begin + i,
+                      sums + row - begin + i, output + i * size, size);
         }
         graft_small_product(scores, GRAFT_KEYS, 1, value + start * a->value_strides.row,
                             a->value_strides.row, count, output, size, rows, size, 1, tall, wide);

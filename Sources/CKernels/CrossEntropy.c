@@ -19,14 +19,22 @@ GRAFT_INLINE float largest(const float *x, int64_t count) {
   return result;
 }
 
-GRAFT_INLINE void graft_cross_entropy_block_body(float *scores, const int64_t *label,
-                                                 int64_t start, int64_t size, bool writes,
-                                                 int64_t first, int64_t end, float *top,
-                                                 double *sum, float *answer, float *factor) {
+// The nearest bfloat16, ties to even, of a number that is no NaN with all bits set.
+GRAFT_INLINE uint16_t rounded(float value) {
+  uint32_t bits;
+  memcpy(&bits, &value, sizeof bits);
+  return (uint16_t)((bits + 0x7FFF + (bits >> 16 & 1)) >> 16);
+}
+
+GRAFT_INLINE void graft_cross_entropy_block_body(const float *scores, const int64_t *label,
+                                                 int64_t start, int64_t size, float *shares,
+                                                 uint16_t *short_shares, int64_t first,
+                                                 int64_t end, float *top, double *sum,
+                                                 float *answer, float *factor) {
   // Sums of a stretch are added in float64, so that a long vocabulary costs no digits.
   enum { STRETCH = 4096 };
   for (int64_t row = first; row < end; ++row) {
-    float *z = scores + row * size;
+    const float *z = scores + row * size;
     int64_t place = label[row] - start;
     if (place >= 0 && place < size) answer[row] = z[place];
     float highest = largest(z, size);
@@ -40,12 +48,17 @@ GRAFT_INLINE void graft_cross_entropy_block_body(float *scores, const int64_t *l
         float values[GRAFT_LANES];
         for (int j = 0; j < GRAFT_LANES; ++j) values[j] = graft_exp(z[i + j] - highest);
         for (int j = 0; j < GRAFT_LANES; ++j) lanes[j] += values[j];
-        if (writes) memcpy(z + i, values, sizeof values);
+        if (shares) memcpy(shares + row * size + i, values, sizeof values);
+        if (short_shares) {
+          uint16_t *to = short_shares + row * size + i;
+          for (int j = 0; j < GRAFT_LANES; ++j) to[j] = rounded(values[j]);
+        }
       }
       for (int j = 0; i < stop; ++i, ++j) {
         float value = graft_exp(z[i] - highest);
         lanes[j] += value;
-        if (writes) z[i] = value;
+        if (shares) shares[row * size + i] = value;
+        if (short_shares) short_shares[row * size + i] = rounded(value);
       }
       total += graft_sum_lanes(lanes);
     }
@@ -55,9 +68,11 @@ GRAFT_INLINE void graft_cross_entropy_block_body(float *scores, const int64_t *l
 }
 
 GRAFT_VARIANTS(graft_cross_entropy_block,
-               (float *scores, const int64_t *label, int64_t start, int64_t size, bool writes,
-                int64_t first, int64_t end, float *top, double *sum, float *answer, float *factor),
-               (scores, label, start, size, writes, first, end, top, sum, answer, factor))
+               (const float *scores, const int64_t *label, int64_t start, int64_t size,
+                float *shares, uint16_t *short_shares, int64_t first, int64_t end, float *top,
+                double *sum, float *answer, float *factor),
+               (scores, label, start, size, shares, short_shares, first, end, top, sum, answer,
+                factor))
 
 void graft_cross_entropy_end(const float *top, const double *sum, const float *answer,
                              int64_t first, int64_t end, float *loss, float *factor) {

@@ -47,36 +47,34 @@ GRAFT_INLINE void graft_tile(const float *a, int64_t a_row, int64_t a_step, cons
   }
 }
 
-// The same for any number of rows and of columns that is a multiple of 16, in tiles of `tall` rows and
-// `wide` vectors, which are known when it is compiled.
+// The same for any number of rows, in tiles of `tall`; `tall` and `wide` are known when it is compiled.
+GRAFT_INLINE void graft_tiles(const float *a, int64_t a_row, int64_t a_step, const float *b,
+                              int64_t b_row, int64_t depth, float *c, int64_t c_row, int64_t rows,
+                              const int adds, const int tall, const int wide) {
+  int64_t i = 0;
+  for (; i + tall <= rows; i += tall) {
+    graft_tile(a + i * a_row, a_row, a_step, b, b_row, depth, c + i * c_row, c_row, tall, wide,
+               adds);
+  }
+  for (; i < rows; ++i) {
+    graft_tile(a + i * a_row, a_row, a_step, b, b_row, depth, c + i * c_row, c_row, 1, wide, adds);
+  }
+}
+
+// The same for any number of columns that is a multiple of 16, in tiles of at most `wide` vectors.
 GRAFT_INLINE void graft_small_product(const float *a, int64_t a_row, int64_t a_step, const float *b,
                                       int64_t b_row, int64_t depth, float *c, int64_t c_row,
                                       int64_t rows, int64_t columns, const int adds, const int tall,
                                       const int wide) {
-  for (int64_t j = 0; j < columns;) {
-    int narrow = columns - j < wide * GRAFT_WIDTH;
-    int64_t i = 0;
-    if (!narrow) {
-      for (; i + tall <= rows; i += tall) {
-        graft_tile(a + i * a_row, a_row, a_step, b + j, b_row, depth, c + i * c_row + j, c_row,
-                   tall, wide, adds);
-      }
-      for (; i < rows; ++i) {
-        graft_tile(a + i * a_row, a_row, a_step, b + j, b_row, depth, c + i * c_row + j, c_row, 1,
-                   wide, adds);
-      }
-      j += wide * GRAFT_WIDTH;
-    } else {
-      for (; i + tall <= rows; i += tall) {
-        graft_tile(a + i * a_row, a_row, a_step, b + j, b_row, depth, c + i * c_row + j, c_row,
-                   tall, 1, adds);
-      }
-      for (; i < rows; ++i) {
-        graft_tile(a + i * a_row, a_row, a_step, b + j, b_row, depth, c + i * c_row + j, c_row, 1,
-                   1, adds);
-      }
-      j += GRAFT_WIDTH;
-    }
+  int64_t j = 0;
+  for (; j + wide * GRAFT_WIDTH <= columns; j += wide * GRAFT_WIDTH) {
+    graft_tiles(a, a_row, a_step, b + j, b_row, depth, c + j, c_row, rows, adds, tall, wide);
+  }
+  for (; wide > 2 && j + 2 * GRAFT_WIDTH <= columns; j += 2 * GRAFT_WIDTH) {
+    graft_tiles(a, a_row, a_step, b + j, b_row, depth, c + j, c_row, rows, adds, tall, 2);
+  }
+  for (; wide > 1 && j + GRAFT_WIDTH <= columns; j += GRAFT_WIDTH) {
+    graft_tiles(a, a_row, a_step, b + j, b_row, depth, c + j, c_row, rows, adds, tall, 1);
   }
 }
 

@@ -15,6 +15,15 @@ public enum Runtime {
     }
   }
 
+  /// Hands memory of large tensors that are gone to the system.
+  ///
+  /// It is kept for the tensors that come, as each page costs time when it is new. The environment variable
+  /// `GRAFT_ALLOCATOR` with the value `system` leaves LibTorch's own allocator in place instead.
+  ///
+  /// - Returns: Bytes that were handed back.
+  @discardableResult
+  public static func releaseFreeMemory() -> Int { Int(ctorch_release_free_memory()) }
+
   /// Whether float32 products on the processor may come from another library than LibTorch's default.
   ///
   /// oneDNN picks its kernels by what the processor can do, where the default library has slow ones

@@ -41,6 +41,32 @@ import Testing
     }
   }
 
+  /// A group that multiplies in bfloat16 is its layers one by one, near those in float32.
+  @Test(.enabled(if: BFloat16Rows.isSupported)) func outputsInBFloat16() throws {
+    let x = Self.normal([37, 128], seed: 1)
+    let layers = [70, 33].enumerated().map { index, width in
+      Linear4bit(
+        quantizing: Self.normal([width, 128], seed: UInt64(2 + index)),
+        bias: index == 0 ? Parameter(Self.normal([width], seed: 4)) : nil)
+    }
+    let exact = layers.map { $0(x) }
+    let group: any GroupedProjection = layers[0]
+    #expect(group.outputs(x, of: layers, adding: [nil, nil], into: nil) == nil)
+    for layer in layers { layer.productType = .bfloat16 }
+    let term = NarrowTerm(
+      rows: Self.normal([37, 3], seed: 5), columns: 0..<3, factor: Self.normal([3, 33], seed: 6))
+    let found = try #require(group.outputs(x, of: layers, adding: [nil, term], into: nil))
+    #expect(found[0].isEqual(to: layers[0](x)))
+    expectClose(
+      found[1], layers[1](x) + term.rows.matrixProduct(term.factor), absolute: 1e-4,
+      relative: 1e-5)
+    let error = Self.relativeError(found[0], exact[0])
+    #expect(error > 1e-5 && error < 5e-3)
+    // Few rows are computed from the codes, as ever.
+    let one = x.narrowed(0, 0..<1)
+    #expect(layers[0](one).isEqual(to: Linear4bit(weight: layers[0].weight, bias: layers[0].bias)(one)))
+  }
+
   static func layer(_ format: WeightFormat, _ width: Int, _ size: Int, seed: UInt64)
     -> any LinearProjection
   {

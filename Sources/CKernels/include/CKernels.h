@@ -208,6 +208,7 @@ void graft_4bit_multiply(const graft_4bit_product *_Nonnull product,
 #endif
 
 #include "AttentionKernels.h"
+#include "BFloat16Kernels.h"
 #include "DecodingKernels.h"
 #include "LayerKernels.h"
 #include "Optimizers.h"

@@ -51,10 +51,12 @@ void graft_rotate(const float *_Nonnull x, const float *_Nonnull cosine, const f
 
 // Rows first..<end of scores [rows, size], those of words start ..< start + size: takes them into the
 // row's largest score `top` (minus infinity at first), the sum of e^(z - top) and, where the label is
-// among them, its score `answer`. With `writes` each score is replaced by e^(z - top). What was summed
-// up to here with another top is to be multiplied by factor[r].
-void graft_cross_entropy_block(float *_Nonnull scores, const int64_t *_Nonnull label, int64_t start,
-                               int64_t size, bool writes, int64_t first, int64_t end,
+// among them, its score `answer`. e^(z - top) goes to `shares`, which may be the scores themselves, or
+// rounded to bfloat16 to `short_shares`; where both are NULL it is only summed. What was summed up to
+// here with another top is to be multiplied by factor[r].
+void graft_cross_entropy_block(const float *_Nonnull scores, const int64_t *_Nonnull label,
+                               int64_t start, int64_t size, float *_Nullable shares,
+                               uint16_t *_Nullable short_shares, int64_t first, int64_t end,
                                float *_Nonnull top, double *_Nonnull sum, float *_Nonnull answer,
                                float *_Nonnull factor);
 

@@ -203,6 +203,9 @@ void ctorch_set_thread_count(int32_t count);
 // threads; returns when all are done.
 void ctorch_parallel_for(int64_t begin, int64_t end, int64_t grain, void *_Nonnull context,
                          void (*_Nonnull body)(void *_Nonnull context, int64_t begin, int64_t end));
+// Hands the memory that tensors on the processor gave back, and that waits for the next ones, to the system;
+// returns its bytes.
+int64_t ctorch_release_free_memory(void);
 bool ctorch_cuda_available(void);
 bool ctorch_mps_available(void);
 // Makes operators raise where no deterministic kernel exists.

@@ -2,6 +2,7 @@ import Adapters
 import CommandLineParsing
 import Datasets
 import Optimizers
+import Tensors
 import Training
 
 /// Where a run's curves go.
@@ -14,6 +15,14 @@ enum ReportTarget: String, CaseIterable, OptionValue {
 enum Switch: String, CaseIterable, OptionValue {
   case on
   case off
+}
+
+/// What `--compute-dtype` takes.
+enum ComputeType: String, CaseIterable, OptionValue {
+  case float32
+  case bfloat16
+
+  var dtype: DType { self == .float32 ? .float32 : .bfloat16 }
 }
 
 /// Options of `graft train`.
@@ -170,6 +179,11 @@ enum TrainOptions {
     help:
       "With a quantised base: gradients pass its layers in whole numbers of 8 bits, which takes "
       + "less time; off: in float32.")
+  static let computeType = Option<ComputeType>(
+    "compute-dtype", default: .bfloat16, group: "Optimiser",
+    help:
+      "With a quantised base: type of products with 4-bit layers and with the head, where the "
+      + "processor multiplies it; sums are float32.")
 
   static let all: [any OptionDeclaration] =
     [
@@ -186,7 +200,7 @@ enum TrainOptions {
       optimizer, learningRate, weightDecay, beta1, beta2, epsilon, schedule, warmupSteps,
       warmupRatio, maximumNorm,
       batchSize, accumulation, epochs, maximumSteps, seed, activationCheckpointing, fusedLayers,
-      int8Backward,
+      int8Backward, computeType,
     ]
 
   static func training(_ arguments: ParsedArguments) throws -> TrainingOptions {

@@ -60,4 +60,17 @@ package struct NarrowTerm {
     self.columns = columns
     self.factor = factor
   }
+
+  /// Stops the program where a kernel would read past the end.
+  ///
+  /// - Parameters:
+  ///   - count: Rows of what it is added to.
+  ///   - outputs: Columns of that.
+  package func require(rows count: Int, outputs: Int) {
+    precondition(
+      rows.dtype == .float32 && factor.dtype == .float32 && rows.rank == 2
+        && rows.size(0) == count && columns.upperBound <= rows.size(1) && columns.lowerBound >= 0
+        && factor.shape == [columns.count, outputs],
+      "NarrowTerm: adding \(columns) of \(rows.shape) by \(factor.shape)")
+  }
 }

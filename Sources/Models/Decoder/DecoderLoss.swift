@@ -61,7 +61,7 @@ extension DecoderForCausalLM {
     {
       return linearCrossEntropy(
         rows, weight: dense.weight.value, labels: shifted,
-        fused: model.usesFusedLayers)
+        fused: model.usesFusedLayers, productType: lossProductType)
     }
     let asked = (shifted .!= Double(ignoredLabel)).nonzeroIndices().reshaped([-1])
     let answers = shifted.selecting(0, asked).unsqueezed(1)

@@ -92,15 +92,6 @@ extension RowCodes {
 }
 
 extension NarrowTerm {
-  /// Stops the program where the kernel would read past the end.
-  fileprivate func require(rows count: Int, outputs: Int) {
-    precondition(
-      rows.dtype == .float32 && factor.dtype == .float32 && rows.rank == 2
-        && rows.size(0) == count && columns.upperBound <= rows.size(1) && columns.lowerBound >= 0
-        && factor.shape == [columns.count, outputs],
-      "multiplied: adding \(columns) of \(rows.shape) by \(factor.shape)")
-  }
-
   fileprivate func product() -> Tensor {
     rows.narrowed(1, columns).matrixProduct(factor)
   }

@@ -7,8 +7,8 @@ public import Tensors
 /// W is decoded for each product and forgotten, so that no more than one layer's decoded weight is
 /// alive; for few rows, as in generation, the product reads the codes themselves.
 ///
-/// The product is computed in float32. With x in bfloat16 it is computed in bfloat16 where the
-/// processor multiplies that, else in float32 and rounded once.
+/// The product is computed in float32 unless ``productType`` says otherwise. With x in bfloat16 it is computed
+/// in bfloat16 where the processor multiplies that, else in float32 and rounded once.
 ///
 /// - Note: Source: Dettmers et al. 2023, arXiv 2305.14314 (QLoRA).
 public final class Linear4bit: LinearProjection {
@@ -19,6 +19,11 @@ public final class Linear4bit: LinearProjection {
 
   /// How the gradient of the input is computed.
   public var inputGradient = InputGradient.dequantized
+
+  /// Type that products with more than a few rows of float32 are computed in, float32 or bfloat16; sums are
+  /// float32. bitsandbytes calls it `bnb_4bit_compute_dtype`. Processors that do not multiply bfloat16
+  /// compute in float32.
+  public var productType = DType.float32
 
   /// Rows up to which reading the codes is faster than decoding them for a product of matrices.
   static let fewRows = 16
@@ -100,10 +105,22 @@ public final class Linear4bit: LinearProjection {
     let bias = bias?.to(wide.dtype)
     let rows = wide.count / max(inputSize, 1)
     guard device.kind == .cpu, wide.dtype == .float32, rows <= Self.fewRows else {
+      if multipliesRounded(wide) {
+        let product = BFloat16Rows(rounding: wide.rows()).multiplied(
+          byRowsOf: weight.dequantized(.float32))
+        let result = bias.map { product.addInPlace($0) } ?? product
+        return result.reshaped(x.shape.dropLast() + [outputSize]).to(x.dtype)
+      }
       return wide.linear(weight.dequantized(wide.dtype), bias: bias).to(x.dtype)
     }
     return weight.product(wide.rows(), bias: bias)
       .reshaped(x.shape.dropLast() + [outputSize]).to(x.dtype)
+  }
+
+  /// Whether a product with these rows is computed as ``productType`` says in bfloat16.
+  private func multipliesRounded(_ x: Tensor) -> Bool {
+    productType == .bfloat16 && BFloat16Rows.isSupported && device.kind == .cpu
+      && x.dtype == .float32 && x.count / max(inputSize, 1) > Self.fewRows
   }
 
   /// The type that products of inputs of a type are computed in.
@@ -127,6 +144,7 @@ public final class Linear4bit: LinearProjection {
       quantizing: weight.to(dtype), bias: bias, type: codes.type, blockSize: codes.blockSize,
       doubleQuantization: codes.scales.areQuantized)
     made.inputGradient = inputGradient
+    made.productType = productType
     return made
   }
 
@@ -146,4 +164,34 @@ public final class Linear4bit: LinearProjection {
 
 extension Linear4bit: QuantizedProjection {
   package func rowCodes() -> RowCodes { weight.rowCodes() }
+
+  /// With the rows rounded once, where products are computed in bfloat16.
+  package func outputs(
+    _ rows: Tensor, of group: [any LinearProjection], adding terms: [NarrowTerm?],
+    into memory: [Tensor]?
+  ) -> [Tensor]? {
+    let layers = group.compactMap { $0 as? Linear4bit }
+    guard layers.count == group.count, layers.allSatisfy({ $0.multipliesRounded(rows) }) else {
+      return nil
+    }
+    let rounded = BFloat16Rows(rounding: rows)
+    return layers.indices.map { index in
+      let product = rounded.multiplied(
+        byRowsOf: layers[index].weight.dequantized(.float32), adding: terms[index],
+        into: memory?[index])
+      return layers[index].bias.map { product.addInPlace($0.value.detached()) } ?? product
+    }
+  }
+}
+
+extension Module {
+  /// Decides for all layers in 4-bit codes below this module what type they compute products in.
+  ///
+  /// - Parameter type: float32 or bfloat16.
+  public func setFourBitProductTypes(_ type: DType) {
+    for (_, module) in modules() {
+      let layer: any Module = (module as? Linear)?.projection ?? module
+      (layer as? Linear4bit)?.productType = type
+    }
+  }
 }

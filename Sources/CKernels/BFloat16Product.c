@@ -1,0 +1,227 @@
+// Products of matrices in bfloat16, whose weights are float32 in memory.
+//
+// As with 8-bit numbers a panel of 64 outputs is put into the order of the processor's dot products,
+// pairs of neighbouring k of every output, which costs about as much as a dozen rows of x.
+#include <string.h>
+
+#include "InstructionSet.h"
+#include "include/BFloat16Kernels.h"
+#include "include/CKernels.h"
+
+// Outputs of a panel, rows of a tile, and rows of x that one part does.
+enum { PANEL = 64, TILE_ROWS = 6, ROWS = 96 };
+
+static int64_t parts(int64_t count, int64_t size) { return (count + size - 1) / size; }
+
+bool graft_has_bfloat16_dot(void) {
+#ifdef GRAFT_X86
+  return graft_instruction_set() == GRAFT_AVX512 && __builtin_cpu_supports("avx512bf16");
+#else
+  return false;
+#endif
+}
+
+int64_t graft_bfloat16_parts(const graft_bfloat16_product *p) {
+  return parts(p->outputs, PANEL) * parts(p->rows, ROWS);
+}
+
+int64_t graft_bfloat16_workspace(const graft_bfloat16_product *p) {
+  return PANEL * (parts(p->depth, 2) * 4 + p->rank * (int64_t)sizeof(float)) + 64;
+}
+
+static uint16_t rounded(float value) {
+  uint32_t bits;
+  memcpy(&bits, &value, sizeof bits);
+  if ((bits & 0x7FFFFFFF) > 0x7F800000) return (uint16_t)(bits >> 16 | 0x40);
+  return (uint16_t)((bits + 0x7FFF + (bits >> 16 & 1)) >> 16);
+}
+
+#ifdef GRAFT_X86
+#define TARGET_BF16 \
+  __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx512bf16,fma")))
+
+TARGET_BF16 static int64_t round_avx512(const float *x, int64_t first, int64_t end, uint16_t *y) {
+  int64_t i = first;
+  for (; i + 16 <= end; i += 16) {
+    _mm256_storeu_si256((__m256i *)(y + i), (__m256i)_mm512_cvtneps_pbh(_mm512_loadu_ps(x + i)));
+  }
+  return i;
+}
+
+static inline __mmask16 lanes(int64_t count) {
+  return count >= 16 ? 0xFFFF : count <= 0 ? 0 : (__mmask16)((1u << count) - 1);
+}
+
+// 16 rows of 16 pairs, transposed.
+TARGET_BF16 static inline void transpose_pairs(__m512i r[16]) {
+  __m512i t[16];
+  for (int i = 0; i < 16; i += 2) {
+    t[i] = _mm512_unpacklo_epi32(r[i], r[i + 1]);
+    t[i + 1] = _mm512_unpackhi_epi32(r[i], r[i + 1]);
+  }
+  for (int i = 0; i < 16; i += 4) {
+    r[i] = _mm512_unpacklo_epi64(t[i], t[i + 2]);
+    r[i + 1] = _mm512_unpackhi_epi64(t[i], t[i + 2]);
+    r[i + 2] = _mm512_unpacklo_epi64(t[i + 1], t[i + 3]);
+    r[i + 3] = _mm512_unpackhi_epi64(t[i + 1], t[i + 3]);
+  }
+  for (int i = 0; i < 4; ++i) {
+    t[i] = _mm512_shuffle_i32x4(r[i], r[i + 4], 0x88);
+    t[i + 4] = _mm512_shuffle_i32x4(r[i], r[i + 4], 0xDD);
+    t[i + 8] = _mm512_shuffle_i32x4(r[i + 8], r[i + 12], 0x88);
+    t[i + 12] = _mm512_shuffle_i32x4(r[i + 8], r[i + 12], 0xDD);
+  }
+  for (int i = 0; i < 4; ++i) {
+    r[i] = _mm512_shuffle_i32x4(t[i], t[i + 8], 0x88);
+    r[i + 8] = _mm512_shuffle_i32x4(t[i], t[i + 8], 0xDD);
+    r[i + 4] = _mm512_shuffle_i32x4(t[i + 4], t[i + 12], 0x88);
+    r[i + 12] = _mm512_shuffle_i32x4(t[i + 4], t[i + 12], 0xDD);
+  }
+}
+
+// Both: panel[k / 2][n] is the pair k, k + 1 of output n; zeros past the ends.
+TARGET_BF16 static void pack_rows(const graft_bfloat16_product *p, int64_t output, int64_t count,
+                                  uint32_t *panel) {
+  const int64_t pairs = parts(p->depth, 2);
+  for (int64_t part = 0; part < PANEL; part += 16) {
+    for (int64_t k = 0; k < p->depth; k += 32) {
+      __m512i r[16];
+      for (int i = 0; i < 16; ++i) {
+        const float *row = p->weight + (output + part + i) * p->depth + k;
+        bool exists = part + i < count;
+        __m512 low = _mm512_maskz_loadu_ps(exists ? lanes(p->depth - k) : 0, row);
+        __m512 high = _mm512_maskz_loadu_ps(exists ? lanes(p->depth - k - 16) : 0, row + 16);
+        r[i] = (__m512i)_mm512_cvtne2ps_pbh(high, low);
+      }
+      transpose_pairs(r);
+      int64_t some = pairs - k / 2 < 16 ? pairs - k / 2 : 16;
+      for (int64_t g = 0; g < some; ++g) {
+        _mm512_storeu_si512(panel + (k / 2 + g) * PANEL + part, r[g]);
+      }
+    }
+  }
+}
+
+TARGET_BF16 static void pack_columns(const graft_bfloat16_product *p, int64_t output,
+                                     int64_t count, uint32_t *panel) {
+  for (int64_t k = 0; k < p->depth; k += 2) {
+    const float *row = p->weight + k * p->outputs + output;
+    for (int64_t n = 0; n < PANEL; n += 16) {
+      __mmask16 some = lanes(count - n);
+      __m512 even = _mm512_maskz_loadu_ps(some, row + n);
+      __m512 odd = _mm512_maskz_loadu_ps(k + 1 < p->depth ? some : 0, row + p->outputs + n);
+      __m512i low = _mm512_cvtepu16_epi32((__m256i)_mm512_cvtneps_pbh(even));
+      __m512i high = _mm512_cvtepu16_epi32((__m256i)_mm512_cvtneps_pbh(odd));
+      _mm512_storeu_si512(panel + k / 2 * PANEL + n,
+                          _mm512_or_si512(low, _mm512_slli_epi32(high, 16)));
+    }
+  }
+}
+
+// One tile: `rows` rows of x with a panel, what low rank adds, and y.
+TARGET_BF16 static inline __attribute__((always_inline)) void multiply(
+    const graft_bfloat16_product *p, const int rows, int64_t row, int64_t output, int64_t count,
+    const uint32_t *panel, const float *columns) {
+  __m512 sum[TILE_ROWS][4];
+#pragma clang loop unroll(full)
+  for (int r = 0; r < rows; ++r) {
+    for (int n = 0; n < 4; ++n) sum[r][n] = _mm512_setzero_ps();
+  }
+  const uint16_t *x = p->x + row * p->depth;
+  int64_t k = 0;
+  for (; k + 2 <= p->depth; k += 2) {
+    const uint32_t *w = panel + k / 2 * PANEL;
+    __m512i weight[4] = {_mm512_loadu_si512(w), _mm512_loadu_si512(w + 16),
+                         _mm512_loadu_si512(w + 32), _mm512_loadu_si512(w + 48)};
+#pragma clang loop unroll(full)
+    for (int r = 0; r < rows; ++r) {
+      int32_t pair;
+      memcpy(&pair, x + r * p->depth + k, 4);
+      __m512i value = _mm512_set1_epi32(pair);
+#pragma clang loop unroll(full)
+      for (int n = 0; n < 4; ++n) {
+        sum[r][n] = _mm512_dpbf16_ps(sum[r][n], (__m512bh)weight[n], (__m512bh)value);
+      }
+    }
+  }
+  if (k < p->depth) {
+    const uint32_t *w = panel + k / 2 * PANEL;
+#pragma clang loop unroll(full)
+    for (int r = 0; r < rows; ++r) {
+      __m512i value = _mm512_set1_epi32(x[r * p->depth + k]);
+#pragma clang loop unroll(full)
+      for (int n = 0; n < 4; ++n) {
+        sum[r][n] = _mm512_dpbf16_ps(sum[r][n], (__m512bh)_mm512_loadu_si512(w + 16 * n),
+                                     (__m512bh)value);
+      }
+    }
+  }
+  for (int64_t c = 0; c < p->rank; ++c) {
+    const float *narrow = p->narrow + row * p->narrow_stride + c;
+#pragma clang loop unroll(full)
+    for (int n = 0; n < 4; ++n) {
+      __m512 column = _mm512_loadu_ps(columns + c * PANEL + 16 * n);
+#pragma clang loop unroll(full)
+      for (int r = 0; r < rows; ++r) {
+        sum[r][n] = _mm512_fmadd_ps(_mm512_set1_ps(narrow[r * p->narrow_stride]), column, sum[r][n]);
+      }
+    }
+  }
+#pragma clang loop unroll(full)
+  for (int r = 0; r < rows; ++r) {
+    float *y = p->y + (row + r) * p->outputs + output;
+#pragma clang loop unroll(full)
+    for (int n = 0; n < 4; ++n) {
+      __mmask16 some = lanes(count - 16 * n);
+      if (p->row_scale != NULL) {
+        sum[r][n] = _mm512_fmadd_ps(_mm512_set1_ps(p->row_scale[row + r]),
+                                    _mm512_maskz_loadu_ps(some, y + 16 * n), sum[r][n]);
+      }
+      _mm512_mask_storeu_ps(y + 16 * n, some, sum[r][n]);
+    }
+  }
+}
+
+TARGET_BF16 static void multiply_avx512(const graft_bfloat16_product *p, int64_t first,
+                                        int64_t end, uint32_t *panel, float *columns) {
+  const int64_t row_parts = parts(p->rows, ROWS);
+  int64_t current = -1;
+  for (int64_t part = first; part < end; ++part) {
+    int64_t output = part / row_parts * PANEL;
+    int64_t count = p->outputs - output < PANEL ? p->outputs - output : PANEL;
+    if (output != current) {
+      current = output;
+      if (p->transposed) pack_columns(p, output, count, panel);
+      else pack_rows(p, output, count, panel);
+      for (int64_t c = 0; c < p->rank; ++c) {
+        for (int64_t n = 0; n < PANEL; ++n) {
+          columns[c * PANEL + n] = n < count ? p->factor[c * p->outputs + output + n] : 0;
+        }
+      }
+    }
+    int64_t row = part % row_parts * ROWS, stop = row + ROWS < p->rows ? row + ROWS : p->rows;
+    for (; row + TILE_ROWS <= stop; row += TILE_ROWS) {
+      multiply(p, TILE_ROWS, row, output, count, panel, columns);
+    }
+    for (; row < stop; ++row) multiply(p, 1, row, output, count, panel, columns);
+  }
+}
+#endif
+
+void graft_round_to_bfloat16(const float *x, int64_t first, int64_t end, uint16_t *y) {
+#ifdef GRAFT_X86
+  if (graft_has_bfloat16_dot()) first = round_avx512(x, first, end, y);
+#endif
+  for (int64_t i = first; i < end; ++i) y[i] = rounded(x[i]);
+}
+
+void graft_bfloat16_multiply(const graft_bfloat16_product *p, int64_t first, int64_t end,
+                             void *workspace) {
+#ifdef GRAFT_X86
+  uint32_t *panel = (uint32_t *)(((uintptr_t)workspace + 63) / 64 * 64);
+  float *columns = (float *)(panel + parts(p->depth, 2) * PANEL);
+  multiply_avx512(p, first, end, panel, columns);
+#else
+  (void)p, (void)first, (void)end, (void)workspace;
+#endif
+}

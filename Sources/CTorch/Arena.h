@@ -1,0 +1,40 @@
+// Memory for large tensors that stays the process's, so that steps use the same pages again.
+#pragma once
+
+#include <cstddef>
+#include <map>
+#include <mutex>
+#include <set>
+#include <utility>
+
+// Blocks of a few large segments, the smallest free one that fits first. Neighbouring free blocks
+// become one. What is free keeps its pages: a training step takes and gives back the same hundreds of
+// megabytes, and each page that the system hands out anew costs about as much as filling it.
+// Segments ask for huge pages, which need a hundredth of the faults and of the entries of the
+// processor's tables of addresses.
+class Arena {
+ public:
+  // A block at a multiple of 64 bytes; null when there is no memory.
+  void* allocate(std::size_t count);
+  // Gives a block of `allocate` back.
+  void release(void* block);
+  bool owns(const void* address);
+  // Hands the pages of free blocks to the system; returns their bytes.
+  std::size_t releasePages();
+
+ private:
+  struct Block {
+    std::size_t count;
+    bool isFree;
+    // The first block of a segment has no neighbour before it.
+    bool isFirst;
+  };
+
+  bool addSegment(std::size_t count);
+  void insertFree(char* start, std::size_t count, bool isFirst);
+
+  std::mutex mutex_;
+  std::map<char*, Block> blocks_;
+  std::set<std::pair<std::size_t, char*>> free_;
+  std::map<char*, std::size_t> segments_;
+};
