@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "InstructionSet.h"
+#include "VectorMath.h"
 #include "include/BFloat16Kernels.h"
 #include "include/CKernels.h"
 
@@ -27,13 +28,6 @@ int64_t graft_bfloat16_parts(const graft_bfloat16_product *p) {
 
 int64_t graft_bfloat16_workspace(const graft_bfloat16_product *p) {
   return PANEL * (parts(p->depth, 2) * 4 + p->rank * (int64_t)sizeof(float)) + 64;
-}
-
-static uint16_t rounded(float value) {
-  uint32_t bits;
-  memcpy(&bits, &value, sizeof bits);
-  if ((bits & 0x7FFFFFFF) > 0x7F800000) return (uint16_t)(bits >> 16 | 0x40);
-  return (uint16_t)((bits + 0x7FFF + (bits >> 16 & 1)) >> 16);
 }
 
 #ifdef GRAFT_X86
@@ -212,7 +206,7 @@ void graft_round_to_bfloat16(const float *x, int64_t first, int64_t end, uint16_
 #ifdef GRAFT_X86
   if (graft_has_bfloat16_dot()) first = round_avx512(x, first, end, y);
 #endif
-  for (int64_t i = first; i < end; ++i) y[i] = rounded(x[i]);
+  for (int64_t i = first; i < end; ++i) y[i] = graft_rounded_to_bfloat16(x[i]);
 }
 
 void graft_bfloat16_multiply(const graft_bfloat16_product *p, int64_t first, int64_t end,

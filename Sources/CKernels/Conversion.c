@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "InstructionSet.h"
+#include "VectorMath.h"
 
 static float from_bits(uint32_t bits) {
   float value;
@@ -34,12 +35,6 @@ static uint16_t to_half(float value) {
   }
   // Adding 0.5 leaves the multiple of 2^-24, rounded to even, in the low bits.
   return (uint16_t)(sign | (to_bits(from_bits(rest) + 0.5f) - to_bits(0.5f)));
-}
-
-static uint16_t to_bfloat(float value) {
-  uint32_t bits = to_bits(value);
-  if ((bits & 0x7FFFFFFF) > 0x7F800000) return (uint16_t)(bits >> 16 | 0x40);
-  return (uint16_t)((bits + 0x7FFF + (bits >> 16 & 1)) >> 16);
 }
 
 #ifdef GRAFT_X86
@@ -85,7 +80,7 @@ void graft_store(const float *values, int32_t type, int64_t start, int64_t count
   }
   uint16_t *target = (uint16_t *)y + start;
   if (type == GRAFT_BFLOAT16) {
-    for (; i < count; ++i) target[i] = to_bfloat(values[i]);
+    for (; i < count; ++i) target[i] = graft_rounded_to_bfloat16(values[i]);
     return;
   }
 #ifdef GRAFT_X86

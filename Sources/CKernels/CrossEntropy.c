@@ -19,13 +19,6 @@ GRAFT_INLINE float largest(const float *x, int64_t count) {
   return result;
 }
 
-// The nearest bfloat16, ties to even, of a number that is no NaN with all bits set.
-GRAFT_INLINE uint16_t rounded(float value) {
-  uint32_t bits;
-  memcpy(&bits, &value, sizeof bits);
-  return (uint16_t)((bits + 0x7FFF + (bits >> 16 & 1)) >> 16);
-}
-
 GRAFT_INLINE void graft_cross_entropy_block_body(const float *scores, const int64_t *label,
                                                  int64_t start, int64_t size, float *shares,
                                                  uint16_t *short_shares, int64_t first,
@@ -51,14 +44,14 @@ GRAFT_INLINE void graft_cross_entropy_block_body(const float *scores, const int6
         if (shares) memcpy(shares + row * size + i, values, sizeof values);
         if (short_shares) {
           uint16_t *to = short_shares + row * size + i;
-          for (int j = 0; j < GRAFT_LANES; ++j) to[j] = rounded(values[j]);
+          for (int j = 0; j < GRAFT_LANES; ++j) to[j] = graft_rounded_to_bfloat16(values[j]);
         }
       }
       for (int j = 0; i < stop; ++i, ++j) {
         float value = graft_exp(z[i] - highest);
         lanes[j] += value;
         if (shares) shares[row * size + i] = value;
-        if (short_shares) short_shares[row * size + i] = rounded(value);
+        if (short_shares) short_shares[row * size + i] = graft_rounded_to_bfloat16(value);
       }
       total += graft_sum_lanes(lanes);
     }

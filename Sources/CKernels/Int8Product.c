@@ -3,6 +3,7 @@
 // The weight stays as files have it, a row for each output. For many rows of x a panel of 64 outputs
 // is put into the order of the processor's dot products first, which costs as much as eight rows of x;
 // for few rows the weight is read as it lies.
+#include <math.h>
 #include <string.h>
 
 #include "Int8Tile.h"
@@ -68,10 +69,10 @@ static void finish_scalar(const graft_int8_product *p, const int32_t *sums, int6
     float value = (float)sums[n] * (row_scale * scale[n]);
     if (p->bias != NULL) value = value + p->bias[output + n];
     for (int64_t c = 0; c < p->outlier_count; ++c) {
-      value = value + p->outlier[row * p->outlier_count + c] * columns[c * PANEL + n];
+      value = fmaf(p->outlier[row * p->outlier_count + c], columns[c * PANEL + n], value);
     }
     for (int64_t r = 0; r < p->rank; ++r) {
-      value = value + p->narrow[row * p->narrow_stride + r] * factor[r * PANEL + n];
+      value = fmaf(p->narrow[row * p->narrow_stride + r], factor[r * PANEL + n], value);
     }
     y[n] = p->adds ? value + y[n] : value;
   }
@@ -86,7 +87,7 @@ TARGET_AVX512 static inline __attribute__((always_inline)) void add_columns(
     __m512 column = _mm512_loadu_ps(columns + c * PANEL);
 #pragma clang loop unroll(full)
     for (int r = 0; r < rows; ++r) {
-      values[r] = _mm512_add_ps(values[r], _mm512_mul_ps(_mm512_set1_ps(x[r * stride + c]), column));
+      values[r] = _mm512_fmadd_ps(_mm512_set1_ps(x[r * stride + c]), column, values[r]);
     }
   }
 }

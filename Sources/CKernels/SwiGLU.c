@@ -21,6 +21,23 @@ GRAFT_VARIANTS(graft_swiglu,
                (const float *gate, const float *up, int64_t first, int64_t end, float *y),
                (gate, up, first, end, y))
 
+GRAFT_INLINE void graft_swiglu_rounding_body(const float *gate, const float *up, int64_t first,
+                                             int64_t end, float *y, uint16_t *gate_rounded,
+                                             uint16_t *up_rounded) {
+GRAFT_SAME_PLACES
+  for (int64_t i = first; i < end; ++i) {
+    float x = gate[i], other = up[i];
+    gate_rounded[i] = graft_rounded_to_bfloat16(x);
+    up_rounded[i] = graft_rounded_to_bfloat16(other);
+    y[i] = x * graft_sigmoid(x) * other;
+  }
+}
+
+GRAFT_VARIANTS(graft_swiglu_rounding,
+               (const float *gate, const float *up, int64_t first, int64_t end, float *y,
+                uint16_t *gate_rounded, uint16_t *up_rounded),
+               (gate, up, first, end, y, gate_rounded, up_rounded))
+
 GRAFT_INLINE void graft_swiglu_backward_body(const float *gate, const float *up,
                                              const float *gradient, int64_t first, int64_t end,
                                              float *gate_gradient, float *up_gradient) {

@@ -41,6 +41,14 @@ GRAFT_INLINE float graft_exp(float x) {
 // 1 / (1 + e^-x).
 GRAFT_INLINE float graft_sigmoid(float x) { return 1.0f / (1.0f + graft_exp(-x)); }
 
+// The bits of the nearest bfloat16, ties to even; NaN stays NaN.
+GRAFT_INLINE uint16_t graft_rounded_to_bfloat16(float x) {
+  uint32_t bits;
+  memcpy(&bits, &x, sizeof bits);
+  uint32_t nearest = (bits + 0x7FFF + (bits >> 16 & 1)) >> 16;
+  return (uint16_t)((bits & 0x7FFFFFFF) > 0x7F800000 ? bits >> 16 | 0x40 : nearest);
+}
+
 // Sums in this many columns, which are added up pairwise at the end: the same order on every
 // instruction set.
 enum { GRAFT_LANES = 16 };

@@ -1,13 +1,18 @@
 #include "Arena.h"
 
 #include <sys/mman.h>
+#include <sys/resource.h>
 
+#include <algorithm>
 #include <cstdint>
 
 namespace {
 
 constexpr std::size_t hugePage = std::size_t{2} << 20;
-constexpr std::size_t segmentSize = std::size_t{256} << 20;
+// Addresses, not memory: of one long segment the rest that was never used is the largest free block, and
+// so the last one taken.
+constexpr std::size_t segmentSize = std::size_t{64} << 30;
+constexpr std::size_t leastSegment = std::size_t{64} << 20;
 constexpr std::size_t alignment = 64;
 // Blocks whose lengths are powers of two would begin at the same place of their pages, and the
 // processor takes loads and stores of such addresses for the same one.
@@ -18,10 +23,18 @@ std::size_t rounded(std::size_t count, std::size_t unit) { return (count + unit 
 }  // namespace
 
 bool Arena::addSegment(std::size_t count) {
-  const std::size_t wanted = rounded(count, segmentSize);
-  // A huge page more, as the system chooses the address.
-  void* memory = mmap(nullptr, wanted + hugePage, PROT_READ | PROT_WRITE,
-                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  // Where addresses are limited (ulimit -v) others need some, too.
+  rlimit limit{};
+  const bool isLimited = getrlimit(RLIMIT_AS, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY;
+  std::size_t wanted = 0;
+  void* memory = MAP_FAILED;
+  for (std::size_t size = isLimited ? leastSegment : segmentSize;
+       memory == MAP_FAILED && size >= leastSegment; size /= 2) {
+    wanted = rounded(std::max(size, count), hugePage);
+    // A huge page more, as the system chooses the address.
+    memory = mmap(nullptr, wanted + hugePage, PROT_READ | PROT_WRITE,
+                  MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  }
   if (memory == MAP_FAILED) return false;
   auto* start = reinterpret_cast<char*>(rounded(reinterpret_cast<std::uintptr_t>(memory), hugePage));
 #ifdef MADV_HUGEPAGE

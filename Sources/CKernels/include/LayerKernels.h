@@ -20,7 +20,12 @@ void graft_exponential(const float *_Nonnull x, int64_t first, int64_t end, floa
 void graft_swiglu(const float *_Nonnull gate, const float *_Nonnull up, int64_t first, int64_t end,
                   float *_Nonnull y);
 
-// The same with its derivatives, from `gradient`, that of y. Results may be any of the inputs.
+// The same, and gate and up rounded to bfloat16.
+void graft_swiglu_rounding(const float *_Nonnull gate, const float *_Nonnull up, int64_t first,
+                           int64_t end, float *_Nonnull y, uint16_t *_Nonnull gate_rounded,
+                           uint16_t *_Nonnull up_rounded);
+
+// The derivatives, from `gradient`, that of y. Results may be any of the inputs.
 void graft_swiglu_backward(const float *_Nonnull gate, const float *_Nonnull up,
                            const float *_Nonnull gradient, int64_t first, int64_t end,
                            float *_Nonnull gate_gradient, float *_Nonnull up_gradient);

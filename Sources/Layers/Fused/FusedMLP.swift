@@ -5,8 +5,9 @@ public import Tensors
 /// down(silu(gate(n)) * up(n)) with n the normalised x.
 ///
 /// Keeps x, one number a row, the outputs of gate and up, and the narrow products; n and the product
-/// of gate and up are computed again in the backward pass. Of int8 layers the outputs of gate and up are
-/// computed again too: they are half of what a block keeps, and the same to the last bit.
+/// of gate and up are computed again in the backward pass. The outputs of gate and up are half of what a
+/// block keeps: where gradients are rounded on their way back they are kept in bfloat16, and those of
+/// other int8 layers are computed again, the same to the last bit.
 ///
 /// ## Shapes
 /// - x: `[batch, length, size]`, result: `[batch, length, outputSize of down]`.
@@ -34,23 +35,25 @@ public func fusedGatedMLP(
     let needsInput = inputs[0].requiresGradient
     let needsInner = needsInput || inputs[1..<1 + count].contains(where: \.requiresGradient)
     let (normalized, scale) = norm(rows)
-    let isQuick = first.isQuick && Set(first.outputSizes).count == 1
-    var kept: (halves: [Tensor], narrow: LinearGroup.Narrow?) = ([], nil)
-    let result: (outputs: [Tensor], narrow: LinearGroup.Narrow?)
-    if isQuick {
-      result = first.withScratch(rows.size(0)) { memory in
-        let (halves, narrow) = first(normalized, into: memory)
-        kept.narrow = narrow
-        return second(gatedProduct(halves[0], halves[1], into: halves[0]))
-      }
+    let kept = KeptHalves(of: first)
+    var halves: [Tensor] = []
+    var narrow: LinearGroup.Narrow?
+    let (outputs, narrowDown): ([Tensor], LinearGroup.Narrow?)
+    if kept == .whole {
+      (halves, narrow) = first(normalized)
+      (outputs, narrowDown) = second(gatedProduct(halves[0], halves[1]))
     } else {
-      let (halves, narrow) = first(normalized)
-      kept = (halves, narrow)
-      result = second(gatedProduct(kept.halves[0], kept.halves[1]))
+      (outputs, narrowDown) = first.withScratch(rows.size(0)) { memory in
+        let made = first(normalized, into: memory)
+        narrow = made.narrow
+        let (gate, up) = (made.outputs[0], made.outputs[1])
+        guard kept == .rounded else { return second(gatedProduct(gate, up, into: gate)) }
+        halves = (0..<2).map { _ in Tensor.empty(gate.shape, dtype: .bfloat16) }
+        return second(gatedProduct(gate, up, rounding: halves))
+      }
     }
-    let (halves, narrow) = kept
-    let (outputs, narrowDown) = result
     let shape = inputs[0].shape
+    let (gateAndUp, narrowFirst) = (halves, narrow)
     // Gradients from those of the output and what gate and up gave, the memory of which may be used.
     func gradients(
       _ gradient: Tensor, _ gate: Tensor, _ up: Tensor, _ normalized: Tensor?
@@ -61,7 +64,7 @@ public func fusedGatedMLP(
       guard let inner else {
         return [nil] + Array(repeating: nil, count: count) + trainedDown
       }
-      let gateGradient = isQuick ? gate : gate.emptyLike()
+      let gateGradient = kept == .whole ? gate.emptyLike() : gate
       forEachBlockRange(
         gate.count, blockSize: 1, [gate, up, inner, gateGradient], name: "swiglu_backward"
       ) {
@@ -70,7 +73,7 @@ public func fusedGatedMLP(
           $1, $2, $0.elements(3, Float.self), $0.elements(2, Float.self))
       }
       let (input, trained) = first.gradients(
-        [gateGradient, inner], narrow: narrow, needsInput: needsInput
+        [gateGradient, inner], narrow: narrowFirst, needsInput: needsInput
       ) { normalized ?? norm.again(rows, scale: scale) }
       return [
         input.map { norm.pulledBack($0, rows: rows, scale: scale).reshaped(shape) }
@@ -79,14 +82,36 @@ public func fusedGatedMLP(
     return (
       outputs[0].reshaped(shape.dropLast() + [outputs[0].size(1)]),
       { gradient in
-        guard isQuick else { return gradients(gradient, halves[0], halves[1], nil) }
-        let normalized = norm.again(rows, scale: scale)
+        guard kept != .whole else { return gradients(gradient, gateAndUp[0], gateAndUp[1], nil) }
         return first.withScratch(rows.size(0)) { memory in
-          let halves = first.outputs(normalized, narrow: narrow, into: memory)
-          return gradients(gradient, halves[0], halves[1], normalized)
+          guard kept == .rounded else {
+            let normalized = norm.again(rows, scale: scale)
+            let halves = first.outputs(normalized, narrow: narrowFirst, into: memory)
+            return gradients(gradient, halves[0], halves[1], normalized)
+          }
+          for (wide, short) in zip(memory, gateAndUp) { wide.copyInPlace(from: short) }
+          return gradients(gradient, memory[0], memory[1], nil)
         }
       }
     )
+  }
+}
+
+/// How the outputs of gate and up are there in the backward pass.
+private enum KeptHalves {
+  /// They were kept.
+  case whole
+  /// They were kept in bfloat16.
+  case rounded
+  /// They are computed again.
+  case none
+
+  init(of group: LinearGroup) {
+    guard Set(group.outputSizes).count == 1 else {
+      self = .whole
+      return
+    }
+    self = group.roundsGradients ? .rounded : group.isQuick ? .none : .whole
   }
 }
 
@@ -107,4 +132,14 @@ private func gatedProduct(_ gate: Tensor, _ up: Tensor, into memory: Tensor? = n
       $0.elements(0, Float.self), $0.elements(1, Float.self), $1, $2, $0.elements(2, Float.self))
   }
   return result
+}
+
+/// The same in gate's memory, with gate and up rounded into two tensors in bfloat16.
+private func gatedProduct(_ gate: Tensor, _ up: Tensor, rounding halves: [Tensor]) -> Tensor {
+  forEachBlockRange(gate.count, blockSize: 1, [gate, up] + halves, name: "swiglu_rounding") {
+    graft_swiglu_rounding(
+      $0.elements(0, Float.self), $0.elements(1, Float.self), $1, $2, $0.elements(0, Float.self),
+      $0.elements(2, UInt16.self), $0.elements(3, UInt16.self))
+  }
+  return gate
 }

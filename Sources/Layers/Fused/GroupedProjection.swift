@@ -8,6 +8,8 @@ package import Tensors
 package protocol GroupedProjection: LinearProjection {
   /// Whether a product costs little enough to be computed again instead of keeping what it gave.
   var isQuick: Bool { get }
+  /// Whether gradients are rounded on their way back, so that other functions may round what they keep.
+  var roundsGradients: Bool { get }
 
   /// Outputs of layers that read the same rows: x W_i^T + b_i + n_i F_i.
   ///
@@ -37,6 +39,9 @@ package protocol GroupedProjection: LinearProjection {
 extension GroupedProjection {
   /// Not.
   package var isQuick: Bool { false }
+
+  /// Not.
+  package var roundsGradients: Bool { false }
 
   /// Never.
   package func outputs(

@@ -68,6 +68,11 @@ struct LinearGroup {
     bases.allSatisfy { ($0 as? any GroupedProjection)?.isQuick == true }
   }
 
+  /// Whether all layers round gradients on their way back.
+  var roundsGradients: Bool {
+    bases.allSatisfy { ($0 as? any GroupedProjection)?.roundsGradients == true }
+  }
+
   /// Size of the last dimension of each output.
   var outputSizes: [Int] { bases.map(\.outputSize) }
 

@@ -48,7 +48,8 @@ package protocol QuantizedProjection: GroupedProjection {
 }
 
 extension QuantizedProjection {
-  fileprivate var isPulledBackInWholeNumbers: Bool {
+  /// Whether gradients pass in whole numbers.
+  package var roundsGradients: Bool {
     if case .dequantized = inputGradient { return false }
     return device.kind == .cpu
   }
@@ -63,7 +64,7 @@ extension QuantizedProjection {
   func wholeNumberGradient(
     _ gradient: Tensor, adding term: NarrowTerm? = nil, to sum: Tensor? = nil
   ) -> Tensor? {
-    guard isPulledBackInWholeNumbers else { return nil }
+    guard roundsGradients else { return nil }
     let weight = rowCodes()
     return inputGradient.codes(of: gradient, times: weight.scales * (1 / 127.0))?
       .multiplied(byColumnsOf: weight.codes, adding: term, to: sum)
@@ -73,7 +74,7 @@ extension QuantizedProjection {
     _ gradients: [Tensor?], of group: [any LinearProjection], adding term: NarrowTerm?
   ) -> Tensor? {
     let layers = group.compactMap { $0 as? any QuantizedProjection }
-    guard layers.count == group.count, layers.allSatisfy(\.isPulledBackInWholeNumbers) else {
+    guard layers.count == group.count, layers.allSatisfy(\.roundsGradients) else {
       return nil
     }
     var (sum, rest) = (Tensor?.none, term)
