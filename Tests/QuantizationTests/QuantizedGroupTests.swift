@@ -167,10 +167,11 @@ import Testing
   /// Largest distance relative to the 2-norm.
   ///
   /// Codes of 4 bits: float32 in another order. int8, and gradients in whole numbers: where the norm's
-  /// or the gradient's last digit differs, a code may be one off.
+  /// or the gradient's last digit differs, a code may be one off; with gradients in whole numbers the
+  /// outputs of gate and up are kept in bfloat16, 2^-9 of each.
   static func limit(_ format: WeightFormat, _ kind: InputGradient) -> Double {
-    if case .dequantized = kind, format.name != "int8" { return 1e-5 }
-    return 2e-3
+    guard case .dequantized = kind else { return 4e-3 }
+    return format.name == "int8" ? 2e-3 : 1e-5
   }
 
   @Test(arguments: formats, [false, true])
