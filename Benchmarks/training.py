@@ -2,6 +2,7 @@
 
 import json
 import random
+import re
 import statistics
 import sys
 import tempfile
@@ -68,6 +69,9 @@ class Runner:
     """One case in a directory: its model, adapter and data, and a run of either side."""
 
     batch = 4
+    # What is in front of `train`, and the threads of a process; None for all cores.
+    launch: list = []
+    threads: int | None = None
 
     def __init__(self, case: Case, options, work: Path):
         self.case, self.options, self.work = case, options, work
@@ -102,14 +106,14 @@ class Runner:
             ends = []
 
             def moment(line, seconds):
-                if line.startswith("step "):
+                if re.match(r"(\[\S+\] )?step ", line):
                     ends.append(seconds)
 
             timed([
-                self.options.graft, "train", "--model", self.model, "--adapter", self.adapter, "--data", self.data,
+                self.options.graft, *self.launch, "train", "--model", self.model, "--adapter", self.adapter, "--data", self.data,
                 "--output", output, "--batch-size", self.batch, "--max-length", self.case.length, "--max-steps",
                 self.options.steps, "--learning-rate", self.rate, "--schedule", "constant", "--log-every", "1",
-                *layout, *self.case.ours], moment=moment)
+                *layout, *self.case.ours], threads=self.threads, moment=moment)
             rows = [json.loads(line) for line in (output / "metrics.jsonl").open()]
         tokens = [b["tokens"] - a for a, b in zip([0] + [row["tokens"] for row in rows], rows)]
         return {"losses": [row["loss"] for row in rows], "tokens": tokens, "peak_memory": rows[-1]["peak_memory_bytes"],
