@@ -9,7 +9,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from measuring import ROOT, alternate, run, spread, timed, wanted
+from measuring import ROOT, alternate, processor, processors, run, spread, timed, wanted
 from tokenization import Tokenizing
 from training import WORDS, Case, Runner, difference
 
@@ -165,13 +165,14 @@ def measure(options) -> list:
                                "memory": {side: found[side]["memory"] for side in found}})
                 print(f"{command.name}: pair {pair + 1}: {values[-1]['ours']:.2f} / {values[-1]['peer']:.2f} {command.unit}, "
                       + " / ".join(f"{found[side]['memory'] / 1e9:.2f}" for side in ("ours", "peer")) + " GB", flush=True)
-        results.append({"key": command.key, "pairs": values})
+        results.append({"key": command.key, "processor": processor(), "pairs": values})
     return results
 
 
 def report(results: list) -> list:
     commands = {command.key: command for command in COMMANDS}
     lines = ["", "## Whole commands", "", "How many times as fast, \"ours / theirs\", and the share of the peer's peak memory.", "",
+             *processors(results),
              "| what | pairs | times as fast | wanted | peak memory | ours |", "|---|---|---|---|---|---|"]
     for result in results:
         command, pairs = commands[result["key"]], result["pairs"]

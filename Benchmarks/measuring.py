@@ -67,3 +67,23 @@ def wanted(figure: float, target, larger: bool = True) -> str:
         return ""
     met = figure >= target if larger else figure <= target
     return f"{target:g}" + ("" if met else ", missed")
+
+
+def processor() -> str:
+    """The processor's name with the numbers that tell its generation; empty where the system does not say."""
+    try:
+        fields = dict(line.split(":", 1) for line in Path("/proc/cpuinfo").read_text().split("\n\n")[0].splitlines() if ":" in line)
+    except OSError:
+        return ""
+    fields = {key.strip(): value.strip() for key, value in fields.items()}
+    return f"{fields.get('model name', '?')}, family {fields.get('cpu family', '?')}, model {fields.get('model', '?')}"
+
+
+def processors(results: list) -> list:
+    """A line that says where figures are from; those of before this was written down say nothing."""
+    names = sorted({result.get("processor") or "not recorded" for result in results})
+    if len(names) == 1:
+        return [f"Processor: {names[0]}.", ""]
+    return ["Processors: " + "; ".join(
+        f"{name} ({', '.join(result['key'] for result in results if (result.get('processor') or 'not recorded') == name)})"
+        for name in names) + ".", ""]

@@ -5,7 +5,7 @@ import statistics
 import tempfile
 from pathlib import Path
 
-from measuring import alternate, spread, wanted
+from measuring import alternate, processor, processors, spread, wanted
 from training import Case, Runner, difference, rate
 
 # Least ratio of tokens/s.
@@ -27,7 +27,7 @@ def measure(options) -> list:
                 pairs.append({"two": rate(found["ours"]), "one": rate(found["peer"]), "apart": apart})
                 print(f"{case.name}: pair {pair + 1}: two processes {pairs[-1]['two']:.0f}, one {pairs[-1]['one']:.0f} "
                       f"tokens/s; losses within {apart:.1e}", flush=True)
-        results.append({"key": case.key, "pairs": pairs})
+        results.append({"key": case.key, "processor": processor(), "pairs": pairs})
     return results
 
 
@@ -35,7 +35,7 @@ def report(results: list) -> list:
     names = {case.key: case.name for case in CASES}
     lines = ["", "## Two processes on two cores", "",
              "Tokens/s of `graft launch --processes 2` against one process with two threads, the same updates of 4 x 256 tokens;",
-             "gradients travel over the loopback.", "",
+             "gradients travel over the loopback.", "", *processors(results),
              "| base | pairs | two / one | wanted | two: tokens/s | losses within |", "|---|---|---|---|---|---|"]
     for result in results:
         ratios = [pair["two"] / pair["one"] for pair in result["pairs"]]

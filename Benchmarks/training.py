@@ -9,7 +9,7 @@ import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from measuring import ROOT, alternate, run, spread, timed, wanted
+from measuring import ROOT, alternate, processor, processors, run, spread, timed, wanted
 
 WORDS = ("the of and to in river clock garden violin harbour lantern orchard compass quiet winter "
          "letter bridge market stone window paper morning captain island engine silver narrow").split()
@@ -159,7 +159,7 @@ def measure(options) -> list:
                     f"{name} {rate(found[side]):.0f} tokens/s, {found[side]['peak_memory'] / 1e9:.2f} GB, first step after "
                     f"{found[side]['first_step']:.1f} s" for name, side in (("graft", "ours"), ("peer", "peer")))
                     + f"; losses within {apart:.1e}", flush=True)
-        results.append({"key": case.key, "pairs": pairs})
+        results.append({"key": case.key, "processor": processor(), "pairs": pairs})
     return results
 
 
@@ -169,7 +169,7 @@ def report(results: list) -> list:
         "## LoRA steps", "",
         "Rank 8 on all linear layers, 4 rows of up to 256 tokens, SmolLM2-135M unless the case says otherwise; \"ours / theirs\".",
         "More is better for tokens/s (those of rows, without padding), less for memory and for the seconds from the start of",
-        "the process to the end of the first step.", "",
+        "the process to the end of the first step.", "", *processors(results),
         "| case | pairs | tokens/s | wanted | peak memory | wanted | time to first step | ours: tokens/s, GB |",
         "|---|---|---|---|---|---|---|---|"]
     for result in results:
