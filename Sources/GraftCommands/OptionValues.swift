@@ -3,13 +3,11 @@ public import Checkpoints
 public import CommandLineParsing
 public import Datasets
 public import Models
-public import Optimizers
 
 // Enumerations of other modules that options take by their names.
 extension GGUFImporter.DType: OptionValue {}
 extension GGUFExporter.Storage: OptionValue {}
 extension ExampleEncoder.PromptStyle: OptionValue {}
-extension LearningRateSchedule: OptionValue {}
 extension BiasTraining: OptionValue {}
 extension AdapterCombination.Kind: OptionValue {}
 extension AdapterCombination.MajoritySign: OptionValue {}

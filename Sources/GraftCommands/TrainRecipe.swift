@@ -21,10 +21,13 @@ struct TrainRecipe {
   let isResumed: Bool
   /// Options that differ from those that the resumed run began with.
   let changes: [String]
+  /// What the files of DeepSpeed and Accelerate come to, for people.
+  let fileTables: [String]
 
   /// Options that say how the command is used, not what the run is.
   private static let transient: Set = [
-    "config", "set", "resume", "print-recipe", "overwrite", "profile", "quiet", "json", "threads",
+    "config", "deepspeed", "accelerate-config", "set", "resume", "print-recipe", "overwrite",
+    "profile", "quiet", "json", "threads", "processes",
   ]
   /// Options that make the adapter; a resumed run has it.
   private static let adapterOptions = [
@@ -39,7 +42,17 @@ struct TrainRecipe {
   /// The file beside the results.
   static let fileName = "recipe.json"
 
-  init(_ given: ParsedArguments, processes: ProcessGroup? = nil) throws {
+  /// Puts the options together.
+  ///
+  /// - Parameters:
+  ///   - given: The command line.
+  ///   - processes: Those that share the run; nil for one.
+  ///   - processCount: How many share the run, where they are not there yet; nil for what the
+  ///     environment says.
+  /// - Throws: `UsageError`, and what reading recipes and files throws.
+  init(
+    _ given: ParsedArguments, processes: ProcessGroup? = nil, processCount: Int? = nil
+  ) throws {
     self.processes = processes
     var arguments = given
     var pairs: [(name: String, value: String)] = []
@@ -63,7 +76,15 @@ struct TrainRecipe {
       try arguments.merge(pairs, source: "--set")
     }
     try merge()
+    let stated = arguments
+    let count = try processes?.size ?? processCount ?? World.detect(Self.variables)?.size ?? 1
+    func mergeFiles() throws -> [String] {
+      let files = try RunFiles(given, stated: stated, current: arguments, processes: count)
+      for file in files.all { try arguments.merge(file.options, source: file.source) }
+      return files.all.map(\.text)
+    }
     guard let run = given[TrainOptions.resume] else {
+      fileTables = try mergeFiles()
       if !arguments[TrainOptions.printRecipe] {
         try arguments.require(ModelOptions.model, TrainOptions.data, TrainOptions.output)
       }
@@ -91,6 +112,7 @@ struct TrainRecipe {
     let saved = try RecipeFile.read(path)
     try arguments.merge(saved, source: path)
     try merge()
+    fileTables = try mergeFiles()
     self.arguments = arguments
     changes = try Self.pairs(arguments).compactMap { name, value in
       let before = saved.first { $0.name == name }?.value
@@ -107,6 +129,8 @@ struct TrainRecipe {
       return change
     }
   }
+
+  private static var variables: [String: String] { ProcessInfo.processInfo.environment }
 
   /// An adapter to go on with is not written over.
   private static func checkAdapter(_ given: ParsedArguments) throws {

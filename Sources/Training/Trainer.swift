@@ -29,6 +29,7 @@ public final class Trainer {
   let processes: ProcessGroup?
   private let exchange: DataParallel?
   private var sharded: ShardedOptimizer?
+  private var lossScale: LossScale?
   private let sampler: BatchSampler
   private let beginning: BatchStream
   private let evaluation: [TokenizedExample]
@@ -98,6 +99,7 @@ public final class Trainer {
         masking: options.masking),
       paddingID: model.base.fillingID)
     trained = model.trainableParameters
+    lossScale = options.lossScaling.map(LossScale.init)
     exchange = processes.map {
       DataParallel(
         model.trainableParameters.map(\.parameter), in: $0, isOrdered: options.orderedParts != nil)
@@ -132,6 +134,7 @@ public final class Trainer {
     var stream = beginning
     if resuming, let checkpoint = TrainingCheckpoint.latest(run: directory) {
       position = try checkpoint.restore(model: model, optimizer: optimizer)
+      if let saved = position.lossScale { lossScale?.restore(saved) }
       if let data = position.data {
         stream = try BatchStream(
           sampler, accumulating: options.gradientAccumulation,
@@ -198,6 +201,7 @@ public final class Trainer {
         position.tokens = meter.tokens
         position.pendingLosses = meter.losses
         position.lastLoss = meter.lastLoss
+        position.lossScale = lossScale?.json
         let state = try sharded?.wholeState() ?? optimizer.state
         if writes {
           try TrainingCheckpoint.save(
@@ -228,7 +232,14 @@ public final class Trainer {
   }
 
   private func learningRate(step: Int) -> Double {
-    options.learningRate
+    let step = step - (lossScale?.skipped ?? 0)
+    if let schedule = options.deepSpeedSchedule {
+      return schedule.rate(
+        step: step,
+        in: DeepSpeedSchedule.Run(
+          baseRate: options.learningRate, warmupSteps: warmupSteps, totalSteps: totalSteps))
+    }
+    return options.learningRate
       * options.schedule.factor(
         step: step, warmupSteps: warmupSteps, totalSteps: totalSteps,
         baseRate: options.learningRate)
@@ -252,7 +263,7 @@ public final class Trainer {
         return model.penalty().map { loss + $0 / Double(group.batches.count) } ?? loss
       }
       withScope(.phase, StepProfile.Phase.backward.rawValue) {
-        if loss.requiresGradient { loss.backward() }
+        if loss.requiresGradient { backward(loss) }
       }
       return value
     }
@@ -264,6 +275,13 @@ public final class Trainer {
     let total = update.values.reduce(0, +)
     guard total.isFinite else { throw TrainingError.diverged(step: step, loss: total) }
     let norm = try withScope(.phase, StepProfile.Phase.clipping.rawValue) { try clip() }
+    if let isGood = lossScale?.update(isFinite: norm.isFinite) {
+      guard isGood else { throw TrainingError.diverged(step: step, gradientNorm: norm) }
+      if !norm.isFinite {
+        optimizer.zeroGradients()
+        return (total, norm, update.stops)
+      }
+    }
     guard norm.isFinite else { throw TrainingError.diverged(step: step, gradientNorm: norm) }
     try withScope(.phase, StepProfile.Phase.optimizer.rawValue) {
       optimizer.step(learningRate: learningRate)
@@ -273,6 +291,22 @@ public final class Trainer {
       optimizer.zeroGradients()
     }
     return (total, norm, update.stops)
+  }
+
+  /// Adds the derivatives of a loss to the gradients.
+  ///
+  /// With a scale the loss is multiplied by it, and what is trained, in float32, is divided by it at once:
+  /// powers of 2 change no digit.
+  private func backward(_ loss: Tensor) {
+    guard let factor = lossScale?.factor else { return loss.backward() }
+    func multiply(_ factor: Double) {
+      withoutGradients {
+        for (_, parameter) in trained { parameter.value.gradient?.multiplyInPlace(factor) }
+      }
+    }
+    multiply(factor)
+    (loss * factor).backward()
+    multiply(1 / factor)
   }
 
   /// The optimiser, or this process's share of it.

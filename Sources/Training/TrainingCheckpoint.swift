@@ -29,6 +29,8 @@ struct TrainingCheckpoint {
     var pendingLosses: [Double] = []
     /// Loss of the last logged row.
     var lastLoss = 0.0
+    /// The scale of losses; nil without one.
+    var lossScale: JSON?
   }
 
   let path: String
@@ -96,7 +98,7 @@ extension TrainingCheckpoint.Position {
       "step": .integer(step), "epoch": .integer(data?.epoch ?? 0),
       "batch": .integer(data?.batchIndex ?? 0), "order": .string(data?.order ?? ""),
       "tokens": .integer(tokens), "pending_losses": .array(pendingLosses.map(JSON.number)),
-      "last_loss": .number(lastLoss),
+      "last_loss": .number(lastLoss), "loss_scale": lossScale ?? .null,
     ]
   }
 
@@ -109,6 +111,7 @@ extension TrainingCheckpoint.Position {
     else { return nil }
     self.init(
       step: step, data: BatchPosition(epoch: epoch, batchIndex: batch, order: order),
-      tokens: tokens, pendingLosses: losses.compactMap(\.doubleValue), lastLoss: lastLoss)
+      tokens: tokens, pendingLosses: losses.compactMap(\.doubleValue), lastLoss: lastLoss,
+      lossScale: json["loss_scale"])
   }
 }

@@ -19,12 +19,16 @@ public struct TrainingOptions: Equatable, Sendable {
   public var optimizerSettings = OptimizerKind.Settings()
   /// How the learning rate changes.
   public var schedule = LearningRateSchedule.linear
+  /// A schedule that gives rates itself, in place of ``schedule``; nil for none.
+  public var deepSpeedSchedule: DeepSpeedSchedule?
   /// Updates over which the learning rate rises; nil for `warmupRatio`.
   public var warmupSteps: Int?
   /// The same as a share of the run.
   public var warmupRatio = 0.0
   /// Longest joint length of gradients; nil for no limit.
   public var maximumGradientNorm: Double? = 1
+  /// How losses are scaled for float16; nil for not.
+  public var lossScaling: LossScaling?
   /// Whether several examples share a row.
   public var packs = false
   /// Longest packed row, in tokens.

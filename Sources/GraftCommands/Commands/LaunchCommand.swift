@@ -18,6 +18,9 @@ enum LaunchCommand: Verb {
   static let threads = Option<Int>(
     "threads", default: nil,
     help: "Threads of each process; default OMP_NUM_THREADS, or cores / processes.")
+  static let accelerateConfig = Option<String>(
+    "accelerate-config", default: nil,
+    help: "Accelerate's YAML file: processes, machines, where they meet, and options of train.")
   static let command = Positional(
     "COMMAND", count: .variadic, help: "The verb to run with its options: train ...")
 
@@ -30,20 +33,27 @@ enum LaunchCommand: Verb {
       labelled with its rank; when one fails, all stop. On several machines the command is given on each \
       of them, with its --node-rank.
       """,
-    options: [processes, nodes, nodeRank, rendezvous, maximumRestarts, threads],
+    options: [
+      processes, nodes, nodeRank, rendezvous, maximumRestarts, threads, accelerateConfig,
+    ],
     positionals: [command])
 
   static func run(_ arguments: ParsedArguments, _ console: Console) throws -> ExitCode {
-    let words = arguments.positionals(command)
+    var words = arguments.positionals(command)
     guard let verb = words.first else {
       throw UsageError("nothing to run: graft launch --processes N -- train ...")
     }
     guard verb == TrainCommand.specification.name else {
       throw UsageError("launch runs train; \(verb) runs on one process")
     }
-    try check(words)
+    var arguments = arguments
+    if let path = arguments[accelerateConfig] {
+      try take(over: try AccelerateFile(path), &arguments)
+      words += ["--accelerate-config", path]
+    }
     let count = try number(arguments, processes, 1...1024)
     let machines = try number(arguments, nodes, 1...4096)
+    try check(words, processes: count * machines)
     let node = machines == 1 ? arguments[nodeRank] ?? 0 : try arguments.value(nodeRank)
     guard 0..<machines ~= node else {
       throw UsageError("--node-rank is \(node), expected a number in 0...\(machines - 1)")
@@ -61,9 +71,42 @@ enum LaunchCommand: Verb {
   }
 
   /// Finds wrong options here, so that they are said once and not by every rank.
-  private static func check(_ words: [String]) throws {
+  private static func check(_ words: [String], processes: Int) throws {
     let parsed = try TrainCommand.specification.parse(Array(words.dropFirst()))
     if parsed.wantsHelp { throw UsageError("graft train --help tells the options of train") }
+    if parsed[TrainOptions.deepSpeed] ?? parsed[TrainOptions.accelerateConfig] != nil {
+      _ = try TrainRecipe(parsed, processCount: processes)
+    }
+  }
+
+  /// Takes processes and machines from Accelerate's file.
+  private static func take(
+    over file: AccelerateFile, _ arguments: inout ParsedArguments
+  ) throws {
+    let found: [(option: String, key: String, said: Int?, value: String?)] = [
+      (
+        processes.name, "num_processes", file.processes,
+        file.processes.map { "\($0 / file.machines)" }
+      ),
+      (nodes.name, "num_machines", file.machines, "\(file.machines)"),
+      (
+        nodeRank.name, "machine_rank", file.machineRank,
+        file.machines > 1 ? "\(file.machineRank)" : nil
+      ),
+      (
+        rendezvous.name, "main_process_ip", nil, file.machines > 1 ? file.rendezvous : nil
+      ),
+    ]
+    let given = Dictionary(arguments.resolved().map { ($0.name, $0.value) }) { $1 }
+    for (option, key, said, value) in found {
+      guard let value else { continue }
+      if arguments.isGiven(option), let own = given[option] ?? nil, own != value {
+        throw UsageError(
+          "--\(option) \(own) contradicts \(key) = \(said.map { "\($0)" } ?? value) of \(file.path)"
+        )
+      }
+      try arguments.merge([(option, value)], source: file.path)
+    }
   }
 
   private static func number(

@@ -27,6 +27,7 @@ enum TrainCommand: Verb {
     _ given: ParsedArguments, _ console: Console, _ processes: ProcessGroup?
   ) throws -> ExitCode {
     var recipe = try TrainRecipe(given, processes: processes)
+    if !given[TrainOptions.quiet] { for table in recipe.fileTables { console.log(table) } }
     if given[TrainOptions.printRecipe] {
       console.write(recipe.json.serialized(indent: 2) + "\n")
       return .done

@@ -62,6 +62,13 @@ enum TrainOptions {
     optionalValue: "")
   static let config = Option<String>(
     "config", default: nil, group: "Run", help: "Recipe, YAML or JSON.")
+  static let deepSpeed = Option<String>(
+    "deepspeed", default: nil, group: "Run",
+    help: "DeepSpeed's JSON file: batches, optimiser, schedule, types and what processes share out."
+  )
+  static let accelerateConfig = Option<String>(
+    "accelerate-config", default: nil, group: "Run",
+    help: "Accelerate's YAML file, as accelerate config writes it.")
   static let set = Option<String>(
     "set", default: nil, group: "Run", help: "key=value, as in a recipe.", isRepeated: true)
   static let printRecipe = Flag(
@@ -150,8 +157,6 @@ enum TrainOptions {
   static let epsilon = Option<Double>(
     "epsilon", default: nil, group: "Optimiser",
     help: "Added to the root of the mean squared gradient; default the optimiser's.")
-  static let schedule = Option<LearningRateSchedule>(
-    "schedule", default: .linear, group: "Optimiser", help: "How the learning rate changes.")
   static let warmupSteps = Option<Int>(
     "warmup-steps", default: nil, group: "Optimiser", help: "Steps over which it rises.")
   static let warmupRatio = Option<Double>(
@@ -190,15 +195,16 @@ enum TrainOptions {
       task, TaskOptions.problem, data, evalData, promptStyle, chatTemplate, chatTemplateName,
       trainOnPrompt, maximumLength, Seq2SeqData.maximumTargetLength, packing, shuffle,
       groupByLength,
-      output, overwrite, resume, config, set, printRecipe, saveEvery, evalEvery, logEvery, keep,
+      output, overwrite, resume, config, deepSpeed, accelerateConfig, set, printRecipe, saveEvery,
+      evalEvery, logEvery, keep,
       ShardOptions.maximumShardSize, reportTo, deterministic, zero, profile, quiet, json,
     ] + HeadTasks.options + [
       method, adapterConfig, rank, alpha, dropout, baseDropout, targetModules, modulesToSave, bias,
       rsLoRA,
       virtualTokens, promptText, initialization, adapterFields, plainLoRA, calibrationBatches,
     ] + [
-      optimizer, learningRate, weightDecay, beta1, beta2, epsilon, schedule, warmupSteps,
-      warmupRatio, maximumNorm,
+      optimizer, learningRate, weightDecay, beta1, beta2, epsilon, ScheduleOptions.schedule,
+      ScheduleOptions.fields, LossScaleOptions.lossScale, warmupSteps, warmupRatio, maximumNorm,
       batchSize, accumulation, epochs, maximumSteps, seed, activationCheckpointing, fusedLayers,
       int8Backward, computeType,
     ]
@@ -215,7 +221,8 @@ enum TrainOptions {
     options.optimizerSettings.beta1 = arguments[beta1]
     options.optimizerSettings.beta2 = arguments[beta2]
     options.optimizerSettings.epsilon = arguments[epsilon]
-    options.schedule = try arguments.value(schedule)
+    try ScheduleOptions.settle(&options, arguments)
+    options.lossScaling = try LossScaleOptions.scaling(arguments)
     options.warmupSteps = arguments[warmupSteps]
     options.warmupRatio = try arguments.value(warmupRatio)
     let norm = try arguments.value(maximumNorm)

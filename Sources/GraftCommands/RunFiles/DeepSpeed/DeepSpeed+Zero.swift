@@ -1,0 +1,94 @@
+import CommandLineParsing
+import JSONValues
+import Optimizers
+import Tensors
+
+extension FileResolution {
+  /// Stages that `--zero` takes.
+  static let stages = 0...2
+  /// The option that keeps a base's weights in files, for `offload_param`; nil as long as there is none.
+  static let baseOffload: (option: String, value: String)? = nil
+
+  /// Whether the run is computed on the processor.
+  var isOnProcessor: Bool {
+    switch current("device") ?? "auto" {
+    case "auto": Device.best == .cpu
+    case let name: name == "cpu"
+    }
+  }
+
+  mutating func resolveZero() {
+    let key = "zero_optimization"
+    if let isOn = value(key)?.boolValue {
+      set("zero", to: isOn ? "1" : "0", key, note: "an old spelling of {\"stage\": 1}")
+      return
+    }
+    if has(key) {
+      if let stage = value(key + ".stage")?.wholeNumber, !Self.stages.contains(stage) {
+        refuse(
+          "\(key).stage = \(stage) is not supported: expected \(Self.stages.lowerBound) to "
+            + "\(Self.stages.upperBound)")
+        return
+      }
+      settle("zero", key + ".stage", fallback: "0")
+    } else {
+      keep("zero", key + ".stage")
+    }
+    resolveParameterOffload(key)
+  }
+
+  private mutating func resolveParameterOffload(_ key: String) {
+    if value(key + ".cpu_offload_param")?.boolValue == true {
+      refuse("\(key).cpu_offload_param = true is not supported: weights stay where they are used")
+    }
+    let place = key + ".offload_param.device"
+    guard let device = value(place), !device.isAuto else { return }
+    switch device.stringValue ?? "" {
+    case "none": note(place, device, "weights stay where they are used")
+    case "nvme" where Self.baseOffload != nil:
+      if let base = Self.baseOffload { set(base.option, to: base.value, place) }
+    case "cpu", "nvme":
+      refuse("\(place) = \(device.written) is not supported: weights stay where they are used")
+    default: refuse("\(place) is \(device.written), expected none, cpu or nvme")
+    }
+    noteUnusedPath(key + ".offload_param.nvme_path")
+  }
+
+  private mutating func noteUnusedPath(_ key: String) {
+    if let path = value(key) { note(key, path, "not used: files lie in --output") }
+  }
+
+  /// Where the optimiser's state lies: whether its name begins with paged-.
+  mutating func resolvesToFile() -> Bool {
+    let key = "zero_optimization"
+    let old = key + ".cpu_offload"
+    if let flag = value(old)?.boolValue {
+      if flag, !isOnProcessor { refuseProcessor(old, "true") }
+      note(old, .bool(flag), "not needed here: states lie in the processor's memory")
+    }
+    let place = key + ".offload_optimizer.device"
+    guard let device = value(place), !device.isAuto else { return false }
+    switch device.stringValue ?? "" {
+    case "none":
+      note(place, device, "states lie where the parameters do")
+      return false
+    case "cpu":
+      if !isOnProcessor { refuseProcessor(place, "cpu") }
+      note(place, device, "not needed here: states lie in the processor's memory")
+      return false
+    case "nvme":
+      note(place, device, "paged- before the optimiser's name: states lie in a file in --output")
+      noteUnusedPath(key + ".offload_optimizer.nvme_path")
+      return true
+    default:
+      refuse("\(place) is \(device.written), expected none, cpu or nvme")
+      return false
+    }
+  }
+
+  private mutating func refuseProcessor(_ key: String, _ value: String) {
+    refuse(
+      "\(key) = \(value) is not supported on --device \(current("device") ?? "auto"): states lie there "
+        + "or, with nvme, in a file")
+  }
+}
