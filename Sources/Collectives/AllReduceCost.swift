@@ -41,8 +41,9 @@ public struct AllReduceCost: Equatable, Sendable {
 
   /// Fits both numbers, neither below 0, so that the sum of squared relative errors is least.
   ///
+  /// Nil where the measurements do not tell the two apart: all of one size and number of processes.
+  ///
   /// - Parameter samples: Measurements.
-  /// - Returns: Nil where they do not tell the two apart: all of one size and number of processes.
   public init?(fitting samples: [Sample]) {
     // 1 = latency a + secondsPerByte b for each sample, with a and b its factors over its time.
     var (aa, ab, bb, a, b) = (0.0, 0.0, 0.0, 0.0, 0.0)

@@ -17,8 +17,7 @@ public enum GraftCommand {
   /// A new one is one file and one line here.
   static let verbs: [any Verb.Type] = [
     ImportCommand.self, TrainCommand.self, PlanCommand.self, LaunchCommand.self,
-    GenerateCommand.self,
-    ChatCommand.self,
+    NetworkCommand.self, GenerateCommand.self, ChatCommand.self,
     EvaluateCommand.self, ForwardCommand.self, MergeCommand.self, ExtractCommand.self,
     ResizeCommand.self, BlendCommand.self, DecomposeCommand.self, QuantizeCommand.self,
     ExportCommand.self, InspectCommand.self, TokenizeCommand.self, DataCommand.self,

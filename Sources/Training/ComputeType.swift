@@ -4,8 +4,10 @@ import Quantization
 public import Tensors
 
 extension LossModel {
-  /// Decides what type a model over a quantised base computes those products of its loss in that are not of
-  /// whole numbers: those with 4-bit layers, and with the head. Their sums are float32.
+  /// Decides what type a model over a quantised base multiplies numbers in.
+  ///
+  /// These are the products of its loss that are not of whole numbers: those with 4-bit layers, and with the
+  /// head. Their sums are float32.
   ///
   /// Without quantised layers nothing is changed, nor on processors that do not multiply bfloat16.
   ///

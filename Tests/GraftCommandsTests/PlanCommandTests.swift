@@ -75,4 +75,66 @@ import Testing
       try fixture.expectFailure(65, naming: ["config.json", "number of blocks"], words)
     }
   }
+
+  /// With a network whose numbers are known: 2 (N - 1) messages of 100 us, and 1 ns a byte.
+  @Test func `several machines are predicted from measured sums`() throws {
+    try CommandFixture.with(deep()) { fixture in
+      func ring(_ processes: Double, _ bytes: Double) -> Double {
+        2 * (processes - 1) * (1e-4 + bytes / processes * 1e-9)
+      }
+      let samples = [2, 4].flatMap { processes in
+        [4096, 1 << 20].map { bytes in
+          #"{"processes": \#(processes), "bytes": \#(bytes), "seconds": "#
+            + "\(ring(Double(processes), Double(bytes)))}"
+        }
+      }
+      try fixture.write("network.json", #"{"samples": [\#(samples.joined(separator: ","))]}"#)
+      let plan = try plan(
+        fixture,
+        ["--batch-size", "4", "--nodes", "1,2,64", "--network", fixture.path("network.json")])
+      let rows = try #require(plan["cluster"]?["nodes"]?.arrayValue)
+      #expect(rows.compactMap { $0["processes"]?.intValue } == [1, 2, 64])
+      let one = try #require(plan["seconds_per_step"]?.doubleValue)
+      #expect(rows[0]["seconds_per_step"]?.doubleValue == one)
+      #expect(rows[0]["exchange_seconds"]?.doubleValue == 0)
+      let exchange = try #require(rows[1]["exchange_seconds"]?.doubleValue)
+      let bytes = try #require(rows[1]["bytes_sent_per_process"]?.doubleValue)
+      // Two processes send what each has.
+      #expect(abs(exchange / ring(2, bytes) - 1) < 1e-6)
+      let half = try #require(rows[1]["seconds_per_step"]?.doubleValue)
+      #expect(abs(half - (one / 2 + exchange)) < 1e-9)
+      // 4 rows are too few for 64 processes; an update 64 times as large is not.
+      #expect(rows[2]["seconds_per_step"]?.isNull == true)
+      let large = try #require(rows[2]["seconds_per_larger_step"]?.doubleValue)
+      #expect(abs(large - (one + ring(64, bytes))) < 1e-6)
+    }
+  }
+
+  @Test func `networks that cannot be are named`() throws {
+    try CommandFixture.with(deep()) { fixture in
+      let words = ["plan", "--model", "model", "--data", "rows.jsonl", "--quiet"]
+      try fixture.expectFailure(64, naming: ["--nodes", "2,x"], words + ["--nodes", "2,x"])
+      try fixture.expectFailure(64, naming: ["--network"], words + ["--network", "n.json"])
+      try fixture.expectFailure(
+        66, naming: ["n.json"], words + ["--nodes", "2", "--network", "n.json"])
+      try fixture.write("n.json", #"{"samples": [{"processes": 1, "bytes": 4, "seconds": 1}]}"#)
+      try fixture.expectFailure(
+        65, naming: ["n.json", "processes"], words + ["--nodes", "2", "--network", "n.json"])
+      try fixture.expectFailure(64, naming: ["one process"], ["network"])
+    }
+  }
+
+  @Test func `sums are measured between processes`() throws {
+    try CommandFixture.with { fixture in
+      let result = try GraftProcess.run(
+        ["launch", "--processes", "2", "--", "network", "--output", "network.json"],
+        directory: fixture.directory)
+      #expect(result.code == 0, "\(result.errors)")
+      let found = try JSON.read(path: fixture.path("network.json"))
+      let samples = try #require(found["samples"]?.arrayValue)
+      #expect(samples.count == 6 && samples.allSatisfy { $0["processes"]?.intValue == 2 })
+      let times = samples.compactMap { $0["seconds"]?.doubleValue }
+      #expect(times.count == 6 && times.allSatisfy { $0 > 0 } && times[5] > times[0])
+    }
+  }
 }

@@ -53,8 +53,8 @@ import Testing
   /// What cannot be a number stays none, and infinity infinite.
   @Test func specialNumbers() {
     let x = Tensor([Float.nan, 1, .infinity, 2], shape: [2, 2])
-    let found = BFloat16Rows(rounding: x).multiplied(byRowsOf: Tensor([Float(1), 1], shape: [1, 2]))
-      .array(of: Float.self)
+    let ones = Tensor([Float(1), 1], shape: [1, 2])
+    let found = BFloat16Rows(rounding: x).multiplied(byRowsOf: ones).array(of: Float.self)
     #expect(found[0].isNaN)
     #expect(found[1] == .infinity)
   }

@@ -64,7 +64,8 @@ import Testing
     #expect(error > 1e-5 && error < 5e-3)
     // Few rows are computed from the codes, as ever.
     let one = x.narrowed(0, 0..<1)
-    #expect(layers[0](one).isEqual(to: Linear4bit(weight: layers[0].weight, bias: layers[0].bias)(one)))
+    let plain = Linear4bit(weight: layers[0].weight, bias: layers[0].bias)
+    #expect(layers[0](one).isEqual(to: plain(one)))
   }
 
   static func layer(_ format: WeightFormat, _ width: Int, _ size: Int, seed: UInt64)

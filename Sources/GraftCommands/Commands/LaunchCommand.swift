@@ -43,8 +43,8 @@ enum LaunchCommand: Verb {
     guard let verb = words.first else {
       throw UsageError("nothing to run: graft launch --processes N -- train ...")
     }
-    guard verb == TrainCommand.specification.name else {
-      throw UsageError("launch runs train; \(verb) runs on one process")
+    guard [TrainCommand.specification.name, NetworkCommand.specification.name].contains(verb) else {
+      throw UsageError("launch runs train and network; \(verb) runs on one process")
     }
     var arguments = arguments
     if let path = arguments[accelerateConfig] {
@@ -72,6 +72,9 @@ enum LaunchCommand: Verb {
 
   /// Finds wrong options here, so that they are said once and not by every rank.
   private static func check(_ words: [String], processes: Int) throws {
+    guard words.first == TrainCommand.specification.name else {
+      return _ = try NetworkCommand.specification.parse(Array(words.dropFirst()))
+    }
     let parsed = try TrainCommand.specification.parse(Array(words.dropFirst()))
     if parsed.wantsHelp { throw UsageError("graft train --help tells the options of train") }
     if parsed[TrainOptions.deepSpeed] ?? parsed[TrainOptions.accelerateConfig] != nil {

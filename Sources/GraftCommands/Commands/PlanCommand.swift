@@ -7,7 +7,14 @@ import Training
 /// `graft plan`.
 enum PlanCommand: Verb {
   static let processes = Option<Int>(
-    "processes", default: 1, help: "Processes that are to share the run, all on this machine.")
+    "processes", default: 1, help: "Processes that are to share the run, on each machine.")
+  static let nodes = Option<String>(
+    "nodes", default: nil,
+    help: "Numbers of machines to predict the time of an update for, with commas: 2,16,1024.")
+  static let network = Option<String>(
+    "network", default: nil,
+    help:
+      "Files of graft network, with commas; default: measured between processes of this machine.")
 
   static let specification = CommandSpecification(
     name: "plan", summary: "Estimate memory, time and disk of a run of train",
@@ -18,7 +25,7 @@ enum PlanCommand: Verb {
       data, and draws the line through both to the whole model. Nothing is written into --output. The \
       weights of the whole model are not read.
       """,
-    options: TrainCommand.specification.options + [processes])
+    options: TrainCommand.specification.options + [processes, nodes, network])
 
   static func run(_ given: ParsedArguments, _ console: Console) throws -> ExitCode {
     let count = try given.value(processes)
@@ -28,6 +35,8 @@ enum PlanCommand: Verb {
     guard given[TrainOptions.resume] == nil else {
       throw UsageError("--resume: graft plan estimates a run from its start")
     }
+    let machines = try numbers(given[nodes])
+    if given[network] != nil, machines.isEmpty { throw UsageError("--network: needs --nodes") }
     var given = given
     // Train needs one; nothing is written there.
     if given[TrainOptions.output] == nil {
@@ -46,7 +55,32 @@ enum PlanCommand: Verb {
       recipe: recipe, options: options, model: try ShortModel(model), processes: count,
       directory: directory
     ) { if !given[TrainOptions.quiet] { console.log($0) } }.plan()
-    if given[TrainOptions.json] { console.write(plan.json) } else { console.write(plan.text) }
+    let cluster =
+      machines.isEmpty
+      ? nil
+      : try ClusterPlan(
+        nodes: machines, processes: count, seconds: plan.secondsPerStep,
+        updateRows: options.batchSize * options.gradientAccumulation,
+        gradientBytes: Int(plan.gradientBytes),
+        network: try NetworkTrials.figures(given[network], directory: directory),
+        origin: given[network] ?? "between processes of this machine")
+    if given[TrainOptions.json] {
+      var fields = plan.json.objectValue ?? JSONObject()
+      if let cluster { fields["cluster"] = cluster.json }
+      console.write(.object(fields))
+    } else {
+      console.write(plan.text + (cluster?.text(secondsOfOne: plan.secondsPerStep) ?? ""))
+    }
     return .done
+  }
+
+  private static func numbers(_ text: String?) throws -> [Int] {
+    guard let text else { return [] }
+    return try text.split(separator: ",", omittingEmptySubsequences: false).map { word in
+      guard let count = Int(word), 1...4096 ~= count else {
+        throw UsageError("--nodes \(text): expected numbers in 1...4096 with commas")
+      }
+      return count
+    }
   }
 }

@@ -32,7 +32,8 @@ struct NetworkFigures {
             let seconds = sample["seconds"]?.doubleValue, seconds > 0
           else {
             throw RecipeError(
-              "\(path): expected samples of processes, bytes and seconds, found \(sample.serialized())")
+              "\(path): expected samples of processes, bytes and seconds, found \(sample.serialized())"
+            )
           }
           return AllReduceCost.Sample(processes: processes, bytes: bytes, seconds: seconds)
         }
@@ -72,7 +73,8 @@ struct NetworkFigures {
 
   static func describe(_ cost: AllReduceCost, _ samples: [AllReduceCost.Sample]) -> String {
     let rate =
-      cost.secondsPerByte > 0 ? "\((1e-9 / cost.secondsPerByte).fixed(2)) GB/s" : "no bound on bytes"
+      cost.secondsPerByte > 0
+      ? "\((1e-9 / cost.secondsPerByte).fixed(2)) GB/s" : "no bound on bytes"
     return "\((cost.latency * 1e6).fixed(0)) us a message and \(rate), within "
       + "\((100 * cost.worstError(of: samples)).fixed(0)) % of what was measured"
   }

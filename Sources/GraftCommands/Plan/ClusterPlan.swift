@@ -43,7 +43,8 @@ struct ClusterPlan {
     network: NetworkFigures, origin: String
   ) throws {
     guard let cost = network.cost else {
-      throw RecipeError("\(origin): measurements of one size do not tell latency and bandwidth apart")
+      throw RecipeError(
+        "\(origin): measurements of one size do not tell latency and bandwidth apart")
     }
     (self.network, self.cost, self.origin) = (network, cost, origin)
     func share(_ ranks: Int) -> Int { (updateRows + ranks - 1) / ranks }

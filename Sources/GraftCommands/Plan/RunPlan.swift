@@ -29,6 +29,9 @@ struct RunPlan {
   let depth: Int
   let trialDepths: [Int]
 
+  /// Bytes of gradients that an update sums over processes.
+  let gradientBytes: Double
+
   /// Bytes that the run's directory needs at most.
   var disk: Double { checkpoint * Double(checkpoints) + result }
 

@@ -1,5 +1,4 @@
 import Checkpoints
-import CommandLineParsing
 import Foundation
 import JSONValues
 import Training
@@ -32,30 +31,9 @@ struct TrialRun {
     let path = output + ".json"
     try AtomicFile.write(path: path, text: JSON.object(recipe).serialized(indent: 2) + "\n")
     let steps = recipe["max-steps"]?.stringValue.flatMap { Int($0) } ?? 4
-    let process = Process()
-    process.executableURL = URL(
-      fileURLWithPath: Bundle.main.executablePath ?? CommandLine.arguments[0])
-    process.arguments =
+    let words = try OwnProcess.run(
       (processes > 1 ? ["launch", "--processes", "\(processes)", "--"] : [])
-      + ["train", "--config", path, "--profile", "\(steps)", "--json", "--quiet"]
-    let outer: Set = ["RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE"]
-    process.environment = ProcessInfo.processInfo.environment.filter { !outer.contains($0.key) }
-    process.standardInput = FileHandle.nullDevice
-    // Files, as a pipe that nobody reads would stop it.
-    let (words, errors) = (output + ".out", output + ".err")
-    for file in [words, errors] { try Data().write(to: URL(fileURLWithPath: file)) }
-    process.standardOutput = FileHandle(forWritingAtPath: words)
-    process.standardError = FileHandle(forWritingAtPath: errors)
-    try process.run()
-    process.waitUntilExit()
-    guard process.terminationReason == .exit, process.terminationStatus == 0 else {
-      let text = (try? String(contentsOfFile: errors, encoding: .utf8)) ?? ""
-      let reason =
-        "a trial run failed: " + text.split(separator: "\n").suffix(3).joined(separator: "\n")
-      // What is wrong with an option is wrong with the command.
-      guard process.terminationStatus != ExitCode.usage.rawValue else { throw UsageError(reason) }
-      throw RecipeError(reason)
-    }
+        + ["train", "--config", path, "--profile", "\(steps)", "--json", "--quiet"], output: output)
     let profile = try JSON.read(path: words)["profile"]
     held = profile?["held_bytes"]?.doubleValue ?? 0
     let rows = try String(contentsOfFile: output + "/metrics.jsonl", encoding: .utf8)

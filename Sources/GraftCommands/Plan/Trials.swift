@@ -34,7 +34,8 @@ struct Trials {
       parts: try parts(line, depths), peak: full(\.peak),
       secondsPerStep: full(\.seconds) * Double(options.gradientAccumulation) / Double(batches),
       steps: steps, checkpoint: full(\.checkpoint), checkpoints: checkpoints(steps),
-      result: full(\.result), processes: processes, depth: model.depth, trialDepths: depths)
+      result: full(\.result), processes: processes, depth: model.depth, trialDepths: depths,
+      gradientBytes: full(\.trained))
   }
 
   /// Updates of a trial: what the allocator holds grows over the first ones.

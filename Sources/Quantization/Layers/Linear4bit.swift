@@ -20,9 +20,10 @@ public final class Linear4bit: LinearProjection {
   /// How the gradient of the input is computed.
   public var inputGradient = InputGradient.dequantized
 
-  /// Type that products with more than a few rows of float32 are computed in, float32 or bfloat16; sums are
-  /// float32. bitsandbytes calls it `bnb_4bit_compute_dtype`. Processors that do not multiply bfloat16
-  /// compute in float32.
+  /// Type that products with more than a few rows of float32 are computed in: float32 or bfloat16.
+  ///
+  /// Sums are float32. bitsandbytes calls it `bnb_4bit_compute_dtype`. Processors that do not multiply
+  /// bfloat16 compute in float32.
   public var productType = DType.float32
 
   /// Rows up to which reading the codes is faster than decoding them for a product of matrices.
