@@ -175,6 +175,9 @@ def sentences(result: dict) -> list:
         return 100 * entry[of][part] / sum(entry[of].values())
 
     over = reference["peak"] - sum(reference["kept"].values()) - result["own"]
+    rest = (f"{over / 1e9:.2f} are more" if over >= 0 else
+            f"{-over / 1e9:.2f} less than both are resident, as mapped pages of the head go back to the system part by part while "
+            "the loss is computed")
     return [
         f"A step of 4 x 256 tokens takes {reference['seconds']:.2f} s, and its products alone {total:.2f} s "
         f"({bound['base']:.2f} the base's and the head's, {bound['adapter']:.2f} the adapters', {bound['attention']:.2f} "
@@ -190,7 +193,7 @@ def sentences(result: dict) -> list:
         f"{share('adapter', highest):.0f} % for {share('adapter', highest, 'operations'):.0f} %.", "",
         f"Of the {reference['peak'] / 1e9:.2f} GB at 4 x 256 tokens {sum(reference['kept'].values()) / 1e9:.2f} have to be kept "
         f"({reference['kept']['weights'] / 1e9:.2f} weights, {reference['kept']['activations'] / 1e9:.2f} activations) and "
-        f"{result['own'] / 1e9:.2f} are the process itself (LibTorch, the tokenizer); {over / 1e9:.2f} are more. The forward pass "
+        f"{result['own'] / 1e9:.2f} are the process itself (LibTorch, the tokenizer); {rest}. The forward pass "
         f"keeps {result['profile']['activations'] / 1e9:.3f} GB of activations where {reference['kept']['activations'] / 1e9:.3f} "
         f"are needed, and at no time are more than {result['profile']['held_most'] / 1e9:.3f} GB of tensors held that were not "
         "there before the step; the rest is what libraries take for their own use, and memory that is not given back at once."]
