@@ -85,17 +85,20 @@ public final class DataParallel {
 
   /// Computes this process's parts and gets its share of the gradients' sums.
   ///
-  /// That is this rank's part of each bucket; the parameters have no gradients afterwards. With `eachRound`, or when parts are added in order, gradients are kept for one round only.
+  /// That is this rank's part of each bucket; the parameters have no gradients afterwards. With `eachRound`,
+  /// or when parts are added in order, gradients are kept for one round only. With `together` a process that
+  /// has no part in a round computes another's and forgets it, for what all processes bring to a pass.
   func share(
-    parts: Int, stops: Bool, eachRound: Bool, _ compute: (_ part: Int) -> Double
+    parts: Int, stops: Bool, eachRound: Bool, together: Bool, _ compute: (_ part: Int) -> Double
   ) throws(CollectiveError) -> (update: Update, sums: [Tensor], present: [Bool]) {
     let (record, sums) = try computed(
-      parts, stops, scattersRounds: isOrdered || eachRound, scattersEnd: true, compute)
+      parts, stops, scattersRounds: isOrdered || eachRound, scattersEnd: true, together: together,
+      compute)
     return (record.update(parts, group.size), sums.compactMap { $0 }, record.present)
   }
 
   private func computed(
-    _ parts: Int, _ stops: Bool, scattersRounds: Bool, scattersEnd: Bool,
+    _ parts: Int, _ stops: Bool, scattersRounds: Bool, scattersEnd: Bool, together: Bool = false,
     _ compute: (_ part: Int) -> Double
   ) throws(CollectiveError) -> (Record, [Tensor?]) {
     let rounds = (parts + group.size - 1) / group.size
@@ -104,6 +107,8 @@ public final class DataParallel {
     for round in 0..<rounds {
       let part = round * group.size + group.rank
       values.append(part < parts ? compute(part) : 0)
+      // Its gradients are not counted among those of the round.
+      if together, part >= parts { _ = compute(round * group.size) }
       guard scattersRounds || round == rounds - 1 else { continue }
       for (index, parameter) in parameters.enumerated() where parameter.value.gradient != nil {
         present[index] = true

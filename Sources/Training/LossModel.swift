@@ -1,6 +1,6 @@
 public import Datasets
 import Foundation
-import Layers
+public import Layers
 public import Models
 public import Tensors
 
@@ -14,6 +14,9 @@ public protocol LossModel: StoredModel {
   var checkpointsActivations: Bool { get set }
   /// Whether layers of a block that allow it are computed together; see `DecoderModel`.
   var usesFusedLayers: Bool { get set }
+
+  /// What brings the frozen numbers of the blocks to the passes; nil where they are always there.
+  var residency: BlockResidency? { get }
 
   /// The loss of a batch, summed over what it asks.
   ///
@@ -33,6 +36,9 @@ public protocol LossModel: StoredModel {
 }
 
 extension LossModel {
+  /// Frozen numbers are always there.
+  public var residency: BlockResidency? { nil }
+
   /// Never, in models that have no such layers.
   public var usesFusedLayers: Bool {
     get { false }
@@ -57,6 +63,9 @@ extension DecoderForCausalLM: LossModel {
     get { model.usesFusedLayers }
     set { model.usesFusedLayers = newValue }
   }
+
+  /// The decoder's.
+  public var residency: BlockResidency? { model.residency }
 
   /// Summed cross entropy of a batch.
   ///

@@ -38,6 +38,11 @@ enum SharedUpdate {
           name: "zero", expected: "0 with a method that looks at gradients after each update",
           actual: "\(options.zeroStage)")
       }
+      if options.zeroStage == 3, model.actsBetweenUpdates {
+        throw .option(
+          name: "zero", expected: "0 to 2 with a method that changes parameters after each update",
+          actual: "3")
+      }
     }
     let parts = min(parts(options, processes), options.batchSize) * options.gradientAccumulation
     guard parts < size else { return }

@@ -40,6 +40,9 @@ public final class DecoderModel: Module {
   var rowObserver: ((_ rows: [Int]) -> Void)?
   /// What stands before the tokens of every row; nil for nothing.
   public var prompt: ModelPrompt?
+  /// What brings the frozen numbers of the blocks when a pass comes to them; nil where they are always
+  /// there.
+  public internal(set) var residency: BlockResidency?
   /// What takes part in every pass beside the blocks; nil for nothing.
   public var companion: (any PassCompanion)?
 
@@ -121,7 +124,7 @@ public final class DecoderModel: Module {
     let context = DecoderContext(
       rotations: rotations, masks: masks, queryGrowth: growth, configuration: configuration,
       cache: cache, usesFusedLayers: fused ?? usesFusedLayers, dropout: dropout)
-    if let step, let cache, placed.keysAndValues == nil, step.fits(x, context) {
+    if let step, let cache, placed.keysAndValues == nil, residency == nil, step.fits(x, context) {
       let states = step(x, context, cache)
       cache.advance(by: 1)
       return (states, placed.leading)
@@ -142,17 +145,17 @@ public final class DecoderModel: Module {
           }
         }
       }
-      // A prompt and a companion never act together.
-      var states = [x] + ((carried ?? prefix).map { [$0] } ?? [])
-      if checkpointsActivations && isRecordingGradients {
-        states = checkpointed(
+      func pass(_ states: [Tensor]) -> [Tensor] {
+        guard checkpointsActivations && isRecordingGradients else { return block(states) }
+        return checkpointed(
           states,
           parameters: layer.parameters().map(\.parameter)
             + (companion?.parameters(ofBlock: index) ?? []),
           generator: dropoutGenerator, block)
-      } else {
-        states = block(states)
       }
+      // A prompt and a companion never act together.
+      var states = [x] + ((carried ?? prefix).map { [$0] } ?? [])
+      states = residency?.run(index, of: layerOrigins, states, pass) ?? pass(states)
       x = states[0]
       if states.count > 1 { carried = states[1] }
     }

@@ -21,6 +21,8 @@ protocol Backbone: Module {
   /// Whether the blocks take keys and values of virtual tokens.
   var takesKeysAndValues: Bool { get }
   var inputObserver: ((_ batch: DecoderInput, _ past: Int) -> Void)? { get set }
+  /// What brings the frozen numbers of the blocks; nil where they are always there.
+  var residency: BlockResidency? { get }
 
   /// `[batch, leading + length, hiddenSize]`, and how many virtual tokens are in front.
   func allStates(of input: TaskInput) -> (states: Tensor, leading: Int)
@@ -38,6 +40,9 @@ protocol Backbone: Module {
 }
 
 extension Backbone {
+  /// They are always there.
+  var residency: BlockResidency? { nil }
+
   /// Every row has it.
   func checkPooling(_ ids: [Int]) throws(ModelError) {}
 }
