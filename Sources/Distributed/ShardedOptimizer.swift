@@ -38,8 +38,10 @@ public final class ShardedOptimizer: Optimizer {
   let slices: [Slice]
   /// At stage 3, once they are shared out: where the parameters of each bucket are when they are whole.
   var memories: [ReservedMemory] = []
-  /// Whether they are.
-  var areWhole = true
+  /// The buckets whose parameters are whole.
+  var whole: Set<Int> = []
+  /// Gatherings of blocks that were begun.
+  var gatherings: [Int: Gathering] = [:]
   private let optimizer: any Optimizer
   private var sums: [Tensor] = []
 
@@ -124,12 +126,20 @@ public final class ShardedOptimizer: Optimizer {
   /// - Throws: `CollectiveError` when another process is gone or does something else.
   public func clip(maximumNorm: Double?) throws(CollectiveError) -> Double {
     let group = exchange.group
-    var all: [Double] = []
+    var squares: [Int: ArraySlice<Double>] = [:]
     for (index, sum) in sums.enumerated() {
       let own = withoutGradients { GradientNorm.blocks(sum) }
-      all += try group.allGather(own, "squares \(index + 1)").array(of: Double.self)
+      let all = try group.allGather(own, "squares \(index + 1)").array(of: Double.self)
+      let unit = FlatBuckets.alignment
+      for place in exchange.buckets.buckets[index].places {
+        squares[place.index] =
+          all[place.start / unit..<(place.start + place.count + unit - 1) / unit]
+      }
     }
-    let length = GradientNorm.length(all)
+    // In the order in which one process adds them up, whatever the buckets.
+    let order = FlatBuckets(exchange.parameters.map(\.value), parts: 1).buckets
+      .flatMap(\.places).map(\.index)
+    let length = GradientNorm.length(order.flatMap { squares[$0] ?? [] })
     let factor = GradientNorm.factor(length, maximum: maximumNorm)
     if factor < 1 { withoutGradients { for sum in sums { sum.multiplyInPlace(factor) } } }
     return length

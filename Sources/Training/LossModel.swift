@@ -15,8 +15,10 @@ public protocol LossModel: StoredModel {
   /// Whether layers of a block that allow it are computed together; see `DecoderModel`.
   var usesFusedLayers: Bool { get set }
 
-  /// What brings the frozen numbers of the blocks to the passes; nil where they are always there.
-  var residency: BlockResidency? { get }
+  /// What brings the numbers of the blocks to the passes; nil where they are always there.
+  var residency: BlockResidency? { get set }
+  /// The blocks as residencies count them; none where there can be no residency.
+  var blocks: [any Module] { get }
 
   /// The loss of a batch, summed over what it asks.
   ///
@@ -36,8 +38,14 @@ public protocol LossModel: StoredModel {
 }
 
 extension LossModel {
-  /// Frozen numbers are always there.
-  public var residency: BlockResidency? { nil }
+  /// Numbers are always there.
+  public var residency: BlockResidency? {
+    get { nil }
+    set {}
+  }
+
+  /// None.
+  public var blocks: [any Module] { [] }
 
   /// Never, in models that have no such layers.
   public var usesFusedLayers: Bool {
@@ -65,7 +73,13 @@ extension DecoderForCausalLM: LossModel {
   }
 
   /// The decoder's.
-  public var residency: BlockResidency? { model.residency }
+  public var residency: BlockResidency? {
+    get { model.residency }
+    set { model.residency = newValue }
+  }
+
+  /// The decoder's.
+  public var blocks: [any Module] { model.blocks }
 
   /// Summed cross entropy of a batch.
   ///

@@ -55,6 +55,20 @@ enum SharedUpdate {
   }
 }
 
+extension SharedUpdate {
+  /// The block that each trained parameter is in; nil for those outside, or in several.
+  static func blocks(of model: any TrainableModel) -> [Int?] {
+    let base: any LossModel = model.base
+    var places: [Parameter: Set<Int>] = [:]
+    for (index, block) in base.blocks.enumerated() {
+      for (_, parameter) in block.parameters() { places[parameter, default: []].insert(index) }
+    }
+    return model.trainableParameters.map { key, parameter in
+      places[parameter].flatMap { $0.count == 1 ? $0.first : nil }
+    }
+  }
+}
+
 extension Trainer {
   /// Starts the random numbers of a part anew, from seed, update and part.
   ///

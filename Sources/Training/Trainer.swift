@@ -100,7 +100,8 @@ public final class Trainer {
     trained = model.trainableParameters
     exchange = processes.map {
       DataParallel(
-        model.trainableParameters.map(\.parameter), in: $0, isOrdered: options.orderedParts != nil)
+        model.trainableParameters.map(\.parameter), in: $0, isOrdered: options.orderedParts != nil,
+        blocks: options.zeroStage == 3 ? SharedUpdate.blocks(of: model) : [])
     }
     beginning = BatchStream(
       sampler, accumulating: options.gradientAccumulation,
@@ -140,7 +141,7 @@ public final class Trainer {
     }
     try agree(on: position.step, order: stream.position.order)
     try exchange?.shareParameters()
-    if options.zeroStage == 3 { sharded?.shardParameters() }
+    shardParameters()
     try onStart(position.step)
     let log =
       writes
@@ -212,6 +213,9 @@ public final class Trainer {
     try withWholeModel {
       if writes { try model.write(to: directory, asPlainLoRA: options.savesPlainLoRA) }
     }
+    // The model is the caller's again.
+    try sharded?.gatherParameters()
+    model.base.residency?.trained = nil
     return .finished(steps: position.step, loss: meter.lastLoss)
   }
 
@@ -262,7 +266,7 @@ public final class Trainer {
       return value
     }
     let parts = group.batches.count
-    try sharded?.gatherParameters()
+    try sharded?.gatherOutside()
     let update =
       try sharded?.gradients(parts: parts, stops: shouldStop(), compute: compute)
       ?? exchange?.gradients(parts: parts, stops: shouldStop(), compute: compute)
@@ -309,6 +313,17 @@ public final class Trainer {
       : GradientNorm.clip(parameters, maximumNorm: options.maximumGradientNorm)
   }
 
+  /// At stage 3: from here on parameters are there for passes only.
+  private func shardParameters() {
+    guard options.zeroStage == 3, let sharded else { return }
+    sharded.shardParameters()
+    let base: any LossModel = model.base
+    guard !base.blocks.isEmpty else { return }
+    let residency = base.residency ?? BlockResidency()
+    residency.trained = sharded
+    base.residency = residency
+  }
+
   /// Brings everything that processes share out, where it is read outside of passes; all of them do so.
   private func withWholeModel(_ body: () throws -> Void) throws {
     try sharded?.gatherParameters()
@@ -320,9 +335,9 @@ public final class Trainer {
   /// Measures on rank 0; on the others too where they have to bring their share to its passes.
   private func evaluate(_ step: Int, _ log: MetricsLog?) throws {
     let residency = model.base.residency
-    try sharded?.gatherParameters()
+    try sharded?.gatherOutside()
     defer { sharded?.releaseParameters() }
-    guard log != nil || residency?.source.isShared == true else { return }
+    guard log != nil || residency?.isShared == true else { return }
     model.isTraining = false
     defer { model.isTraining = true }
     let figures =

@@ -30,8 +30,7 @@ private final class ClosedBlocks: BlockSource {
   }
 
   func takeOutside(_ tensors: [Tensor]) {
-    // Embeddings and the last norm, each once.
-    outside = tensors.count
+    outside += tensors.count
   }
 
   func fetch(_ block: Int) {
@@ -75,6 +74,13 @@ private final class ClosedBlocks: BlockSource {
   ) throws -> (loss: Tensor, gradients: [Tensor?]) {
     let model = try AutoModelForCausalLM.fromPretrained(
       directory, dtype: dtype, quantization: quantization, blocks: blocks)
+    if blocks == nil {
+      // Decompositions round in the last digits by where a matrix begins: there at a multiple of 64 bytes
+      // too, as a block's memory has it.
+      for (_, parameter) in model.parameters() where !parameter.isTrainable {
+        parameter.value.takeMemory(of: parameter.value.cloned())
+      }
+    }
     let peft: PeftModel<DecoderForCausalLM>
     if let residency = model.model.residency, configuration.readsBlocks {
       peft = try residency.holdingAll {
@@ -109,7 +115,8 @@ private final class ClosedBlocks: BlockSource {
 
   @Test(arguments: ContractCases.all) func everyMethod(_ sample: ContractCase) throws {
     try withTemporaryDirectory { directory in
-      try Self.tiny.write(to: directory)
+      // The cases' experts are of this size.
+      try TinyModel().write(to: directory)
       for again in [false, true] {
         let blocks = ClosedBlocks()
         let plain = try numbers(directory, sample.configuration, nil, again: again)

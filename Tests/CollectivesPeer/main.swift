@@ -32,6 +32,7 @@ guard let world = try World.detect(ProcessInfo.processInfo.environment) else {
   case "accelerator": print(try accelerated(nil))
   case "sharded": print(try sharded(nil))
   case "blocks": print(try blocks(nil))
+  case "trained-blocks": print(try trainedBlocksRun(nil))
   default: print("alone")
   }
   exit(0)
@@ -130,6 +131,7 @@ do {
   case "accelerator": print(try accelerated(group))
   case "sharded": print(try sharded(group))
   case "blocks": print(try blocks(group))
+  case "trained-blocks": print(try trainedBlocksRun(group))
   case "accelerator-operations":
     try acceleratorOperations(group)
     print("passed")

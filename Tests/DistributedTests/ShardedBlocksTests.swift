@@ -21,4 +21,23 @@ import Testing
       }
     }
   }
+
+  /// Trained blocks too: the bits of one process, bytes as the formula says, with parts that do and do not
+  /// share out evenly.
+  @Test(arguments: [4, 5]) func trained(_ parts: Int) throws {
+    let words = ["trained-blocks", "\(parts)"]
+    let alone = try GraftProcess.run(words, program: "CollectivesPeer")
+    #expect(alone.code == 0, "\(alone.errors)")
+    let expected = alone.output.split(separator: "\n").first
+    for processes in [2, 3, 4] {
+      for own in try RankProcesses.run(processes, words) {
+        #expect(own.code == 0, "\(own.errors)")
+        let lines = own.output.split(separator: "\n")
+        try #require(lines.count == 2)
+        #expect(lines[0] == expected, "\(processes) processes")
+        let numbers = lines[1].split(separator: " ").compactMap { Int($0) }
+        #expect(numbers.count == 2 && numbers[0] == numbers[1] && numbers[0] > 0, "\(lines[1])")
+      }
+    }
+  }
 }

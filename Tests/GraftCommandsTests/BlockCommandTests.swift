@@ -100,6 +100,36 @@ import Testing
     }
   }
 
+  /// Encoders with a head, from disk and shared out.
+  @Test func heads() throws {
+    try CommandFixture.with { fixture in
+      try TinyEncoder().write(to: fixture.path("encoder"))
+      try fixture.write(
+        "labelled.jsonl",
+        (0..<12).map {
+          #"{"text": "text \#($0)", "label": "\#($0 % 2 == 0 ? "even" : "odd")"}"# + "\n"
+        }
+        .joined())
+      func words(_ more: [String], _ output: String) -> [String] {
+        [
+          "train", "--model", "encoder", "--task", "sequence-classification", "--data",
+          "labelled.jsonl", "--eval-data", "labelled.jsonl", "--output", output, "--max-steps", "4",
+          "--batch-size", "4", "--log-every", "1", "--deterministic", "2", "--rank", "2",
+        ] + more
+      }
+      let alone = try GraftProcess.run(words([], "whole"), directory: fixture.directory)
+      #expect(alone.code == 0, "\(alone.errors)")
+      let disk = try GraftProcess.run(
+        words(["--base-offload", "disk"], "disk"), directory: fixture.directory)
+      #expect(disk.code == 0, "\(disk.errors)")
+      let shared = try GraftProcess.run(
+        ["launch", "--processes", "2", "--"] + words(["--zero", "3"], "shared"),
+        directory: fixture.directory)
+      #expect(shared.code == 0, "\(shared.errors)")
+      for name in ["disk", "shared"] { try expectSame(fixture, name) }
+    }
+  }
+
   @Test func refusals() throws {
     try CommandFixture.with { fixture in
       for (mention, more) in [

@@ -1,5 +1,4 @@
 public import Collectives
-import Dispatch
 public import Layers
 public import Tensors
 
@@ -22,14 +21,7 @@ public final class ShardedBlocks: BlockSource {
     let shard: Tensor
   }
 
-  /// A gathering that another thread does.
-  private final class Gathering: @unchecked Sendable {  // Read behind the signal.
-    let done = DispatchSemaphore(value: 0)
-    var error: (any Error)?
-  }
-
   private let group: ProcessGroup
-  private let thread = DispatchQueue(label: "graft.blocks")
   private var blocks: [Int: Block] = [:]
   private var gatherings: [Int: Gathering] = [:]
 
@@ -72,16 +64,9 @@ public final class ShardedBlocks: BlockSource {
   /// - Parameter block: The block.
   public func fetch(_ block: Int) {
     guard let own = blocks[block] else { return }
-    let gathering = Gathering()
-    gatherings[block] = gathering
-    thread.async { [group] in
+    gatherings[block] = Gathering(group) { [group] in
       own.memory.open()
-      do {
-        try group.allGather(own.shard, into: own.whole, "block \(own.number)")
-      } catch {
-        gathering.error = error
-      }
-      gathering.done.signal()
+      try group.allGather(own.shard, into: own.whole, "block \(own.number)")
     }
   }
 
@@ -90,9 +75,7 @@ public final class ShardedBlocks: BlockSource {
   /// - Parameter block: The block.
   /// - Throws: `CollectiveError` when another process is gone or does something else.
   public func await(_ block: Int) throws {
-    guard let gathering = gatherings.removeValue(forKey: block) else { return }
-    gathering.done.wait()
-    if let error = gathering.error { throw error }
+    try gatherings.removeValue(forKey: block)?.wait()
   }
 
   /// Gives the memory back; the addresses stay.

@@ -1,18 +1,20 @@
 public import Tensors
 
-/// Brings the frozen numbers of a model's blocks when a pass comes to them, and lets them go behind it.
+/// Brings the numbers of a model's blocks, frozen or trained, when a pass comes to them, and lets them go behind it.
 ///
 /// In memory are the block at work and the next one, which is fetched meanwhile: in a forward pass the one
 /// behind it, in a backward pass the one before. An error is kept until ``check()``, as neither kind of
 /// pass can throw; numbers are worthless from then on, and no further block is asked for.
 public final class BlockResidency {
-  /// Where the blocks are kept.
-  public let source: any BlockSource
+  /// Where what is frozen is kept; nil where that is always there.
+  private let frozen: (any BlockSource)?
+  /// Where what is trained is kept; nil where that is always there.
+  public var trained: (any BlockSource)?
   /// What a source threw first.
   private var failure: (any Error)?
   /// Blocks whose numbers were taken, as far as they have any.
   private var taken: Set<Int> = []
-  /// Tensors of blocks, until all are taken.
+  /// Tensors that were taken.
   private var known: Set<ObjectIdentifier> = []
   private var current: Int?
   private var ahead: Int?
@@ -20,10 +22,20 @@ public final class BlockResidency {
   /// The first place of the pass whose output has a gradient: the backward pass ends there.
   private var first = 0
 
+  /// Whether the backward pass is at the current block.
+  private var isBack = false
+
   /// Makes a residency without blocks.
   ///
-  /// - Parameter source: Where they will be kept.
-  public init(_ source: any BlockSource) { self.source = source }
+  /// - Parameter frozen: Where what is frozen will be kept; nil for leaving it where it is.
+  public init(_ frozen: (any BlockSource)? = nil) { self.frozen = frozen }
+
+  /// Whether every process of a run has to go through the same passes.
+  public var isShared: Bool { frozen?.isShared == true || trained?.isShared == true }
+
+  private func sources(of block: Int) -> [any BlockSource] {
+    ((taken.contains(block) ? frozen : nil).map { [$0] } ?? []) + (trained.map { [$0] } ?? [])
+  }
 
   /// Lets the source take what is frozen in a block.
   ///
@@ -33,19 +45,22 @@ public final class BlockResidency {
   /// - Throws: When the source has no place for it.
   public func take(_ module: any Module, as block: Int) throws {
     let tensors = module.frozenTensors
-    guard !tensors.isEmpty else { return }
-    try source.take(tensors, of: block)
+    guard let frozen, !tensors.isEmpty else { return }
+    try frozen.take(tensors, of: block)
     taken.insert(block)
     known.formUnion(tensors.map { ObjectIdentifier($0) })
   }
 
   /// Lets the source take what is frozen outside of the blocks: embeddings, the head, the last norm.
   ///
-  /// - Parameter model: The whole model, whose blocks were taken; nothing of it is trained.
+  /// - Parameter module: A part of the model, or all of it, whose blocks were taken; nothing of it is
+  ///   trained, and what was taken before is left out.
   /// - Throws: When the source has no place for it.
-  public func takeOutside(of model: any Module) throws {
-    try source.takeOutside(model.frozenTensors.filter { !known.contains(ObjectIdentifier($0)) })
-    known = []
+  public func takeOutside(_ module: any Module) throws {
+    guard let frozen else { return }
+    let tensors = module.frozenTensors.filter { !known.contains(ObjectIdentifier($0)) }
+    try frozen.takeOutside(tensors)
+    known.formUnion(tensors.map { ObjectIdentifier($0) })
   }
 
   /// Runs a block of a pass.
@@ -60,7 +75,8 @@ public final class BlockResidency {
     _ place: Int, of order: [Int], _ inputs: [Tensor], _ body: ([Tensor]) -> [Tensor]
   ) -> [Tensor] {
     if place == 0 { first = order.count }
-    arrive(at: order[place], next: place + 1 < order.count ? order[place + 1] : nil)
+    arrive(
+      at: order[place], next: place + 1 < order.count ? order[place + 1] : nil, isBack: false)
     let outputs = body(inputs)
     guard isRecordingGradients, outputs.contains(where: \.requiresGradient) else { return outputs }
     first = min(first, place)
@@ -70,39 +86,52 @@ public final class BlockResidency {
         values,
         { gradients in
           let next = place > self.first ? order[place - 1] : nil
-          self.arrive(at: order[place], next: next)
+          self.arrive(at: order[place], next: next, isBack: true)
           return gradients
         }
       )
     }
   }
 
-  private func arrive(at block: Int, next: Int?) {
+  private func arrive(at block: Int, next: Int?, isBack: Bool) {
     guard !holdsAll else { return }
     if failure == nil, current != block {
       attempt {
-        if let ahead, ahead != block { try leave(ahead, isFetched: true) }
-        if let current { try leave(current, isFetched: false) }
+        if let ahead, ahead != block { try forget(ahead) }
+        leave()
         let wasFetched = ahead == block
-        (current, ahead) = (nil, nil)
-        if taken.contains(block) {
+        ahead = nil
+        for source in sources(of: block) {
           if !wasFetched { source.fetch(block) }
-          try source.await(block)
         }
+        for source in sources(of: block) { try source.await(block) }
         current = block
       }
     }
-    if failure == nil, ahead == nil, let next, next != block, taken.contains(next) {
-      source.fetch(next)
+    self.isBack = isBack
+    if failure == nil, ahead == nil, let next, next != block {
+      for source in sources(of: next) { source.fetch(next) }
       ahead = next
     }
-    if failure != nil, taken.contains(block) { source.expose(block) }
+    if failure != nil { for source in sources(of: block) { source.expose(block) } }
   }
 
-  private func leave(_ block: Int, isFetched: Bool) throws {
-    guard taken.contains(block) else { return }
-    if isFetched { try source.await(block) }
-    source.drop(block)
+  /// Leaves the current block.
+  private func leave() {
+    guard let block = current else { return }
+    for source in sources(of: block) {
+      if isBack { source.passedBack(block) }
+      source.drop(block)
+    }
+    current = nil
+  }
+
+  /// Lets a block go that was fetched for nothing.
+  private func forget(_ block: Int) throws {
+    for source in sources(of: block) {
+      try source.await(block)
+      source.drop(block)
+    }
   }
 
   /// Lets go of what the last pass left, and waits for what it fetched.
@@ -111,10 +140,10 @@ public final class BlockResidency {
   public func end() {
     guard !holdsAll, failure == nil else { return }
     attempt {
-      if let ahead { try leave(ahead, isFetched: true) }
-      if let current { try leave(current, isFetched: false) }
+      if let ahead { try forget(ahead) }
+      ahead = nil
+      leave()
     }
-    (current, ahead) = (nil, nil)
   }
 
   /// Ends the last pass and tells of an error in any.
@@ -125,7 +154,7 @@ public final class BlockResidency {
     if let failure { throw failure }
   }
 
-  /// Holds all blocks at once while something reads them outside of passes.
+  /// Holds what is frozen in all blocks at once while something reads them outside of passes.
   ///
   /// - Parameter body: What reads them.
   /// - Returns: What `body` returns.
@@ -134,13 +163,13 @@ public final class BlockResidency {
     guard !holdsAll else { return try body() }
     try check()
     for block in taken.sorted() {
-      source.fetch(block)
-      try source.await(block)
+      frozen?.fetch(block)
+      try frozen?.await(block)
     }
     holdsAll = true
     defer {
       holdsAll = false
-      for block in taken { source.drop(block) }
+      for block in taken { frozen?.drop(block) }
     }
     return try body()
   }
@@ -151,7 +180,8 @@ public final class BlockResidency {
   /// - Precondition: All blocks are held.
   public func giveBack(_ parameters: [Parameter]) {
     precondition(holdsAll, "giveBack: the numbers are away")
-    for parameter in parameters where parameter.isTrainable && source.loses(parameter.value) {
+    for parameter in parameters
+    where parameter.isTrainable && frozen?.loses(parameter.value) == true {
       parameter.value.takeMemory(of: parameter.value.detached().cloned())
     }
   }

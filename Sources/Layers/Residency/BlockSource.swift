@@ -33,6 +33,11 @@ public protocol BlockSource: AnyObject {
   /// - Throws: When it cannot be brought.
   func await(_ block: Int) throws
 
+  /// Told that the backward pass has left a block, before that goes.
+  ///
+  /// - Parameter block: A block that is there.
+  func passedBack(_ block: Int)
+
   /// Lets a block go.
   ///
   /// - Parameter block: A block that is there.
@@ -51,4 +56,11 @@ public protocol BlockSource: AnyObject {
   /// - Parameter tensor: Any tensor.
   /// - Returns: True where what is written to it would be lost.
   func loses(_ tensor: Tensor) -> Bool
+}
+
+extension BlockSource {
+  /// Nothing to do.
+  ///
+  /// - Parameter block: Ignored.
+  public func passedBack(_ block: Int) {}
 }

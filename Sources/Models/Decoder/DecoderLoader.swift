@@ -31,9 +31,11 @@ struct DecoderLoader {
       isTied: c.tiesEmbeddings,
       bias: c.hasHeadBias
         ? Parameter(try weights.tensor("lm_head.bias", [c.vocabularySize])) : nil)
+    // Large tables come first, so that they need not stay in memory while blocks are made.
+    try residency?.takeOutside(head)
     let model = DecoderForCausalLM(model: try model(embedding), head: head)
     try weights.checkNothingIsLeft(of: model, base: c.names.decoder)
-    try residency?.takeOutside(of: model)
+    try residency?.takeOutside(model)
     return model
   }
 
@@ -48,6 +50,7 @@ struct DecoderLoader {
   private func model(_ embedding: Embedding) throws -> DecoderModel {
     let (c, names) = (configuration, configuration.names)
     let prefix = weights.prefix
+    try residency?.takeOutside(embedding)
     let positions = try names.positions.map {
       Embedding(
         weight: Parameter(

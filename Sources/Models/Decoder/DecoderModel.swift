@@ -40,9 +40,13 @@ public final class DecoderModel: Module {
   var rowObserver: ((_ rows: [Int]) -> Void)?
   /// What stands before the tokens of every row; nil for nothing.
   public var prompt: ModelPrompt?
-  /// What brings the frozen numbers of the blocks when a pass comes to them; nil where they are always
-  /// there.
-  public internal(set) var residency: BlockResidency?
+  /// What brings the numbers of the blocks when a pass comes to them; nil where they are always there.
+  public var residency: BlockResidency?
+  /// The blocks as residencies count them; none where parts of them have copies or take part in more than
+  /// one pass.
+  public var blocks: [any Module] {
+    companion == nil && layers.elementsEqual(originalLayers, by: { $0 === $1 }) ? layers : []
+  }
   /// What takes part in every pass beside the blocks; nil for nothing.
   public var companion: (any PassCompanion)?
 

@@ -23,6 +23,7 @@ struct EncoderLoader {
       positions: try names.positions.map { try table(prefix + $0, rows: c.positionCount) },
       tokenTypes: try names.tokenTypes.map { try table(prefix + $0, rows: c.tokenTypeCount) },
       norm: try norm(prefix + names.embeddingNorm))
+    try residency?.takeOutside(embeddings.tokens)
     let layers = try (0..<c.layerCount).map { index in
       let layer = try layer(index)
       try residency?.take(layer, as: index)

@@ -29,8 +29,7 @@ public final class EncoderModel: Module {
     get { dropout.generator }
     set { dropout.generator = newValue }
   }
-  /// What brings the frozen numbers of the blocks when a pass comes to them; nil where they are always
-  /// there.
+  /// What brings the numbers of the blocks when a pass comes to them; nil where they are always there.
   var residency: BlockResidency?
   /// Told of every batch before it runs.
   var inputObserver: ((_ batch: DecoderInput, _ past: Int) -> Void)?

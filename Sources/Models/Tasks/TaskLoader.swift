@@ -42,7 +42,7 @@ struct TaskLoader {
     }
     let encoder = try EncoderLoader(configuration: c, weights: weights, residency: residency).model(
       tokens, pooler: try pooler(c, heads))
-    try residency?.takeOutside(of: encoder)
+    try residency?.takeOutside(encoder)
     return TaskModel(
       task, encoder, backboneName: c.names.encoder, head: head, names: names,
       labels: task == .questionAnswering ? nil : labels, newLayers: heads.newLayers)
@@ -60,7 +60,7 @@ struct TaskLoader {
           found.names.output, [labels?.names.count ?? 2, c.hiddenSize], hasBias: found.hasBias))
     }
     let decoder = try loader.model()
-    try residency?.takeOutside(of: decoder)
+    try residency?.takeOutside(decoder)
     return TaskModel(
       task, decoder, backboneName: DecoderHeads.baseName(task, c), head: head,
       names: found?.names, labels: task == .questionAnswering ? nil : labels,
