@@ -1,4 +1,5 @@
 import CTorch
+package import Dispatch
 import Foundation
 import Tensors
 
@@ -20,6 +21,9 @@ public final class ProcessGroup: @unchecked Sendable {  // Its user keeps to one
   public let world: World
   /// Connection to the store of the run, whose keys of other attempts are there too.
   public let store: RendezvousStore
+  /// Where operations may be asked for while the caller computes, one after the other; it asks for none
+  /// itself until they are done.
+  package let background = DispatchQueue(label: "graft.collectives")
   /// What was sent since the start.
   public internal(set) var traffic = Traffic()
 

@@ -1,4 +1,5 @@
 public import Collectives
+import Dispatch
 public import Layers
 import Tensors
 
@@ -20,6 +21,8 @@ public final class DataParallel {
   let parameters: [Parameter]
   let buckets: FlatBuckets
   private let isOrdered: Bool
+  /// That of the update at work.
+  private var progress: Progress?
 
   /// Prepares the exchange.
   ///
@@ -27,11 +30,15 @@ public final class DataParallel {
   ///   - parameters: What is trained, the same on all processes, on the processor.
   ///   - group: The processes.
   ///   - isOrdered: Whether gradients are added in the order of parts.
-  public init(_ parameters: [Parameter], in group: ProcessGroup, isOrdered: Bool) {
+  ///   - blocks: For each parameter the block of the model that it is in, where blocks are to be exchanged
+  ///     apart; empty for none.
+  public init(
+    _ parameters: [Parameter], in group: ProcessGroup, isOrdered: Bool, blocks: [Int?] = []
+  ) {
     self.group = group
     self.parameters = parameters
     self.isOrdered = isOrdered
-    buckets = FlatBuckets(parameters.map(\.value), parts: group.size)
+    buckets = FlatBuckets(parameters.map(\.value), parts: group.size, blocks: blocks)
   }
 
   /// What came of one update.
@@ -85,39 +92,93 @@ public final class DataParallel {
 
   /// Computes this process's parts and gets its share of the gradients' sums.
   ///
-  /// That is this rank's part of each bucket; the parameters have no gradients afterwards. With `eachRound`, or when parts are added in order, gradients are kept for one round only.
+  /// That is this rank's part of each bucket; the parameters have no gradients afterwards. With `eachRound`,
+  /// or when parts are added in order, gradients are kept for one round only. With `together` a process that
+  /// has no part in a round computes another's and forgets it, for what all processes bring to a pass.
   func share(
-    parts: Int, stops: Bool, eachRound: Bool, _ compute: (_ part: Int) -> Double
+    parts: Int, stops: Bool, eachRound: Bool, together: Bool, _ compute: (_ part: Int) -> Double
   ) throws(CollectiveError) -> (update: Update, sums: [Tensor], present: [Bool]) {
     let (record, sums) = try computed(
-      parts, stops, scattersRounds: isOrdered || eachRound, scattersEnd: true, compute)
+      parts, stops, scattersRounds: isOrdered || eachRound, scattersEnd: true, together: together,
+      compute)
     return (record.update(parts, group.size), sums.compactMap { $0 }, record.present)
   }
 
   private func computed(
-    _ parts: Int, _ stops: Bool, scattersRounds: Bool, scattersEnd: Bool,
+    _ parts: Int, _ stops: Bool, scattersRounds: Bool, scattersEnd: Bool, together: Bool = false,
     _ compute: (_ part: Int) -> Double
   ) throws(CollectiveError) -> (Record, [Tensor?]) {
     let rounds = (parts + group.size - 1) / group.size
-    var (values, present) = ([Double](), [Bool](repeating: false, count: parameters.count))
-    var sums: [Tensor?] = Array(repeating: nil, count: buckets.buckets.count)
+    var values: [Double] = []
+    let progress = Progress(self)
+    self.progress = progress
+    defer { self.progress = nil }
     for round in 0..<rounds {
+      let left = scattersRounds ? parts - round * group.size : parts
+      progress.begin(round, contributors: min(group.size, left))
       let part = round * group.size + group.rank
       values.append(part < parts ? compute(part) : 0)
+      // Its gradients are not counted among those of the round.
+      if together, part >= parts { _ = compute(round * group.size) }
+      // What was passed back already is exchanged meanwhile.
+      group.background.sync {}
+      if let error = progress.error { throw error }
       guard scattersRounds || round == rounds - 1 else { continue }
       for (index, parameter) in parameters.enumerated() where parameter.value.gradient != nil {
-        present[index] = true
+        progress.present[index] = true
       }
       guard scattersRounds || scattersEnd else { continue }
-      let left = scattersRounds ? parts - round * group.size : parts
-      for (index, bucket) in buckets.buckets.enumerated() {
-        sums[index] = try group.orderedReduceScatter(
-          joinedGradients(bucket), of: min(group.size, left), onto: sums[index],
-          "gradients \(index + 1), round \(round + 1)")
+      for index in buckets.buckets.indices where !progress.scattered.contains(index) {
+        progress.scatter(joinedGradients(buckets.buckets[index]), index, group)
+        if let error = progress.error { throw error }
       }
       for parameter in parameters { parameter.value.gradient = nil }
     }
-    return (try exchange(values, stops, present), sums)
+    return (try exchange(values, stops, progress.present), progress.sums)
+  }
+
+  /// How far an update is.
+  private final class Progress: @unchecked Sendable {  // The background has it while it is at work.
+    var sums: [Tensor?]
+    var present: [Bool]
+    /// Buckets that were exchanged in this round.
+    var scattered: Set<Int> = []
+    var error: CollectiveError?
+    private var (round, contributors) = (0, 0)
+
+    init(_ exchange: DataParallel) {
+      sums = Array(repeating: nil, count: exchange.buckets.buckets.count)
+      present = Array(repeating: false, count: exchange.parameters.count)
+    }
+
+    func begin(_ round: Int, contributors: Int) {
+      (self.round, self.contributors, scattered) = (round, contributors, [])
+    }
+
+    func scatter(_ gradients: Tensor, _ index: Int, _ group: ProcessGroup) {
+      guard error == nil else { return }
+      do {
+        sums[index] = try group.orderedReduceScatter(
+          gradients, of: contributors, onto: sums[index],
+          "gradients \(index + 1), round \(round + 1)")
+      } catch {
+        self.error = error
+      }
+    }
+  }
+
+  /// Exchanges a block's gradients, which are whole, while the backward pass goes on.
+  func passedBack(_ block: Int) {
+    guard let progress else { return }
+    for (index, bucket) in buckets.buckets.enumerated()
+    where bucket.block == block && progress.scattered.insert(index).inserted {
+      for place in bucket.places where parameters[place.index].value.gradient != nil {
+        progress.present[place.index] = true
+      }
+      let flat = joinedGradients(bucket)
+      for place in bucket.places { parameters[place.index].value.gradient = nil }
+      group.background.async { [group] in progress.scatter(flat, index, group) }
+    }
   }
 
   /// What all processes say of an update.

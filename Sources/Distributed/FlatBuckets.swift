@@ -19,6 +19,8 @@ struct FlatBuckets {
   /// One bucket.
   struct Bucket {
     let dtype: DType
+    /// The block of the model that its tensors are in; nil for none.
+    let block: Int?
     var places: [Place] = []
     /// Elements, with those that fill it up.
     var count = 0
@@ -31,20 +33,26 @@ struct FlatBuckets {
   /// - Parameters:
   ///   - tensors: Of any floating-point types.
   ///   - parts: Processes that share a bucket.
+  ///   - blocks: For each tensor the block that it is in, whose buckets hold no other's; empty for none.
   ///   - limit: Bytes of a bucket; only one that holds a single tensor may be longer.
-  init(_ tensors: [Tensor], parts: Int, limit: Int = 32 << 20) {
+  init(_ tensors: [Tensor], parts: Int, blocks: [Int?] = [], limit: Int = 32 << 20) {
+    struct Kind: Hashable {
+      let dtype: DType
+      let block: Int?
+    }
     var buckets: [Bucket] = []
-    var open: [DType: Int] = [:]
+    var open: [Kind: Int] = [:]
     for (index, tensor) in tensors.enumerated() {
       let dtype = tensor.dtype
-      if let current = open[dtype],
+      let kind = Kind(dtype: dtype, block: blocks.isEmpty ? nil : blocks[index])
+      if let current = open[kind],
         (buckets[current].count + tensor.count) * dtype.byteCount > limit
       {
-        open[dtype] = nil
+        open[kind] = nil
       }
-      let bucket = open[dtype] ?? buckets.count
-      if bucket == buckets.count { buckets.append(Bucket(dtype: dtype)) }
-      open[dtype] = bucket
+      let bucket = open[kind] ?? buckets.count
+      if bucket == buckets.count { buckets.append(Bucket(dtype: dtype, block: kind.block)) }
+      open[kind] = bucket
       buckets[bucket].places.append(
         Place(index: index, start: buckets[bucket].count, shape: tensor.shape))
       buckets[bucket].count += Self.aligned(tensor.count, to: Self.alignment)

@@ -3,7 +3,7 @@ public import Layers
 public import Optimizers
 public import Tensors
 
-/// An optimiser whose state the processes share out (ZeRO, stages 1 and 2).
+/// An optimiser whose state the processes share out (ZeRO, stages 1 to 3).
 ///
 /// Parameters lie one behind another in flat buckets; each process has one of N equal ranges of each bucket,
 /// changes the parameters in it, and gets the others' from them. Ranges begin and end at blocks of 256
@@ -12,7 +12,9 @@ public import Tensors
 ///
 /// With T elements each process keeps T / N elements of parameters and, for Adam, 2 T / N of state besides
 /// the T parameters. At stage 1 gradients stay whole until the update is; at stage 2 they are shared out
-/// after each round of parts.
+/// after each round of parts. At stage 3 a process keeps no more than its T / N elements between updates:
+/// ``gatherParameters()`` brings the others' for the passes of one, in place of what follows an update
+/// at the other stages, so that as many bytes are sent.
 ///
 /// - Note: Source: Rajbhandari et al. 2020, arXiv 1910.02054.
 public final class ShardedOptimizer: Optimizer {
@@ -29,18 +31,24 @@ public final class ShardedOptimizer: Optimizer {
     let parameter: Parameter
   }
 
-  private let exchange: DataParallel
-  private let releasesEachRound: Bool
+  let exchange: DataParallel
+  private let stage: Int
   private let names: [String]
-  private let shards: [Tensor]
+  let shards: [Tensor]
   let slices: [Slice]
+  /// At stage 3, once they are shared out: where the parameters of each bucket are when they are whole.
+  var memories: [ReservedMemory] = []
+  /// The buckets whose parameters are whole.
+  var whole: Set<Int> = []
+  /// Gatherings of blocks that were begun.
+  var gatherings: [Int: Gathering] = [:]
   private let optimizer: any Optimizer
   private var sums: [Tensor] = []
 
   /// Shares an optimiser out.
   ///
   /// - Parameters:
-  ///   - stage: 1 or 2.
+  ///   - stage: 1, 2 or 3.
   ///   - names: Names of the exchange's parameters, for the saved state.
   ///   - exchange: What is trained, and the processes.
   ///   - make: Makes the optimiser of this process's slices, each a parameter of one dimension whose name
@@ -52,10 +60,10 @@ public final class ShardedOptimizer: Optimizer {
       _ slices: [(name: String, parameter: Parameter)], _ whole: [String: Parameter]
     ) throws -> any Optimizer
   ) throws {
-    precondition(1...2 ~= stage && names.count == exchange.parameters.count, "stage \(stage)")
+    precondition(1...3 ~= stage && names.count == exchange.parameters.count, "stage \(stage)")
     self.exchange = exchange
     self.names = names
-    releasesEachRound = stage == 2
+    self.stage = stage
     let (rank, size) = (exchange.group.rank, exchange.group.size)
     var (slices, shards): ([Slice], [Tensor]) = ([], [])
     for (number, bucket) in exchange.buckets.buckets.enumerated() {
@@ -101,7 +109,7 @@ public final class ShardedOptimizer: Optimizer {
     parts: Int, stops: Bool = false, compute: (_ part: Int) -> Double
   ) throws(CollectiveError) -> DataParallel.Update {
     let result = try exchange.share(
-      parts: parts, stops: stops, eachRound: releasesEachRound, compute)
+      parts: parts, stops: stops, eachRound: stage > 1, together: stage == 3, compute)
     sums = result.sums
     for slice in slices {
       slice.parameter.value.gradient =
@@ -118,12 +126,20 @@ public final class ShardedOptimizer: Optimizer {
   /// - Throws: `CollectiveError` when another process is gone or does something else.
   public func clip(maximumNorm: Double?) throws(CollectiveError) -> Double {
     let group = exchange.group
-    var all: [Double] = []
+    var squares: [Int: ArraySlice<Double>] = [:]
     for (index, sum) in sums.enumerated() {
       let own = withoutGradients { GradientNorm.blocks(sum) }
-      all += try group.allGather(own, "squares \(index + 1)").array(of: Double.self)
+      let all = try group.allGather(own, "squares \(index + 1)").array(of: Double.self)
+      let unit = FlatBuckets.alignment
+      for place in exchange.buckets.buckets[index].places {
+        squares[place.index] =
+          all[place.start / unit..<(place.start + place.count + unit - 1) / unit]
+      }
     }
-    let length = GradientNorm.length(all)
+    // In the order in which one process adds them up, whatever the buckets.
+    let order = FlatBuckets(exchange.parameters.map(\.value), parts: 1).buckets
+      .flatMap(\.places).map(\.index)
+    let length = GradientNorm.length(order.flatMap { squares[$0] ?? [] })
     let factor = GradientNorm.factor(length, maximum: maximumNorm)
     if factor < 1 { withoutGradients { for sum in sums { sum.multiplyInPlace(factor) } } }
     return length
@@ -133,21 +149,26 @@ public final class ShardedOptimizer: Optimizer {
   ///
   /// - Parameter learningRate: Size of the step.
   public func step(learningRate: Double) {
+    if memories.isEmpty { copySlices() }
+    optimizer.step(learningRate: learningRate)
+  }
+
+  /// Takes the slices from the parameters: whatever else changed these counts.
+  func copySlices() {
     withoutGradients {
-      // Whatever else changed the parameters counts.
       for slice in slices {
         let value = exchange.parameters[slice.index].value.detached()
         slice.parameter.value.copyInPlace(
           from: value.reshaped([value.count]).narrowed(0, slice.range))
       }
     }
-    optimizer.step(learningRate: learningRate)
   }
 
-  /// Gives every process the slices of all others.
+  /// Gives every process the slices of all others; at stage 3 the parameters go away instead.
   ///
   /// - Throws: `CollectiveError` when another process is gone or does something else.
   public func shareParameters() throws(CollectiveError) {
+    guard memories.isEmpty else { return releaseParameters() }
     for (index, bucket) in exchange.buckets.buckets.enumerated() {
       let flat = Tensor.empty([bucket.count], dtype: bucket.dtype)
       try exchange.group.allGather(shards[index], into: flat, "parameters \(index + 1)")

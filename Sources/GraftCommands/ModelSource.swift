@@ -4,6 +4,7 @@ import CommandLineParsing
 import Datasets
 import Foundation
 import JSONValues
+import Layers
 import Models
 import Quantization
 import Tensors
@@ -71,9 +72,10 @@ struct ModelSource {
     }
   }
 
-  func model() throws -> DecoderForCausalLM {
+  /// The model; `blocks` keeps what is frozen in its blocks, nil for leaving that in memory.
+  func model(blocks: (any BlockSource)? = nil) throws -> DecoderForCausalLM {
     try AutoModelForCausalLM.fromPretrained(
-      directory, dtype: dtype, device: device, quantization: quantization)
+      directory, dtype: dtype, device: device, quantization: quantization, blocks: blocks)
   }
 
   func tokenizer() throws -> Tokenizer { try Tokenizer(directory: directory) }

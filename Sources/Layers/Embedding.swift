@@ -94,6 +94,9 @@ public final class Embedding: Module {
   /// How many numbers those tensors stand for.
   public var storedCount: Int { table.storedCount }
 
+  /// What the table computes with besides parameters.
+  public var heldTensors: [Tensor] { table.heldTensors }
+
   /// The table's parameters.
   ///
   /// - Parameter transform: Gets each parameter's name.

@@ -48,6 +48,9 @@ public final class Linear: Module {
   /// How many numbers those tensors stand for.
   public var storedCount: Int { projection.storedCount }
 
+  /// What the projection computes with besides parameters.
+  public var heldTensors: [Tensor] { projection.heldTensors }
+
   /// The projection's parameters.
   ///
   /// - Parameter transform: Gets each parameter's name.

@@ -18,6 +18,10 @@ public protocol Module: AnyObject {
 
   /// How many numbers those tensors stand for.
   var storedCount: Int { get }
+
+  /// The tensors of this module's own, besides parameters, that it computes with: objects that it keeps,
+  /// where ``storedTensors`` may make some.
+  var heldTensors: [Tensor] { get }
 }
 
 extension Module {
@@ -29,6 +33,9 @@ extension Module {
 
   /// Nothing besides parameters.
   public var storedCount: Int { 0 }
+
+  /// Nothing besides parameters.
+  public var heldTensors: [Tensor] { [] }
 
   /// No parameters of its own.
   public func mapParameters(_ transform: (_ name: String, _ parameter: Parameter) -> Parameter) {}

@@ -1,5 +1,6 @@
 import Checkpoints
 import JSONValues
+public import Layers
 public import Quantization
 public import Tensors
 
@@ -33,14 +34,18 @@ public enum AutoModel {
   ///   - device: Where to compute.
   ///   - quantization: How linear layers below the head are quantised as they are read; nil for not.
   ///   - seed: Start of random numbers.
+  ///   - blocks: Takes the numbers of each block as soon as it is made, and brings them for each pass;
+  ///     nil for leaving them in memory. On the processor only, and not for models with encoder and
+  ///     decoder.
   /// - Returns: The model, nothing of it trainable.
   /// - Throws: ``ModelError``, `QuantizationError`, `CheckpointError` or `JSONError` when the
-  ///   directory is not such a model.
+  ///   directory is not such a model, and what `blocks` throws.
   public static func fromPretrained(
     _ directory: String, task: ModelTask = .featureExtraction, labels: ModelLabels? = nil,
     dtype: DType? = .float32, device: Device = .cpu, quantization: QuantizationOptions? = nil,
-    seed: UInt64 = 0
+    seed: UInt64 = 0, blocks: (any BlockSource)? = nil
   ) throws -> TaskModel {
+    precondition(blocks == nil || device.kind == .cpu, "blocks that come and go on \(device)")
     precondition(task != .causalLM, "AutoModel: AutoModelForCausalLM opens models for text")
     precondition(
       task != .seq2seqLM, "AutoModel: AutoModelForSeq2SeqLM opens models of a text for a text")
@@ -54,8 +59,14 @@ public enum AutoModel {
     // Classes have defaults of their own for the number of outputs.
     let loader = TaskLoader(
       task: task,
-      labels: try task.outputs(labels, joint?.reader(json, path: path) ?? reader), seed: seed)
+      labels: try task.outputs(labels, joint?.reader(json, path: path) ?? reader), seed: seed,
+      residency: blocks.map(BlockResidency.init))
     if let family = joint {
+      guard blocks == nil else {
+        throw ModelError.unsupported(
+          path: path, what: "blocks that come and go in a model with encoder and decoder",
+          supported: ["encoders", "decoders"])
+      }
       return try loader.model(
         AutoModelForSeq2SeqLM.loader(
           directory, json, path, dtype: dtype, device: device, quantization: quantization), family)
@@ -67,7 +78,7 @@ public enum AutoModel {
         DecoderLoader(
           configuration: try AutoModelForCausalLM.configuration(json, path),
           checkpoint: checkpoint, dtype: dtype, device: device, quantization: quantization,
-          stored: stored))
+          stored: stored, residency: loader.residency))
     }
     let configuration = try EncoderConfiguration(family.reader(json, path: path), family: family)
     let names = configuration.names

@@ -1,5 +1,6 @@
 import Checkpoints
 import JSONValues
+public import Layers
 public import Quantization
 public import Tensors
 
@@ -27,20 +28,23 @@ public enum AutoModelForCausalLM {
   ///   - quantization: How linear layers are quantised as they are read; nil for not at all. A
   ///     checkpoint that bitsandbytes quantised is opened as it is without this, and has to be in the
   ///     same format with it.
+  ///   - blocks: Takes the numbers of each block as soon as it is made, and brings them for each pass;
+  ///     nil for leaving them in memory. On the processor only.
   /// - Returns: The model, nothing of it trainable.
   /// - Throws: ``ModelError``, `QuantizationError`, `CheckpointError` or `JSONError` when the
-  ///   directory is not such a model.
+  ///   directory is not such a model, and what `blocks` throws.
   public static func fromPretrained(
     _ directory: String, dtype: DType? = .float32, device: Device = .cpu,
-    quantization: QuantizationOptions? = nil
+    quantization: QuantizationOptions? = nil, blocks: (any BlockSource)? = nil
   ) throws -> DecoderForCausalLM {
+    precondition(blocks == nil || device.kind == .cpu, "blocks that come and go on \(device)")
     let (json, path) = try Self.json(of: directory)
     let stored = try stored(json, path, directory, quantization)
     let configuration = try Self.configuration(json, path)
     let checkpoint = try SafetensorsCheckpoint(directory: directory)
     return try DecoderLoader(
       configuration: configuration, checkpoint: checkpoint, dtype: dtype, device: device,
-      quantization: quantization, stored: stored
+      quantization: quantization, stored: stored, residency: blocks.map(BlockResidency.init)
     ).causalLM()
   }
 

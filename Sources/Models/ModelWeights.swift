@@ -169,7 +169,10 @@ struct ModelWeights {
       throw ModelError.wrongType(
         path: checkpoint.directory, name: name, actual: "\(found.dtype)")
     }
-    return (dtype.map { found.to($0) } ?? found).to(device: device)
+    guard let dtype, dtype != found.dtype else { return found.to(device: device) }
+    // What is converted is not read again: its pages need not stay in memory.
+    defer { found.releaseFileBackedMemory() }
+    return found.to(dtype).to(device: device)
   }
 
   /// The embedding table and the output head: one parameter when tied; a checkpoint that holds only

@@ -54,6 +54,12 @@ public final class FullFineTuning<Base: LossModel>: TrainableModel {
   /// Nothing.
   public var trainingState: [(name: String, tensor: Tensor)] { [] }
 
+  /// Never.
+  public var actsBetweenUpdates: Bool { false }
+
+  /// Never: nothing is frozen.
+  public var readsBlocks: Bool { false }
+
   /// Nothing to do.
   ///
   /// - Parameter updates: Ignored.

@@ -1,6 +1,6 @@
 public import Datasets
 import Foundation
-import Layers
+public import Layers
 public import Models
 public import Tensors
 
@@ -14,6 +14,11 @@ public protocol LossModel: StoredModel {
   var checkpointsActivations: Bool { get set }
   /// Whether layers of a block that allow it are computed together; see `DecoderModel`.
   var usesFusedLayers: Bool { get set }
+
+  /// What brings the numbers of the blocks to the passes; nil where they are always there.
+  var residency: BlockResidency? { get set }
+  /// The blocks as residencies count them; none where there can be no residency.
+  var blocks: [any Module] { get }
 
   /// The loss of a batch, summed over what it asks.
   ///
@@ -33,6 +38,15 @@ public protocol LossModel: StoredModel {
 }
 
 extension LossModel {
+  /// Numbers are always there.
+  public var residency: BlockResidency? {
+    get { nil }
+    set {}
+  }
+
+  /// None.
+  public var blocks: [any Module] { [] }
+
   /// Never, in models that have no such layers.
   public var usesFusedLayers: Bool {
     get { false }
@@ -57,6 +71,15 @@ extension DecoderForCausalLM: LossModel {
     get { model.usesFusedLayers }
     set { model.usesFusedLayers = newValue }
   }
+
+  /// The decoder's.
+  public var residency: BlockResidency? {
+    get { model.residency }
+    set { model.residency = newValue }
+  }
+
+  /// The decoder's.
+  public var blocks: [any Module] { model.blocks }
 
   /// Summed cross entropy of a batch.
   ///

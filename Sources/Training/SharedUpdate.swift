@@ -38,6 +38,11 @@ enum SharedUpdate {
           name: "zero", expected: "0 with a method that looks at gradients after each update",
           actual: "\(options.zeroStage)")
       }
+      if options.zeroStage == 3, model.actsBetweenUpdates {
+        throw .option(
+          name: "zero", expected: "0 to 2 with a method that changes parameters after each update",
+          actual: "3")
+      }
     }
     let parts = min(parts(options, processes), options.batchSize) * options.gradientAccumulation
     guard parts < size else { return }
@@ -47,6 +52,20 @@ enum SharedUpdate {
       expected: "an update with a part for each of \(size) processes",
       actual: "\(options.batchSize), \(options.gradientAccumulation) micro-batches of so many "
         + "rows\(limit)")
+  }
+}
+
+extension SharedUpdate {
+  /// The block that each trained parameter is in; nil for those outside, or in several.
+  static func blocks(of model: any TrainableModel) -> [Int?] {
+    let base: any LossModel = model.base
+    var places: [Parameter: Set<Int>] = [:]
+    for (index, block) in base.blocks.enumerated() {
+      for (_, parameter) in block.parameters() { places[parameter, default: []].insert(index) }
+    }
+    return model.trainableParameters.map { key, parameter in
+      places[parameter].flatMap { $0.count == 1 ? $0.first : nil }
+    }
   }
 }
 

@@ -18,6 +18,11 @@ public protocol TrainableModel: AnyObject {
   /// What has to be saved beside the parameters for a run to go on; names begin with "adapter.".
   var trainingState: [(name: String, tensor: Tensor)] { get }
 
+  /// Whether something besides the optimiser changes parameters after an update.
+  var actsBetweenUpdates: Bool { get }
+  /// Whether writing what was trained reads frozen weights of the base's blocks.
+  var readsBlocks: Bool { get }
+
   /// To be called before the first update of a run.
   ///
   /// - Parameter updates: Updates of the whole run.

@@ -102,7 +102,8 @@ public final class Trainer {
     lossScale = options.lossScaling.map(LossScale.init)
     exchange = processes.map {
       DataParallel(
-        model.trainableParameters.map(\.parameter), in: $0, isOrdered: options.orderedParts != nil)
+        model.trainableParameters.map(\.parameter), in: $0, isOrdered: options.orderedParts != nil,
+        blocks: options.zeroStage == 3 ? SharedUpdate.blocks(of: model) : [])
     }
     beginning = BatchStream(
       sampler, accumulating: options.gradientAccumulation,
@@ -143,6 +144,7 @@ public final class Trainer {
     }
     try agree(on: position.step, order: stream.position.order)
     try exchange?.shareParameters()
+    shardParameters()
     try onStart(position.step)
     let log =
       writes
@@ -191,7 +193,7 @@ public final class Trainer {
           ])
         onStep(report)
       }
-      if let log, !evaluation.isEmpty, isDue(options.evaluateEvery) {
+      if !evaluation.isEmpty, isDue(options.evaluateEvery) {
         try evaluate(position.step, log)
       }
       // Several processes have to stop at the same step.
@@ -203,7 +205,8 @@ public final class Trainer {
         position.lastLoss = meter.lastLoss
         position.lossScale = lossScale?.json
         let state = try sharded?.wholeState() ?? optimizer.state
-        if writes {
+        try withWholeModel {
+          guard writes else { return }
           try TrainingCheckpoint.save(
             run: directory, position: position, model: model, optimizerState: state, recipe: recipe,
             keep: options.keptCheckpoints)
@@ -211,7 +214,12 @@ public final class Trainer {
       }
       if stops { return .stopped(step: position.step) }
     }
-    if writes { try model.write(to: directory, asPlainLoRA: options.savesPlainLoRA) }
+    try withWholeModel {
+      if writes { try model.write(to: directory, asPlainLoRA: options.savesPlainLoRA) }
+    }
+    // The model is the caller's again.
+    try sharded?.gatherParameters()
+    model.base.residency?.trained = nil
     return .finished(steps: position.step, loss: meter.lastLoss)
   }
 
@@ -265,13 +273,16 @@ public final class Trainer {
       withScope(.phase, StepProfile.Phase.backward.rawValue) {
         if loss.requiresGradient { backward(loss) }
       }
+      model.base.residency?.end()
       return value
     }
     let parts = group.batches.count
+    try sharded?.gatherOutside()
     let update =
       try sharded?.gradients(parts: parts, stops: shouldStop(), compute: compute)
       ?? exchange?.gradients(parts: parts, stops: shouldStop(), compute: compute)
       ?? DataParallel.Update(values: (0..<parts).map(compute), stops: false)
+    try model.base.residency?.check()
     let total = update.values.reduce(0, +)
     guard total.isFinite else { throw TrainingError.diverged(step: step, loss: total) }
     let norm = try withScope(.phase, StepProfile.Phase.clipping.rawValue) { try clip() }
@@ -336,12 +347,38 @@ public final class Trainer {
       : GradientNorm.clip(parameters, maximumNorm: options.maximumGradientNorm)
   }
 
-  private func evaluate(_ step: Int, _ log: MetricsLog) throws {
+  /// At stage 3: from here on parameters are there for passes only.
+  private func shardParameters() {
+    guard options.zeroStage == 3, let sharded else { return }
+    sharded.shardParameters()
+    let base: any LossModel = model.base
+    guard !base.blocks.isEmpty else { return }
+    let residency = base.residency ?? BlockResidency()
+    residency.trained = sharded
+    base.residency = residency
+  }
+
+  /// Brings everything that processes share out, where it is read outside of passes; all of them do so.
+  private func withWholeModel(_ body: () throws -> Void) throws {
+    try sharded?.gatherParameters()
+    defer { sharded?.releaseParameters() }
+    guard model.readsBlocks, let residency = model.base.residency else { return try body() }
+    try residency.holdingAll(body)
+  }
+
+  /// Measures on rank 0; on the others too where they have to bring their share to its passes.
+  private func evaluate(_ step: Int, _ log: MetricsLog?) throws {
+    let residency = model.base.residency
+    try sharded?.gatherOutside()
+    defer { sharded?.releaseParameters() }
+    guard log != nil || residency?.isShared == true else { return }
     model.isTraining = false
     defer { model.isTraining = true }
     let figures =
       measure?(options.batchSize)
       ?? model.base.figures(of: evaluation, batchSize: options.batchSize)
+    try residency?.check()
+    guard let log else { return }
     var row = JSONObject([("step", .integer(step))])
     for (name, value) in figures { row["eval_" + name] = .number(value) }
     try log.append(.object(row))

@@ -52,8 +52,10 @@ public struct TrainingOptions: Equatable, Sendable {
   /// Gradients of parts are added in order, so that up to as many processes as an update has parts compute
   /// the same numbers to the last bit.
   public var orderedParts: Int?
-  /// What processes share out of training (ZeRO): 1 the optimiser's state, 2 the gradients too; 0 for
-  /// nothing.
+  /// What processes share out of training (ZeRO): 1 the optimiser's state, 2 the gradients too, 3 the
+  /// parameters too, which are whole for the passes of an update only; 0 for nothing.
+  ///
+  /// What is frozen is the model's own matter: see `ShardedBlocks`.
   public var zeroStage = 0
   /// Updates between two logged rows.
   public var logEvery = 10
@@ -86,7 +88,7 @@ public struct TrainingOptions: Equatable, Sendable {
       ("eval-every", evaluateEvery, 1...most), ("save-every", saveEvery, 1...most),
       ("keep", keptCheckpoints, 1...most), ("max-length", maximumLength, 2...many),
       ("warmup-steps", warmupSteps, 0...most), ("deterministic", orderedParts, 1...many),
-      ("zero", zeroStage, 0...2),
+      ("zero", zeroStage, 0...3),
       ("profile", profiledUpdate, 1...most),
     ]
     for (name, value, range) in counts {

@@ -33,6 +33,7 @@ func shardedRun(
   }
   let optimizer: any Optimizer =
     try shared ?? kind.make(parameters, settings, stateDirectory: "")
+  if stage == 3 { shared?.shardParameters() }
   var sent = 0
   for update in 0..<5 {
     let before = processes?.traffic.total ?? 0
@@ -48,6 +49,7 @@ func shardedRun(
       return 1
     }
     if let shared {
+      try shared.gatherParameters()
       _ = try shared.gradients(parts: parts, compute: compute)
       _ = try shared.clip(maximumNorm: 100)
     } else {
@@ -65,6 +67,7 @@ func shardedRun(
   }
   let kept = optimizer.state.reduce(0) { $0 + $1.tensor.byteCount }
   let state = try shared?.wholeState() ?? optimizer.state
+  try shared?.gatherParameters()
   let bits = plain.map { hash($0.value.detached()) }
   let states = state.map { "\($0.name) \($0.tensor.shape) \(hash($0.tensor))" }.sorted()
   let isFirst = processes?.rank ?? 0 == 0
@@ -72,7 +75,7 @@ func shardedRun(
 }
 
 /// A hash of a tensor's bytes.
-private func hash(_ tensor: Tensor) -> String {
+func hash(_ tensor: Tensor) -> String {
   var value: UInt64 = 0xcbf2_9ce4_8422_2325
   tensor.contiguous().withUnsafeBytes { bytes in
     for byte in bytes { value = (value ^ UInt64(byte)) &* 0x100_0000_01b3 }

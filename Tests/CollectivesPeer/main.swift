@@ -14,6 +14,11 @@ func sharded(_ processes: ProcessGroup?) throws -> String {
     processes, stage: Int(words[2]) ?? 0, optimizer: words[3], parts: Int(words[4]) ?? 1)
 }
 
+/// Arguments behind the first one of a pass over blocks: the kind.
+func blocks(_ processes: ProcessGroup?) throws -> String {
+  try blocksRun(processes, kind: CommandLine.arguments[2])
+}
+
 /// Arguments behind the first one of a run by `Accelerator`.
 func accelerated(_ processes: ProcessGroup?) throws -> String {
   let words = CommandLine.arguments
@@ -26,6 +31,8 @@ guard let world = try World.detect(ProcessInfo.processInfo.environment) else {
   switch CommandLine.arguments[1] {
   case "accelerator": print(try accelerated(nil))
   case "sharded": print(try sharded(nil))
+  case "blocks": print(try blocks(nil))
+  case "trained-blocks": print(try trainedBlocksRun(nil))
   default: print("alone")
   }
   exit(0)
@@ -123,6 +130,8 @@ do {
     )
   case "accelerator": print(try accelerated(group))
   case "sharded": print(try sharded(group))
+  case "blocks": print(try blocks(group))
+  case "trained-blocks": print(try trainedBlocksRun(group))
   case "accelerator-operations":
     try acceleratorOperations(group)
     print("passed")

@@ -25,7 +25,7 @@ import Testing
   func sameBits(_ optimizer: String) throws {
     let alone = try run(1, ["0", optimizer, "5"])[0]
     #expect(alone[0].contains("layer.3."))
-    for (stage, processes) in [("0", 2), ("1", 3), ("2", 2)] {
+    for (stage, processes) in [("0", 2), ("1", 3), ("2", 2), ("3", 2), ("3", 4)] {
       let all = try run(processes, [stage, optimizer, "5"])
       #expect(all[0][0] == alone[0], "stage \(stage) with \(processes) processes")
       let parameters = alone[0].prefix { $0 != "]" }
@@ -35,11 +35,11 @@ import Testing
 
   /// Bytes that are kept and sent equal the formulas, for N processes and R rounds of parts, with T bytes of
   /// parameters: state 2 T / N; gradients R T (N - 1) / N; squares 8 / 256 / 4 T / N to each other process;
-  /// parameters T / N to each other process.
+  /// parameters T / N to each other process, behind the update or, at stage 3, before it.
   @Test(arguments: [2, 4]) func formulas(_ processes: Int) throws {
     let unit = 256 * processes
     let bytes = 4 * ((Self.aligned + unit - 1) / unit * unit)
-    for (stage, parts) in [("1", processes), ("2", 2 * processes)] {
+    for (stage, parts) in [("1", processes), ("2", 2 * processes), ("3", 2 * processes)] {
       let all = try run(processes, [stage, "adamw", "\(parts)"])
       let rounds = parts / processes
       let others = processes - 1

@@ -71,7 +71,7 @@ import Testing
   }
 
   /// An optimiser that is shared out changes nothing, also in what is saved.
-  @Test(arguments: [1, 2]) func zero(_ stage: Int) throws {
+  @Test(arguments: [1, 2, 3]) func zero(_ stage: Int) throws {
     try with { fixture in
       let more = ["--deterministic", "4", "--gradient-accumulation", "2", "--save-every", "3"]
       try run(fixture, 1, more, output: "whole")
@@ -81,7 +81,7 @@ import Testing
       #expect(try fixture.bytes("run/" + state) == fixture.bytes("whole/" + state))
       // Stopped in the middle, gone on with by other processes and another stage.
       try FileManager.default.removeItem(atPath: fixture.path("run/checkpoints/step-00000006"))
-      try run(fixture, 2, more + ["--zero", "\(3 - stage)", "--resume"], output: "run")
+      try run(fixture, 2, more + ["--zero", "\(3 - stage % 3)", "--resume"], output: "run")
       try expectSame(fixture, "run")
       let refused = try run(
         fixture, 2, ["--zero", "1", "--optimizer", "lamb"], output: "other", expecting: 64)

@@ -59,6 +59,10 @@ launched = run("launched", [graft, "launch", "--processes", "2", "--"])
 check("launched", launched.returncode == 0, launched.stderr)
 check("launched equals alone", losses("launched") == losses("alone") and adapter("launched") == adapter("alone"))
 
+zero3 = run("zero3", [graft, "launch", "--processes", "2", "--"], ["--zero", "3"])
+check("ZeRO 3", zero3.returncode == 0, zero3.stderr)
+check("ZeRO 3 equals alone", losses("zero3") == losses("alone") and adapter("zero3") == adapter("alone"))
+
 torchrun = Path(sys.executable).with_name("torchrun")
 for name, place in [("standalone", ["--standalone"]), ("static", ["--master-addr", "127.0.0.1", "--master-port", "29631"])]:
     other = run(name, [str(torchrun), *place, "--nproc-per-node", "2", "--no-python", graft])

@@ -13,6 +13,10 @@ public protocol AdapterConfiguration: Equatable, Sendable {
   /// What every method has.
   var origin: AdapterOrigin { get set }
 
+  /// Whether making or writing such an adapter reads frozen weights of the model's blocks, or trains some of
+  /// them where they are; passes do not count.
+  var readsBlocks: Bool { get }
+
   /// A configuration with PEFT's defaults.
   init()
 
@@ -44,6 +48,9 @@ public struct AdapterOrigin: Equatable, Sendable {
 extension AdapterConfiguration {
   /// Names of the method's own fields in `adapter_config.json`.
   public static var fieldNames: [String] { fields.map(\.key) }
+
+  /// Taken for granted.
+  public var readsBlocks: Bool { true }
 
   /// Nothing to check.
   public func validate() throws(AdapterError) {}

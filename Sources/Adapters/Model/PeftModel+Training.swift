@@ -34,6 +34,12 @@ extension PeftModel {
     for training in acting { training.didStep(step, of: total) }
   }
 
+  /// Whether an adapter changes its parameters itself after each update.
+  public var actsBetweenUpdates: Bool { !acting.isEmpty }
+
+  /// Whether making or writing an adapter of this model reads frozen weights of its blocks.
+  public var readsBlocks: Bool { configurations.contains { $0.configuration.readsBlocks } }
+
   /// What has to be saved beside the adapter for a run to go on.
   public var trainingState: [(name: String, tensor: Tensor)] {
     acting.flatMap(\.state).map { ("adapter." + $0.name, $0.tensor) }

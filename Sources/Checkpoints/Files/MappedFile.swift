@@ -51,9 +51,7 @@ public final class MappedFile: Sendable {
     count = size
     isFile = true
     self.path = path
-    FileBackedMemory.register(bytes) { [base = UInt(bitPattern: base), count] range in
-      Self.release(range, of: UnsafeMutableRawPointer(bitPattern: base), count: count)
-    }
+    Self.register(bytes)
   }
 
   /// Holds a copy of bytes as if they were a file of that path.
@@ -96,6 +94,29 @@ public final class MappedFile: Sendable {
     let start = (range.lowerBound + page - 1) / page * page
     let end = range.upperBound == count ? count : range.upperBound / page * page
     if start < end { _ = madvise(base + start, end - start, MADV_DONTNEED) }
+  }
+
+  /// Lets the system begin to read a part, which is in memory then when it is touched.
+  ///
+  /// - Parameter range: Bytes of the file.
+  public func prefetch(_ range: Range<Int>) {
+    if isFile { Self.prefetch(range, of: base) }
+  }
+
+  private static func prefetch(_ range: Range<Int>, of base: UnsafeMutableRawPointer?) {
+    guard let base, !range.isEmpty else { return }
+    let page = Int(sysconf(Int32(_SC_PAGESIZE)))
+    let start = range.lowerBound / page * page
+    _ = madvise(base + start, range.upperBound - start, MADV_WILLNEED)
+  }
+
+  /// Makes a mapping of a file known to the tensors that will lie in it.
+  static func register(_ bytes: UnsafeRawBufferPointer) {
+    let (base, count) = (UInt(bitPattern: bytes.baseAddress), bytes.count)
+    FileBackedMemory.register(
+      bytes,
+      release: { release($0, of: UnsafeMutableRawPointer(bitPattern: base), count: count) },
+      prefetch: { prefetch($0, of: UnsafeMutableRawPointer(bitPattern: base)) })
   }
 
   /// Tells the system that the file will be read once from its beginning to its end.

@@ -5,11 +5,13 @@
 #else
   import Glibc
 #endif
+import Tensors
 
 /// A file without a name, mapped into memory for reading and writing; it begins as zeros.
 ///
 /// The system writes pages that were changed to the disk, and drops them from memory, when memory
-/// is short. The file is gone when the object is, however the process ends.
+/// is short; tensors that lie in it can give their memory back before. The file is gone when the object
+/// is, however the process ends.
 public final class ScratchFile: Sendable {
   /// The size in bytes.
   public let count: Int
@@ -43,9 +45,13 @@ public final class ScratchFile: Sendable {
     else { throw .writing(path, code: errno) }
     base = address
     self.count = count
+    MappedFile.register(UnsafeRawBufferPointer(bytes))
   }
 
-  deinit { munmap(base, count) }
+  deinit {
+    FileBackedMemory.forget(UnsafeRawBufferPointer(bytes))
+    munmap(base, count)
+  }
 
   /// The content, valid as long as this object.
   public var bytes: UnsafeMutableRawBufferPointer {

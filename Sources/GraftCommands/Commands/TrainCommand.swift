@@ -45,7 +45,10 @@ enum TrainCommand: Verb {
     try recipe.settle("task", task.rawValue)
     switch task {
     case .causalLM: break
-    case .seq2seqLM: return try Seq2SeqTraining.run(recipe, given, options, source, console)
+    case .seq2seqLM:
+      // It says so itself where it does not go.
+      _ = try BlockOptions.source(recipe, options, source)
+      return try Seq2SeqTraining.run(recipe, given, options, source, console)
     default:
       return try TaskTraining.run(
         try HeadTasks.named(task), recipe, given, options, source, console)
@@ -185,6 +188,7 @@ enum TrainCommand: Verb {
       _ = try AdapterOptions.method(arguments)
       return
     }
+    try BlockOptions.refuseWithoutBase(arguments)
     // A recipe says every option; only what asks for something counts.
     let unused: [(String, Bool)] = [
       ("adapter", arguments[ModelOptions.adapter] != nil),
@@ -230,15 +234,17 @@ enum TrainCommand: Verb {
     _ options: TrainingOptions, _ examples: [TokenizedExample]
   ) throws -> PeftModel<DecoderForCausalLM> {
     let seed = options.seed
-    let base = try source.model()
-    if let model = try continued(base, recipe, given, seed) { return model }
-    let configuration = try AdapterOptions.configuration(recipe.arguments, tokenizer)
-    let model = try PeftModel(base, configuration, seed: seed)
-    try AdapterOptions.begin(model, recipe.arguments, tokenizer)
-    try start(model, source, recipe.arguments, options, examples) {
-      try AutoModelForCausalLM.fromPretrained(source.directory, dtype: nil)
+    let base = try source.model(blocks: BlockOptions.source(recipe, options, source))
+    return try BlockOptions.holding(base.residency, recipe, tokenizer, given) {
+      if let model = try continued(base, recipe, given, seed) { return model }
+      let configuration = try AdapterOptions.configuration(recipe.arguments, tokenizer)
+      let model = try PeftModel(base, configuration, seed: seed)
+      try AdapterOptions.begin(model, recipe.arguments, tokenizer)
+      try start(model, source, recipe.arguments, options, examples) {
+        try AutoModelForCausalLM.fromPretrained(source.directory, dtype: nil)
+      }
+      return model
     }
-    return model
   }
 
   /// The adapter of the newest checkpoint or the one to go on with; nil for a new one.

@@ -25,6 +25,12 @@ enum ComputeType: String, CaseIterable, OptionValue {
   var dtype: DType { self == .float32 ? .float32 : .bfloat16 }
 }
 
+/// Where frozen blocks of the base are while no pass is at them.
+enum BaseOffload: String, CaseIterable, OptionValue {
+  case none
+  case disk
+}
+
 /// Options of `graft train`.
 enum TrainOptions {
   static let task = TaskOptions.task
@@ -91,7 +97,14 @@ enum TrainOptions {
       + "bit.", optionalValue: 4)
   static let zero = Option<Int>(
     "zero", default: 0, group: "Run",
-    help: "What several processes share out (ZeRO): 1 the optimiser's state, 2 gradients too.")
+    help:
+      "What several processes share out (ZeRO): 1 the optimiser's state, 2 gradients too, 3 what is "
+      + "trained and the frozen blocks of the base too.")
+  static let baseOffload = Option<BaseOffload>(
+    "base-offload", default: BaseOffload.none, group: "Run",
+    help:
+      "disk: frozen blocks of the base stay in files but for the one at work and the next, so that the "
+      + "base may be larger than the memory; what is in no file is put beside --output.")
   static let profile = Option<Int>(
     "profile", default: nil, group: "Run",
     help:
@@ -197,7 +210,8 @@ enum TrainOptions {
       groupByLength,
       output, overwrite, resume, config, deepSpeed, accelerateConfig, set, printRecipe, saveEvery,
       evalEvery, logEvery, keep,
-      ShardOptions.maximumShardSize, reportTo, deterministic, zero, profile, quiet, json,
+      ShardOptions.maximumShardSize, reportTo, deterministic, zero, baseOffload, profile, quiet,
+      json,
     ] + HeadTasks.options + [
       method, adapterConfig, rank, alpha, dropout, baseDropout, targetModules, modulesToSave, bias,
       rsLoRA,

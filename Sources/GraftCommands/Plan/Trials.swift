@@ -97,11 +97,12 @@ struct Trials {
     func full(_ figure: KeyPath<TrialRun, Double>) -> Double { line.at(model.depth, figure) }
     let shares = Double(processes)
     let isFull = TrainCommand.isFull(recipe.arguments)
-    let trained = full(\.trained)
+    let isShared = options.zeroStage == 3
+    let trained = full(\.trained) / (isShared ? shares : 1)
     let state = options.zeroStage > 0 ? full(\.state) / shares : full(\.state)
-    let gradients = options.zeroStage > 1 ? trained / shares : trained
+    let gradients = options.zeroStage == 2 ? trained / shares : trained
     var parts: [RunPlan.Part] = []
-    if !isFull { parts.append(try base(depths)) }
+    if !isFull { parts.append(try base(depths, shares: isShared ? shares : 1)) }
     parts += [
       .init(name: "trained weights", bytes: trained), .init(name: "gradients", bytes: gradients),
       .init(name: "optimiser's state", bytes: state),
@@ -119,7 +120,13 @@ struct Trials {
   }
 
   /// The frozen base, as it is kept.
-  private func base(_ blocks: [Int]) throws -> RunPlan.Part {
+  ///
+  /// - Parameters:
+  ///   - blocks: The trials' depths.
+  ///   - shares: Processes that share the blocks out.
+  /// - Returns: The part.
+  /// - Throws: What opening the trials' models throws.
+  private func base(_ blocks: [Int], shares: Double) throws -> RunPlan.Part {
     let precision = (recipe.arguments[ModelOptions.precision] ?? .float32).dtype
     let format = recipe.arguments[ModelOptions.quantize] ?? BaseFormat.none
     let task = try recipe.arguments[TrainOptions.task] ?? AutoModel.task(of: model.directory)
@@ -137,9 +144,13 @@ struct Trials {
     let kind =
       format != .none
       ? "in \(format.rawValue)" : isMapped(precision) ? "mapped from its file" : "as \(precision)"
+    func at(_ depth: Int) -> Double {
+      TrialLine.at(depth, (blocks[0], sizes[0]), (blocks.last ?? 0, sizes.last ?? 0))
+    }
+    guard shares > 1 else { return .init(name: "base, " + kind, bytes: at(model.depth)) }
+    // What stands outside of the blocks is in every process.
     return .init(
-      name: "base, " + kind,
-      bytes: TrialLine.at(model.depth, (blocks[0], sizes[0]), (blocks.last ?? 0, sizes.last ?? 0)))
+      name: "base, \(kind), blocks shared out", bytes: at(0) + (at(model.depth) - at(0)) / shares)
   }
 
   /// Whether the weights are used where they lie in their file.

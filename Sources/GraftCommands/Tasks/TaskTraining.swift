@@ -21,7 +21,9 @@ enum TaskTraining {
     let labels = try labels(kind, records, path, recipe, source)
     let base = try AutoModel.fromPretrained(
       source.directory, task: kind.task, labels: labels, dtype: source.dtype,
-      device: source.device, quantization: source.quantization, seed: options.seed)
+      device: source.device, quantization: source.quantization, seed: options.seed,
+      blocks: TrainCommand.isFull(arguments)
+        ? nil : BlockOptions.source(recipe, options, source))
 
     options.maximumLength = try DataOptions.maximumLength(arguments, limit: base.maximumLength)
     try recipe.settle("max-length", "\(options.maximumLength)")
@@ -99,15 +101,17 @@ enum TaskTraining {
     _ base: TaskModel, _ tokenizer: Tokenizer, _ recipe: TrainRecipe, _ given: ParsedArguments,
     _ options: TrainingOptions, _ examples: [TokenizedExample]
   ) throws -> PeftModel<TaskModel> {
-    if let model = try TrainCommand.continued(base, recipe, given, options.seed) { return model }
-    let arguments = recipe.arguments
-    let model = try PeftModel(
-      base, AdapterOptions.configuration(arguments, tokenizer), seed: options.seed)
-    try AdapterOptions.begin(model, arguments, tokenizer)
-    if let config = model.configurations.first?.configuration as? LoRAConfig {
-      try begin(model, config, examples, options, arguments)
+    try BlockOptions.holding(base.residency, recipe, tokenizer, given) {
+      if let model = try TrainCommand.continued(base, recipe, given, options.seed) { return model }
+      let arguments = recipe.arguments
+      let model = try PeftModel(
+        base, AdapterOptions.configuration(arguments, tokenizer), seed: options.seed)
+      try AdapterOptions.begin(model, arguments, tokenizer)
+      if let config = model.configurations.first?.configuration as? LoRAConfig {
+        try begin(model, config, examples, options, arguments)
+      }
+      return model
     }
-    return model
   }
 
   /// Checks that rows fit behind the model's virtual tokens.

@@ -7,12 +7,16 @@ import Tensors
 struct DecoderLoader {
   let configuration: DecoderConfiguration
   let weights: ModelWeights
+  /// Takes each block's numbers when it is made; nil for leaving them where they are.
+  var residency: BlockResidency?
 
   init(
     configuration: DecoderConfiguration, checkpoint: SafetensorsCheckpoint, dtype: DType?,
-    device: Device, quantization: QuantizationOptions?, stored: BitsAndBytesConfiguration?
+    device: Device, quantization: QuantizationOptions?, stored: BitsAndBytesConfiguration?,
+    residency: BlockResidency? = nil
   ) {
     self.configuration = configuration
+    self.residency = residency
     weights = ModelWeights(
       checkpoint: checkpoint, dtype: dtype, device: device, quantization: quantization,
       stored: stored, storedDType: configuration.storedDType,
@@ -27,8 +31,11 @@ struct DecoderLoader {
       isTied: c.tiesEmbeddings,
       bias: c.hasHeadBias
         ? Parameter(try weights.tensor("lm_head.bias", [c.vocabularySize])) : nil)
+    // Large tables come first, so that they need not stay in memory while blocks are made.
+    try residency?.takeOutside(head)
     let model = DecoderForCausalLM(model: try model(embedding), head: head)
     try weights.checkNothingIsLeft(of: model, base: c.names.decoder)
+    try residency?.takeOutside(model)
     return model
   }
 
@@ -43,18 +50,24 @@ struct DecoderLoader {
   private func model(_ embedding: Embedding) throws -> DecoderModel {
     let (c, names) = (configuration, configuration.names)
     let prefix = weights.prefix
+    try residency?.takeOutside(embedding)
     let positions = try names.positions.map {
       Embedding(
         weight: Parameter(
           try weights.tensor("\(prefix)\($0).weight", [c.maximumLength, c.hiddenSize])))
     }
     let assembly = DecoderAssembly(configuration: c, linear: linear, norm: norm)
-    let layers = try (0..<c.layerCount).map {
-      try assembly.layer("\(prefix)\(names.layers).\($0).")
+    let layers = try (0..<c.layerCount).map { index in
+      let layer = try assembly.layer("\(prefix)\(names.layers).\(index).")
+      // Before the next one is made: a base that is converted or quantised never exists as a whole.
+      try residency?.take(layer, as: index)
+      return layer
     }
-    return DecoderModel(
+    let model = DecoderModel(
       configuration: c, embedding: embedding, positions: positions, layers: layers,
       norm: try norm(prefix + names.finalNorm, size: c.hiddenSize))
+    model.residency = residency
+    return model
   }
 
   private func linear(_ name: String, _ shape: [Int], _ hasBias: Bool) throws -> Linear {

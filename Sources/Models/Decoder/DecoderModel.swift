@@ -40,6 +40,13 @@ public final class DecoderModel: Module {
   var rowObserver: ((_ rows: [Int]) -> Void)?
   /// What stands before the tokens of every row; nil for nothing.
   public var prompt: ModelPrompt?
+  /// What brings the numbers of the blocks when a pass comes to them; nil where they are always there.
+  public var residency: BlockResidency?
+  /// The blocks as residencies count them; none where parts of them have copies or take part in more than
+  /// one pass.
+  public var blocks: [any Module] {
+    companion == nil && layers.elementsEqual(originalLayers, by: { $0 === $1 }) ? layers : []
+  }
   /// What takes part in every pass beside the blocks; nil for nothing.
   public var companion: (any PassCompanion)?
 
@@ -121,7 +128,7 @@ public final class DecoderModel: Module {
     let context = DecoderContext(
       rotations: rotations, masks: masks, queryGrowth: growth, configuration: configuration,
       cache: cache, usesFusedLayers: fused ?? usesFusedLayers, dropout: dropout)
-    if let step, let cache, placed.keysAndValues == nil, step.fits(x, context) {
+    if let step, let cache, placed.keysAndValues == nil, residency == nil, step.fits(x, context) {
       let states = step(x, context, cache)
       cache.advance(by: 1)
       return (states, placed.leading)
@@ -142,17 +149,17 @@ public final class DecoderModel: Module {
           }
         }
       }
-      // A prompt and a companion never act together.
-      var states = [x] + ((carried ?? prefix).map { [$0] } ?? [])
-      if checkpointsActivations && isRecordingGradients {
-        states = checkpointed(
+      func pass(_ states: [Tensor]) -> [Tensor] {
+        guard checkpointsActivations && isRecordingGradients else { return block(states) }
+        return checkpointed(
           states,
           parameters: layer.parameters().map(\.parameter)
             + (companion?.parameters(ofBlock: index) ?? []),
           generator: dropoutGenerator, block)
-      } else {
-        states = block(states)
       }
+      // A prompt and a companion never act together.
+      var states = [x] + ((carried ?? prefix).map { [$0] } ?? [])
+      states = residency?.run(index, of: layerOrigins, states, pass) ?? pass(states)
       x = states[0]
       if states.count > 1 { carried = states[1] }
     }

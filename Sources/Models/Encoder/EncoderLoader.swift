@@ -5,6 +5,8 @@ import Tensors
 struct EncoderLoader {
   let configuration: EncoderConfiguration
   let weights: ModelWeights
+  /// Takes each block's numbers when it is made; nil for leaving them where they are.
+  var residency: BlockResidency?
 
   /// The encoder.
   ///
@@ -21,9 +23,17 @@ struct EncoderLoader {
       positions: try names.positions.map { try table(prefix + $0, rows: c.positionCount) },
       tokenTypes: try names.tokenTypes.map { try table(prefix + $0, rows: c.tokenTypeCount) },
       norm: try norm(prefix + names.embeddingNorm))
-    return EncoderModel(
-      c, embeddings, layers: try (0..<c.layerCount).map(layer),
-      finalNorm: try names.finalNorm.map { try norm(prefix + $0) }, pooler: pooler)
+    try residency?.takeOutside(embeddings.tokens)
+    let layers = try (0..<c.layerCount).map { index in
+      let layer = try layer(index)
+      try residency?.take(layer, as: index)
+      return layer
+    }
+    let model = EncoderModel(
+      c, embeddings, layers: layers, finalNorm: try names.finalNorm.map { try norm(prefix + $0) },
+      pooler: pooler)
+    model.residency = residency
+    return model
   }
 
   private func layer(_ index: Int) throws -> EncoderLayer {

@@ -29,6 +29,8 @@ public final class EncoderModel: Module {
     get { dropout.generator }
     set { dropout.generator = newValue }
   }
+  /// What brings the numbers of the blocks when a pass comes to them; nil where they are always there.
+  var residency: BlockResidency?
   /// Told of every batch before it runs.
   var inputObserver: ((_ batch: DecoderInput, _ past: Int) -> Void)?
   /// Embeddings, blocks, norm and pooler, by their family's names.
@@ -106,15 +108,14 @@ public final class EncoderModel: Module {
           [layer(inputs[0], context, prefix: inputs.count > 1 ? inputs[1] : nil)]
         }
       }
-      let inputs = [x] + (placed.keysAndValues.map { [$0.selected(0, index)] } ?? [])
-      if checkpointsActivations && isRecordingGradients {
-        x =
-          checkpointed(
-            inputs, parameters: layer.parameters().map(\.parameter), generator: dropoutGenerator,
-            block)[0]
-      } else {
-        x = block(inputs)[0]
+      func pass(_ inputs: [Tensor]) -> [Tensor] {
+        guard checkpointsActivations && isRecordingGradients else { return block(inputs) }
+        return checkpointed(
+          inputs, parameters: layer.parameters().map(\.parameter), generator: dropoutGenerator,
+          block)
       }
+      let inputs = [x] + (placed.keysAndValues.map { [$0.selected(0, index)] } ?? [])
+      x = (residency?.run(index, of: Array(layers.indices), inputs, pass) ?? pass(inputs))[0]
     }
     return (finalNorm.map { $0(x) } ?? x, placed.leading)
   }

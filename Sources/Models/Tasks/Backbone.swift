@@ -21,6 +21,10 @@ protocol Backbone: Module {
   /// Whether the blocks take keys and values of virtual tokens.
   var takesKeysAndValues: Bool { get }
   var inputObserver: ((_ batch: DecoderInput, _ past: Int) -> Void)? { get set }
+  /// What brings the numbers of the blocks; nil where they are always there.
+  var residency: BlockResidency? { get set }
+  /// The blocks as residencies count them; none where there is no residency.
+  var blocks: [any Module] { get }
 
   /// `[batch, leading + length, hiddenSize]`, and how many virtual tokens are in front.
   func allStates(of input: TaskInput) -> (states: Tensor, leading: Int)
@@ -38,11 +42,21 @@ protocol Backbone: Module {
 }
 
 extension Backbone {
+  /// They are always there.
+  var residency: BlockResidency? {
+    get { nil }
+    set {}
+  }
+
+  /// None.
+  var blocks: [any Module] { [] }
+
   /// Every row has it.
   func checkPooling(_ ids: [Int]) throws(ModelError) {}
 }
 
 extension EncoderModel: Backbone {
+  var blocks: [any Module] { layers }
   var modelType: String { configuration.modelType }
   var vocabularySize: Int { configuration.vocabularySize }
   var tokenTypeCount: Int { configuration.tokenTypeCount }

@@ -9,6 +9,8 @@ struct TaskLoader {
   let labels: ModelLabels?
   /// Start of the random numbers of new layers.
   let seed: UInt64
+  /// Takes the numbers of blocks; nil for leaving them where they are.
+  var residency: BlockResidency?
 
   /// An encoder.
   func model(_ configuration: EncoderConfiguration, _ weights: ModelWeights) throws -> TaskModel {
@@ -38,8 +40,9 @@ struct TaskLoader {
         return output
       }
     }
-    let encoder = try EncoderLoader(configuration: c, weights: weights).model(
+    let encoder = try EncoderLoader(configuration: c, weights: weights, residency: residency).model(
       tokens, pooler: try pooler(c, heads))
+    try residency?.takeOutside(encoder)
     return TaskModel(
       task, encoder, backboneName: c.names.encoder, head: head, names: names,
       labels: task == .questionAnswering ? nil : labels, newLayers: heads.newLayers)
@@ -56,8 +59,10 @@ struct TaskLoader {
         output: try heads.linear(
           found.names.output, [labels?.names.count ?? 2, c.hiddenSize], hasBias: found.hasBias))
     }
+    let decoder = try loader.model()
+    try residency?.takeOutside(decoder)
     return TaskModel(
-      task, try loader.model(), backboneName: DecoderHeads.baseName(task, c), head: head,
+      task, decoder, backboneName: DecoderHeads.baseName(task, c), head: head,
       names: found?.names, labels: task == .questionAnswering ? nil : labels,
       newLayers: heads.newLayers)
   }

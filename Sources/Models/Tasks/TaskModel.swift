@@ -54,6 +54,15 @@ public final class TaskModel: Module {
   public var paddingID: Int? { backbone.paddingID }
   /// Whether a decoder reads rows behind an encoder, so that rows may have ids of its own.
   public var readsWithDecoder: Bool { (backbone as? EncoderDecoderModel)?.decoder != nil }
+  /// What brings the numbers of the blocks to the passes; nil where they are always there.
+  public var residency: BlockResidency? {
+    get { backbone.residency }
+    set { backbone.residency = newValue }
+  }
+
+  /// The blocks as residencies count them; none in models with encoder and decoder.
+  public var blocks: [any Module] { backbone.blocks }
+
   /// Where the weights live.
   public var device: Device { backbone.device }
   /// Whether blocks are computed again in the backward pass instead of being kept.

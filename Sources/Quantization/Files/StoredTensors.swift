@@ -7,6 +7,9 @@ import Tensors
 extension RowCodes {
   /// `weight` (the codes) and `SCB` (the rows' largest magnitudes).
   var storedTensors: [(name: String, tensor: Tensor)] { [("weight", codes), ("SCB", scales)] }
+
+  /// The tensors that it is made of.
+  var heldTensors: [Tensor] { [codes, scales, outlierColumns] + (outliers.map { [$0] } ?? []) }
 }
 
 extension FourBitCodes {
@@ -35,6 +38,21 @@ extension FourBitCodes {
     let json = "{" + fields.joined(separator: ", ") + "}"
     result.append(("weight.\(type.stateName)", Tensor(Array(json.utf8))))
     return result
+  }
+}
+
+extension FourBitCodes {
+  /// The tensors that it is made of.
+  var heldTensors: [Tensor] { [bytes] + scales.heldTensors }
+}
+
+extension BlockScales {
+  /// The tensors that they are made of.
+  var heldTensors: [Tensor] {
+    switch self {
+    case .plain(let values): [values]
+    case .quantized(let codes, _): [codes.codes] + codes.scales.heldTensors
+    }
   }
 }
 

@@ -155,6 +155,9 @@ public final class Linear4bit: LinearProjection {
   /// Elements of W.
   public var storedCount: Int { weight.count }
 
+  /// Codes and scales.
+  public var heldTensors: [Tensor] { weight.heldTensors }
+
   /// `bias`, where there is one.
   ///
   /// - Parameter transform: Gets the parameter's name.

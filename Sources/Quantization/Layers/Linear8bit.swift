@@ -111,6 +111,9 @@ public final class Linear8bit: LinearProjection {
   /// Elements of W.
   public var storedCount: Int { weight.codes.count }
 
+  /// Codes and scales.
+  public var heldTensors: [Tensor] { weight.heldTensors }
+
   /// `bias`, where there is one.
   ///
   /// - Parameter transform: Gets the parameter's name.

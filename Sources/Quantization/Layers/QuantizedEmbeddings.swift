@@ -44,6 +44,9 @@ public final class Table8bit: EmbeddingTable {
   /// - Returns: A new tensor, `[count, size]`.
   public func denseWeight() -> Tensor { weight.dequantized() }
 
+  /// Codes and scales.
+  public var heldTensors: [Tensor] { weight.heldTensors }
+
   /// `weight` (the codes) and `SCB` (the rows' largest magnitudes).
   public var storedTensors: [(name: String, tensor: Tensor)] { weight.storedTensors }
 
@@ -120,6 +123,9 @@ public final class Table4bit: EmbeddingTable {
   ///
   /// - Returns: A new tensor, `[count, size]`.
   public func denseWeight() -> Tensor { weight.dequantized() }
+
+  /// Codes and scales.
+  public var heldTensors: [Tensor] { weight.heldTensors }
 
   /// Codes, scales and tables, under bitsandbytes' names.
   public var storedTensors: [(name: String, tensor: Tensor)] { weight.storedTensors }

@@ -100,6 +100,13 @@ public struct LoRAConfig: LayerConfiguration {
     selection.bias = bias
   }
 
+  /// Not with a start that is drawn, unless something else looks at weights.
+  public var readsBlocks: Bool {
+    let isDrawn = [.standard, .gaussian, .random, .orthogonal].contains(initialization)
+    return !isDrawn || usesDoRA || kasa != nil || arrow != nil || selection.bias != .none
+      || !modulesToSave.isEmpty || !targetParameters.isEmpty || layerReplication != nil
+  }
+
   /// Fields of `adapter_config.json`.
   public static var fields: [ConfigurationField<Self>] {
     [

@@ -5,9 +5,7 @@ import Tensors
 
 extension FileResolution {
   /// Stages that `--zero` takes.
-  static let stages = 0...2
-  /// The option that keeps a base's weights in files, for `offload_param`; nil as long as there is none.
-  static let baseOffload: (option: String, value: String)? = nil
+  static let stages = 0...3
 
   /// Whether the run is computed on the processor.
   var isOnProcessor: Bool {
@@ -45,9 +43,11 @@ extension FileResolution {
     guard let device = value(place), !device.isAuto else { return }
     switch device.stringValue ?? "" {
     case "none": note(place, device, "weights stay where they are used")
-    case "nvme" where Self.baseOffload != nil:
-      if let base = Self.baseOffload { set(base.option, to: base.value, place) }
-    case "cpu", "nvme":
+    case "nvme":
+      refuse(
+        "\(place) = \(device.written) is not supported: with stage 3 processes share the base out, and "
+          + "--base-offload disk is for a run without")
+    case "cpu":
       refuse("\(place) = \(device.written) is not supported: weights stay where they are used")
     default: refuse("\(place) is \(device.written), expected none, cpu or nvme")
     }
