@@ -88,18 +88,13 @@ struct ClusterPlan {
     for row in rows {
       let efficiency = 100 * secondsOfOne / row.largerUpdate
       let fields = [
-        "\(row.nodes)".padded(7), "\(row.processes)".padded(11), row.exchange.fixed(3).padded(12),
-        (row.sameUpdate?.fixed(3) ?? "too few rows").padded(16),
-        row.largerUpdate.fixed(3).padded(26), "\(efficiency.fixed(0)) %".padded(20),
+        "\(row.nodes)".leftPadded(to: 7), "\(row.processes)".leftPadded(to: 11),
+        row.exchange.fixed(3).leftPadded(to: 12),
+        (row.sameUpdate?.fixed(3) ?? "too few rows").leftPadded(to: 16),
+        row.largerUpdate.fixed(3).leftPadded(to: 26), "\(efficiency.fixed(0)) %".leftPadded(to: 20),
       ]
       lines.append(fields.joined())
     }
     return lines.joined(separator: "\n") + "\n"
-  }
-}
-
-extension String {
-  fileprivate func padded(_ width: Int) -> String {
-    String(repeating: " ", count: max(1, width - count)) + self
   }
 }

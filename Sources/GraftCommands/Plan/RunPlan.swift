@@ -80,7 +80,7 @@ struct RunPlan {
 
 extension String {
   /// With spaces before it.
-  fileprivate func leftPadded(to width: Int) -> String {
+  func leftPadded(to width: Int) -> String {
     String(repeating: " ", count: max(0, width - count)) + self
   }
 }

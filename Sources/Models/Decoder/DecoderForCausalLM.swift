@@ -7,7 +7,8 @@ public final class DecoderForCausalLM: Module {
   public let model: DecoderModel
   /// The output head; shares its weight with the embeddings when they are tied.
   public let head: Linear
-  /// Type that the loss computes the products of a dense head in where layers are fused, float32 or bfloat16.
+  /// Type that the loss multiplies a dense head in where layers are fused: float32 or bfloat16.
+  ///
   /// Sums are float32; scores by other ways are not touched.
   public var lossProductType = DType.float32
 
