@@ -27,7 +27,7 @@ struct TrainRecipe {
   /// Options that say how the command is used, not what the run is.
   private static let transient: Set = [
     "config", "deepspeed", "accelerate-config", "set", "resume", "print-recipe", "overwrite",
-    "profile", "quiet", "json", "threads", "processes",
+    "profile", "quiet", "json", "threads", "processes", "nodes", "network",
   ]
   /// Options that make the adapter; a resumed run has it.
   private static let adapterOptions = [

@@ -110,8 +110,8 @@ func trainedBlocksRun(_ processes: ProcessGroup?) throws -> String {
   var settings = OptimizerKind.Settings()
   settings.weightDecay = 0.1
   let shared = try exchange.map {
-    try ShardedOptimizer(stage: 3, names: named.map(\.name), $0) { slices, _ in
-      try OptimizerKind.adamW.make(slices, settings, stateDirectory: "")
+    try ShardedOptimizer(stage: 3, names: named.map(\.name), $0) {
+      try OptimizerKind.adamW.make($0, settings, stateDirectory: "", partsOf: $1)
     }
   }
   let optimizer: any Optimizer =

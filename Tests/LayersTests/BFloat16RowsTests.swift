@@ -78,5 +78,10 @@ import Testing
     let error = (short.gradient - plain.gradient).norm() / plain.gradient.norm()
     #expect(error.item() < 6e-3)
     #expect(!short.gradient.isEqual(to: plain.gradient))
+    // Where no gradient is wanted, as in evaluation.
+    let x = Self.normal([count, depth], seed: 1)
+    let loss = linearCrossEntropy(
+      x, weight: w, labels: labels, fused: true, productType: .bfloat16)
+    #expect(loss.array(of: Float.self)[0] == short.loss)
   }
 }

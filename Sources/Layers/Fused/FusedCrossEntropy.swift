@@ -37,10 +37,10 @@ func fusedCrossEntropy(
   for start in stride(from: 0, to: size, by: words) {
     let part = weight.narrowed(0, start..<min(start + words, size))
     let scores = rounded?.multiplied(byRowsOf: part) ?? x.linear(part).contiguous()  // [N, P]
-    let shares = rounded.map { _ in
-      Tensor.empty(needsGradient ? scores.shape : [0], dtype: .bfloat16)
-    }
-    let (width, isRounded) = (Int64(part.size(0)), rounded != nil)
+    // Of the rounded product; the other one's are written over its scores.
+    let shares =
+      rounded != nil && needsGradient ? Tensor.empty(scores.shape, dtype: .bfloat16) : nil
+    let (width, isRounded) = (Int64(part.size(0)), shares != nil)
     forEachBlockRange(
       count, blockSize: part.size(0),
       [scores, answers, top, sum, own, factor] + (shares.map { [$0] } ?? []),
@@ -49,7 +49,7 @@ func fusedCrossEntropy(
       graft_cross_entropy_block(
         $0.elements(0, Float.self), $0.elements(1, Int64.self), Int64(start), width,
         needsGradient && !isRounded ? $0.elements(0, Float.self) : nil,
-        needsGradient && isRounded ? $0.elements(6, UInt16.self) : nil,
+        isRounded ? $0.elements(6, UInt16.self) : nil,
         $1, $2, $0.elements(2, Float.self), $0.elements(3, Double.self),
         $0.elements(4, Float.self), $0.elements(5, Float.self))
     }
