@@ -12,7 +12,7 @@ constexpr std::size_t hugePage = std::size_t{2} << 20;
 // Addresses, not memory: of one long segment the rest that was never used is the largest free block, and
 // so the last one taken.
 constexpr std::size_t segmentSize = std::size_t{64} << 30;
-constexpr std::size_t leastSegment = std::size_t{64} << 20;
+constexpr std::size_t leastSegment = std::size_t{16} << 20;
 constexpr std::size_t alignment = 64;
 // Blocks whose lengths are powers of two would begin at the same place of their pages, and the
 // processor takes loads and stores of such addresses for the same one.
@@ -20,12 +20,19 @@ constexpr std::size_t gap = 3 * alignment;
 
 std::size_t rounded(std::size_t count, std::size_t unit) { return (count + unit - 1) / unit * unit; }
 
+// Whether addresses count (ulimit -v, ulimit -d), so that others need some, too.
+bool hasLimit() {
+  for (const auto kind : {RLIMIT_AS, RLIMIT_DATA}) {
+    rlimit limit{};
+    if (getrlimit(kind, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY) return true;
+  }
+  return false;
+}
+
 }  // namespace
 
 bool Arena::addSegment(std::size_t count) {
-  // Where addresses are limited (ulimit -v) others need some, too.
-  rlimit limit{};
-  const bool isLimited = getrlimit(RLIMIT_AS, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY;
+  const bool isLimited = hasLimit();
   std::size_t wanted = 0;
   void* memory = MAP_FAILED;
   for (std::size_t size = isLimited ? leastSegment : segmentSize;
@@ -40,7 +47,7 @@ bool Arena::addSegment(std::size_t count) {
 #ifdef MADV_HUGEPAGE
   madvise(start, wanted, MADV_HUGEPAGE);
 #endif
-  segments_.emplace(start, wanted);
+  segments_.emplace(start, Segment{static_cast<char*>(memory), wanted + hugePage, wanted});
   insertFree(start, wanted, true);
   return true;
 }
@@ -87,6 +94,13 @@ void Arena::release(void* address) {
     blocks_.erase(block);
     block = previous;
   }
+  const auto segment = segments_.find(block->first);
+  if (segment != segments_.end() && segment->second.count == block->second.count && hasLimit()) {
+    munmap(segment->second.memory, segment->second.length);
+    segments_.erase(segment);
+    blocks_.erase(block);
+    return;
+  }
   block->second.isFree = true;
   free_.emplace(block->second.count, block->first);
 }
@@ -97,7 +111,7 @@ bool Arena::owns(const void* address) {
   auto segment = segments_.upper_bound(place);
   if (segment == segments_.begin()) return false;
   --segment;
-  return place < segment->first + segment->second;
+  return place < segment->first + segment->second.count;
 }
 
 std::size_t Arena::releasePages() {

@@ -11,7 +11,8 @@
 // become one. What is free keeps its pages: a training step takes and gives back the same hundreds of
 // megabytes, and each page that the system hands out anew costs about as much as filling it.
 // Segments ask for huge pages, which need a hundredth of the faults and of the entries of the
-// processor's tables of addresses.
+// processor's tables of addresses. Where addresses are limited segments are short, and go when they are
+// empty.
 class Arena {
  public:
   // A block at a multiple of 64 bytes; null when there is no memory.
@@ -30,11 +31,18 @@ class Arena {
     bool isFirst;
   };
 
+  struct Segment {
+    // What the system gave, and the part of it that is used.
+    char* memory;
+    std::size_t length;
+    std::size_t count;
+  };
+
   bool addSegment(std::size_t count);
   void insertFree(char* start, std::size_t count, bool isFirst);
 
   std::mutex mutex_;
   std::map<char*, Block> blocks_;
   std::set<std::pair<std::size_t, char*>> free_;
-  std::map<char*, std::size_t> segments_;
+  std::map<char*, Segment> segments_;
 };

@@ -27,8 +27,7 @@ shutil.rmtree(work, ignore_errors=True)
 work.mkdir(parents=True)
 graft = os.path.abspath(options.graft)
 smollm2 = os.path.abspath(options.smollm2)
-# glibc keeps large pieces that were freed, in the order of a model's blocks more and more, unless it is told not to.
-environment = {**os.environ, "OMP_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "2", "MALLOC_MMAP_THRESHOLD_": "1000000"}
+environment = {**os.environ, "OMP_NUM_THREADS": "1"}
 failures = 0
 
 
