@@ -57,27 +57,11 @@ GRAFT_INLINE int64_t graft_joint_rows(const graft_attention *a, int64_t row, int
 // As `graft_exp`, but with products fused with sums.
 GRAFT_INLINE float graft_share(float x, float top) {
 #pragma STDC FP_CONTRACT ON
-  const float magic = 12582912.0f;
   float distance = x - top;
   float clamped = distance < -87.0f ? -87.0f : distance;
-  float shifted = clamped * 1.44269504f + magic;
-  float n = shifted - magic;
-  float r = (clamped - n * 0.693359375f) - n * -2.12194440e-4f;
-  float p = 1.0f / 5040;
-  p = p * r + 1.0f / 720;
-  p = p * r + 1.0f / 120;
-  p = p * r + 1.0f / 24;
-  p = p * r + 1.0f / 6;
-  p = p * r + 0.5f;
-  p = p * r + 1.0f;
-  p = p * r + 1.0f;
-  int32_t bits, base;
-  memcpy(&bits, &shifted, sizeof bits);
-  memcpy(&base, &magic, sizeof base);
-  bits = (int32_t)((uint32_t)(bits - base + 127) << 23);
-  float power;
-  memcpy(&power, &bits, sizeof power);
-  return x == -INFINITY || distance < -87.0f ? 0.0f : p * power;
+  float result;
+  GRAFT_EXP(result, clamped);
+  return x == -INFINITY || distance < -87.0f ? 0.0f : result;
 }
 
 #endif

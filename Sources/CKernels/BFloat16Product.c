@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "InstructionSet.h"
+#include "TransposeWords.h"
 #include "VectorMath.h"
 #include "include/BFloat16Kernels.h"
 #include "include/CKernels.h"
@@ -46,33 +47,6 @@ static inline __mmask16 lanes(int64_t count) {
   return count >= 16 ? 0xFFFF : count <= 0 ? 0 : (__mmask16)((1u << count) - 1);
 }
 
-// 16 rows of 16 pairs, transposed.
-TARGET_BF16 static inline void transpose_pairs(__m512i r[16]) {
-  __m512i t[16];
-  for (int i = 0; i < 16; i += 2) {
-    t[i] = _mm512_unpacklo_epi32(r[i], r[i + 1]);
-    t[i + 1] = _mm512_unpackhi_epi32(r[i], r[i + 1]);
-  }
-  for (int i = 0; i < 16; i += 4) {
-    r[i] = _mm512_unpacklo_epi64(t[i], t[i + 2]);
-    r[i + 1] = _mm512_unpackhi_epi64(t[i], t[i + 2]);
-    r[i + 2] = _mm512_unpacklo_epi64(t[i + 1], t[i + 3]);
-    r[i + 3] = _mm512_unpackhi_epi64(t[i + 1], t[i + 3]);
-  }
-  for (int i = 0; i < 4; ++i) {
-    t[i] = _mm512_shuffle_i32x4(r[i], r[i + 4], 0x88);
-    t[i + 4] = _mm512_shuffle_i32x4(r[i], r[i + 4], 0xDD);
-    t[i + 8] = _mm512_shuffle_i32x4(r[i + 8], r[i + 12], 0x88);
-    t[i + 12] = _mm512_shuffle_i32x4(r[i + 8], r[i + 12], 0xDD);
-  }
-  for (int i = 0; i < 4; ++i) {
-    r[i] = _mm512_shuffle_i32x4(t[i], t[i + 8], 0x88);
-    r[i + 8] = _mm512_shuffle_i32x4(t[i], t[i + 8], 0xDD);
-    r[i + 4] = _mm512_shuffle_i32x4(t[i + 4], t[i + 12], 0x88);
-    r[i + 12] = _mm512_shuffle_i32x4(t[i + 4], t[i + 12], 0xDD);
-  }
-}
-
 // Both: panel[k / 2][n] is the pair k, k + 1 of output n; zeros past the ends.
 TARGET_BF16 static void pack_rows(const graft_bfloat16_product *p, int64_t output, int64_t count,
                                   uint32_t *panel) {
@@ -87,7 +61,7 @@ TARGET_BF16 static void pack_rows(const graft_bfloat16_product *p, int64_t outpu
         __m512 high = _mm512_maskz_loadu_ps(exists ? lanes(p->depth - k - 16) : 0, row + 16);
         r[i] = (__m512i)_mm512_cvtne2ps_pbh(high, low);
       }
-      transpose_pairs(r);
+      graft_transpose_words(r);
       int64_t some = pairs - k / 2 < 16 ? pairs - k / 2 : 16;
       for (int64_t g = 0; g < some; ++g) {
         _mm512_storeu_si512(panel + (k / 2 + g) * PANEL + part, r[g]);

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "Int8Tile.h"
+#include "TransposeWords.h"
 
 bool graft_has_int8_dot(void) {
 #ifdef GRAFT_X86
@@ -13,33 +14,6 @@ bool graft_has_int8_dot(void) {
 
 #ifdef GRAFT_X86
 #define TARGET_VNNI __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")))
-
-// 16 rows of 16 words of 32 bits, transposed.
-TARGET_VNNI static inline void transpose_16(__m512i r[16]) {
-  __m512i t[16];
-  for (int i = 0; i < 16; i += 2) {
-    t[i] = _mm512_unpacklo_epi32(r[i], r[i + 1]);
-    t[i + 1] = _mm512_unpackhi_epi32(r[i], r[i + 1]);
-  }
-  for (int i = 0; i < 16; i += 4) {
-    r[i] = _mm512_unpacklo_epi64(t[i], t[i + 2]);
-    r[i + 1] = _mm512_unpackhi_epi64(t[i], t[i + 2]);
-    r[i + 2] = _mm512_unpacklo_epi64(t[i + 1], t[i + 3]);
-    r[i + 3] = _mm512_unpackhi_epi64(t[i + 1], t[i + 3]);
-  }
-  for (int i = 0; i < 4; ++i) {
-    t[i] = _mm512_shuffle_i32x4(r[i], r[i + 4], 0x88);
-    t[i + 4] = _mm512_shuffle_i32x4(r[i], r[i + 4], 0xDD);
-    t[i + 8] = _mm512_shuffle_i32x4(r[i + 8], r[i + 12], 0x88);
-    t[i + 12] = _mm512_shuffle_i32x4(r[i + 8], r[i + 12], 0xDD);
-  }
-  for (int i = 0; i < 4; ++i) {
-    r[i] = _mm512_shuffle_i32x4(t[i], t[i + 8], 0x88);
-    r[i + 8] = _mm512_shuffle_i32x4(t[i], t[i + 8], 0xDD);
-    r[i + 4] = _mm512_shuffle_i32x4(t[i + 4], t[i + 12], 0x88);
-    r[i + 12] = _mm512_shuffle_i32x4(t[i + 4], t[i + 12], 0xDD);
-  }
-}
 
 TARGET_VNNI static void pack_rows(const graft_int8_product *p, int64_t output, int64_t count,
                                   uint8_t *panel) {
@@ -57,7 +31,7 @@ TARGET_VNNI static void pack_rows(const graft_int8_product *p, int64_t output, i
             : _mm512_setzero_si512();
         r[i] = _mm512_xor_si512(row, offset);
       }
-      transpose_16(r);
+      graft_transpose_words(r);
       int64_t some = groups - k / 4 < 16 ? groups - k / 4 : 16;
       for (int64_t g = 0; g < some; ++g) {
         _mm512_storeu_si512(panel + (k / 4 + g) * 4 * GRAFT_PANEL + part * 4, r[g]);
