@@ -1,7 +1,7 @@
 // Products of matrices in bfloat16, whose weights are float32 in memory.
 //
 // As with 8-bit numbers a panel of 64 outputs is put into the order of the processor's dot products,
-// pairs of neighbouring k of every output, which costs about as much as a dozen rows of x.
+// pairs of neighbouring k of every output.
 #include <string.h>
 
 #include "InstructionSet.h"

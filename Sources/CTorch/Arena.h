@@ -9,9 +9,8 @@
 
 // Blocks of a few large segments, the smallest free one that fits first. Neighbouring free blocks
 // become one. What is free keeps its pages: a training step takes and gives back the same hundreds of
-// megabytes, and each page that the system hands out anew costs about as much as filling it.
-// Segments ask for huge pages, which need a hundredth of the faults and of the entries of the
-// processor's tables of addresses. Where addresses are limited segments are short, and go when they are
+// megabytes, and each page that the system hands out anew costs a fault and is filled with zeros.
+// Segments ask for huge pages, of which there are fewer. Where addresses are limited segments are short, and go when they are
 // empty.
 class Arena {
  public:
