@@ -58,7 +58,7 @@ let package = Package(
     module("CommandLineParsing"),
     module("Tokenizers", ["CPCRE2", "JSONValues"]),
     // Floor 1.
-    module("Tensors", ["CTorch"]),
+    module("Tensors", ["CKernels", "CTorch"]),
 
     // Floor 2.
     module("Layers", ["CKernels", "Tensors"]),

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "InstructionSet.h"
+#include "NarrowColumns.h"
 #include "TransposeWords.h"
 #include "VectorMath.h"
 #include "include/BFloat16Kernels.h"
@@ -17,7 +18,7 @@ static int64_t parts(int64_t count, int64_t size) { return (count + size - 1) / 
 
 bool graft_has_bfloat16_dot(void) {
 #ifdef GRAFT_X86
-  return graft_instruction_set() == GRAFT_AVX512 && __builtin_cpu_supports("avx512bf16");
+  return graft_best_instruction_set() == GRAFT_AVX512 && __builtin_cpu_supports("avx512bf16");
 #else
   return false;
 #endif
@@ -28,7 +29,7 @@ int64_t graft_bfloat16_parts(const graft_bfloat16_product *p) {
 }
 
 int64_t graft_bfloat16_workspace(const graft_bfloat16_product *p) {
-  return PANEL * (parts(p->depth, 2) * 4 + p->rank * (int64_t)sizeof(float)) + 64;
+  return PANEL * (parts(p->depth, 2) * 4 + p->term.rank * (int64_t)sizeof(float)) + 64;
 }
 
 #ifdef GRAFT_X86
@@ -124,14 +125,14 @@ TARGET_BF16 static inline __attribute__((always_inline)) void multiply(
       }
     }
   }
-  for (int64_t c = 0; c < p->rank; ++c) {
-    const float *narrow = p->narrow + row * p->narrow_stride + c;
+  for (int64_t c = 0; c < p->term.rank; ++c) {
+    const float *narrow = p->term.rows + row * p->term.stride + c;
 #pragma clang loop unroll(full)
     for (int n = 0; n < 4; ++n) {
       __m512 column = _mm512_loadu_ps(columns + c * PANEL + 16 * n);
 #pragma clang loop unroll(full)
       for (int r = 0; r < rows; ++r) {
-        sum[r][n] = _mm512_fmadd_ps(_mm512_set1_ps(narrow[r * p->narrow_stride]), column, sum[r][n]);
+        sum[r][n] = _mm512_fmadd_ps(_mm512_set1_ps(narrow[r * p->term.stride]), column, sum[r][n]);
       }
     }
   }
@@ -161,11 +162,7 @@ TARGET_BF16 static void multiply_avx512(const graft_bfloat16_product *p, int64_t
       current = output;
       if (p->transposed) pack_columns(p, output, count, panel);
       else pack_rows(p, output, count, panel);
-      for (int64_t c = 0; c < p->rank; ++c) {
-        for (int64_t n = 0; n < PANEL; ++n) {
-          columns[c * PANEL + n] = n < count ? p->factor[c * p->outputs + output + n] : 0;
-        }
-      }
+      graft_narrow_columns(&p->term, output, count, PANEL, columns);
     }
     int64_t row = part % row_parts * ROWS, stop = row + ROWS < p->rows ? row + ROWS : p->rows;
     for (; row + TILE_ROWS <= stop; row += TILE_ROWS) {

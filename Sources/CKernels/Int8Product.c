@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "Int8Tile.h"
+#include "NarrowColumns.h"
 
 // Outputs of a panel, and rows of x that one part does.
 enum { PANEL = GRAFT_PANEL, ROWS = 96 };
@@ -28,7 +29,7 @@ int64_t graft_int8_parts(const graft_int8_product *p) {
 int64_t graft_int8_workspace(const graft_int8_product *p) {
   int64_t panel = uses_panels(p) ? PANEL * parts(p->depth, 4) * 4 : 0;
   int64_t offsets = p->rows * (int64_t)sizeof(int32_t);
-  return panel + offsets + PANEL * (int64_t)sizeof(float) * (1 + p->outlier_count + p->rank) + 64;
+  return panel + offsets + PANEL * (int64_t)sizeof(float) * (1 + p->outlier_count + p->term.rank) + 64;
 }
 
 // What the outputs of one panel need besides codes: their scales, and a row for each outlier column and
@@ -48,12 +49,7 @@ static void prepare_epilogue(const graft_int8_product *p, int64_t output, int64_
       columns[c * PANEL + n] = code * scale[n];
     }
   }
-  columns += p->outlier_count * PANEL;
-  for (int64_t r = 0; r < p->rank; ++r) {
-    for (int64_t n = 0; n < PANEL; ++n) {
-      columns[r * PANEL + n] = n < count ? p->factor[r * p->outputs + output + n] : 0;
-    }
-  }
+  graft_narrow_columns(&p->term, output, count, PANEL, columns + p->outlier_count * PANEL);
 }
 
 #pragma STDC FP_CONTRACT OFF
@@ -71,8 +67,8 @@ static void finish_scalar(const graft_int8_product *p, const int32_t *sums, int6
     for (int64_t c = 0; c < p->outlier_count; ++c) {
       value = fmaf(p->outlier[row * p->outlier_count + c], columns[c * PANEL + n], value);
     }
-    for (int64_t r = 0; r < p->rank; ++r) {
-      value = fmaf(p->narrow[row * p->narrow_stride + r], factor[r * PANEL + n], value);
+    for (int64_t r = 0; r < p->term.rank; ++r) {
+      value = fmaf(p->term.rows[row * p->term.stride + r], factor[r * PANEL + n], value);
     }
     y[n] = p->adds ? value + y[n] : value;
   }
@@ -114,8 +110,8 @@ TARGET_AVX512 static inline __attribute__((always_inline)) void finish_avx512(
       add_columns(values, rows, p->outlier + row * p->outlier_count, p->outlier_count,
                   p->outlier_count, columns + n);
     }
-    if (p->rank > 0) {
-      add_columns(values, rows, p->narrow + row * p->narrow_stride, p->narrow_stride, p->rank,
+    if (p->term.rank > 0) {
+      add_columns(values, rows, p->term.rows + row * p->term.stride, p->term.stride, p->term.rank,
                   columns + p->outlier_count * PANEL + n);
     }
 #pragma clang loop unroll(full)
@@ -169,7 +165,7 @@ void graft_int8_multiply(const graft_int8_product *p, int64_t first, int64_t end
   const int64_t row_parts = parts(p->rows, ROWS);
   const bool dot = graft_has_int8_dot(), panels = uses_panels(p);
   float *scale = workspace, *columns = scale + PANEL;
-  int32_t *offsets = (int32_t *)(columns + PANEL * (p->outlier_count + p->rank));
+  int32_t *offsets = (int32_t *)(columns + PANEL * (p->outlier_count + p->term.rank));
   // Its loads are of whole vectors.
   uint8_t *panel = (uint8_t *)(((uintptr_t)(offsets + p->rows) + 63) / 64 * 64);
   if (panels && dot) graft_sum_offsets(p->x, p->rows, p->depth, offsets);
@@ -201,7 +197,7 @@ void graft_int8_multiply(const graft_int8_product *p, int64_t first, int64_t end
 }
 
 int64_t graft_int8_few_rows_workspace(const graft_int8_product *p) {
-  return PANEL * (int64_t)sizeof(float) * (1 + p->outlier_count + p->rank);
+  return PANEL * (int64_t)sizeof(float) * (1 + p->outlier_count + p->term.rank);
 }
 
 void graft_int8_multiply_few_rows(const graft_int8_product *p, int64_t first, int64_t end,

@@ -26,8 +26,9 @@ public enum Runtime {
 
   /// Whether float32 products on the processor may come from another library than LibTorch's default.
   ///
-  /// oneDNN picks its kernels by what the processor can do, where the default library has slow ones
-  /// for some makers' (figures: Benchmarks/peers/matrix_products.py). Its sums are rounded in another
+  /// On processors with AVX-512 they come from our own kernel (`CKernels/Float32Product.c`), elsewhere from
+  /// oneDNN, which picks its kernels by what the processor can do, where the default library has slow ones
+  /// for some makers' (figures: Benchmarks/peers/matrix_products.py). Sums are rounded in another
   /// order: results differ from those of other programs over LibTorch in the last digits, which they
   /// otherwise often share. ``Trainer`` switches it on for its steps.
   public static var usesFastProducts: Bool {

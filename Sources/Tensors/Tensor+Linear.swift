@@ -9,8 +9,8 @@ private enum Operators {
 extension Tensor {
   /// x W^T + b, the product of a linear layer.
   ///
-  /// The backward pass keeps x only where W is trained. ``Runtime/usesFastProducts`` decides which
-  /// library computes it.
+  /// The backward pass keeps x only where W is trained. ``Runtime/usesFastProducts`` decides what
+  /// computes it.
   ///
   /// ## Shapes
   /// - self: `[..., inputSize]`, weight: `[outputSize, inputSize]`, bias: `[outputSize]`,
@@ -21,12 +21,12 @@ extension Tensor {
   ///   - bias: b, or nil for none.
   /// - Returns: A new tensor.
   public func linear(_ weight: Tensor, bias: Tensor? = nil) -> Tensor {
-    guard usesOneDNN(weight) else {
+    guard usesFastProduct(weight) else {
       return Operators.linear(.tensor(self), .tensor(weight), .optional(bias))
     }
     let inputs = [self, weight] + (bias.map { [$0] } ?? [])
     guard isRecordingGradients, inputs.contains(where: \.requiresGradient) else {
-      return oneDNNProduct(weight, bias)
+      return fastProduct(weight, bias)
     }
     return differentiable("Linear", inputs) { inputs in
       let (x, weight) = (inputs[0], inputs[1])
@@ -34,7 +34,7 @@ extension Tensor {
       let needsInput = x.requiresGradient
       let needsBias = bias?.requiresGradient ?? false
       return (
-        x.oneDNNProduct(weight, bias),
+        x.fastProduct(weight, bias),
         { gradient in
           let flat = gradient.reshaped([-1, gradient.size(-1)])  // [N, out]
           return [
@@ -46,7 +46,10 @@ extension Tensor {
     }
   }
 
-  private func oneDNNProduct(_ weight: Tensor, _ bias: Tensor?) -> Tensor {
+  private func fastProduct(_ weight: Tensor, _ bias: Tensor?) -> Tensor {
+    if isMultipliedByKernel(weight), bias?.device.kind ?? .cpu == .cpu {
+      return kernelProduct(weight, bias: bias)
+    }
     guard let product = Operators.oneDNNLinear else {
       return Operators.linear(.tensor(self), .tensor(weight), .optional(bias))
     }
@@ -65,7 +68,11 @@ extension Tensor {
   ///   - sum: `[..., outputSize]`, contiguous; it may be written to.
   /// - Returns: `[..., outputSize]`, perhaps in the sum's memory.
   package func linear(_ weight: Tensor, addedTo sum: Tensor) -> Tensor {
-    guard usesOneDNN(weight), weight.isContiguous || weight.transposed().isContiguous,
+    let isFast = usesFastProduct(weight)
+    if isFast, isMultipliedByKernel(weight), sum.dtype == .float32, sum.isContiguous {
+      return kernelProduct(weight, into: sum, adds: true)
+    }
+    guard isFast, weight.isContiguous || weight.transposed().isContiguous,
       let product = Operators.oneDNNLinearSum
     else {
       sum.rows().addMatrixProductInPlace(rows(), weight.transposed())
@@ -75,14 +82,17 @@ extension Tensor {
       .tensor(self), .tensor(sum), .tensor(weight), .none, .string("add"))
   }
 
-  /// Whether the product is one that oneDNN is faster at.
-  private func usesOneDNN(_ weight: Tensor) -> Bool {
+  /// Whether the product is one that our kernel or oneDNN is faster at than LibTorch's default.
+  private func usesFastProduct(_ weight: Tensor) -> Bool {
     #if arch(x86_64)
-      // Below this many multiplications its set-up costs more than it gains.
-      return Runtime.usesFastProducts && dtype == .float32 && weight.dtype == .float32
-        && device.kind == .cpu
-        && weight.device.kind == .cpu && weight.rank == 2 && rank >= 2
-        && count * weight.size(0) > 1 << 19 && Operators.oneDNNLinear != nil
+      guard Runtime.usesFastProducts, dtype == .float32, weight.dtype == .float32,
+        device.kind == .cpu, weight.device.kind == .cpu, weight.rank == 2, rank >= 2
+      else { return false }
+      // Below these many multiplications the set-up costs more than it gains.
+      let multiplications = count * weight.size(0)
+      return isMultipliedByKernel(weight)
+        ? multiplications > 1 << 15
+        : multiplications > 1 << 19 && Operators.oneDNNLinear != nil
     #else
       return false
     #endif

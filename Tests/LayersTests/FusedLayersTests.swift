@@ -61,6 +61,11 @@ import Testing
     }
   }
 
+  static func products<Result>(_ fast: Bool, _ body: () -> Result) -> Result {
+    fast ? Runtime.withFastProducts(body) : body()
+  }
+
+  /// With a rotation by LibTorch's products, without by our kernel.
   @Test(arguments: [RMSNorm.Weighting.cast, .wide, .wideOffset], [true, false])
   func projectionsEqualTheirComposition(weighting: RMSNorm.Weighting, turns: Bool) throws {
     // Sizes that are no multiples of the kernels' lanes; not all of a head is turned.
@@ -73,8 +78,10 @@ import Testing
     let rotation = FusedRotation(
       cosine: both.cosine(), sine: both.sine(), headSize: headSize, layers: 0..<2)
     let trained = Self.trained(parts)
-    let fused = outputsAndGradients(x, trained) {
-      fusedProjections($0, norm: norm, parts, rotation: turns ? rotation : nil) ?? []
+    let fused = Self.products(!turns) {
+      outputsAndGradients(x, trained) {
+        fusedProjections($0, norm: norm, parts, rotation: turns ? rotation : nil) ?? []
+      }
     }
     let expected = outputsAndGradients(x, trained) { x in
       let normalized = norm(x)
@@ -89,16 +96,19 @@ import Testing
     expectSame(fused, expected)
   }
 
-  @Test func gatedPerceptronEqualsItsComposition() {
+  /// By LibTorch's products and by our kernel.
+  @Test(arguments: [false, true]) func gatedPerceptronEqualsItsComposition(fast: Bool) {
     let (size, inner) = (21, 43)
     let x = Self.normal([3, 4, size], seed: 3)
     let norm = Self.norm(size, weighting: .cast)
     let first = Self.layers(size, [inner, inner, 1])
     let down = Self.layers(inner, [size])
     let trained = Self.trained(Array(first.prefix(2)) + down)
-    let fused = outputsAndGradients(x, trained) {
-      [fusedGatedMLP($0, norm: norm, gate: first[0], up: first[1], down: down[0])]
-        .compactMap { $0 }
+    let fused = Self.products(fast) {
+      outputsAndGradients(x, trained) {
+        [fusedGatedMLP($0, norm: norm, gate: first[0], up: first[1], down: down[0])]
+          .compactMap { $0 }
+      }
     }
     let expected = outputsAndGradients(x, trained) { x in
       let normalized = norm(x)

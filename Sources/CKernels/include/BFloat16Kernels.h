@@ -5,6 +5,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "NarrowTerm.h"
+
 #ifdef __cplusplus
 extern "C" {
 #endif
@@ -16,16 +18,15 @@ bool graft_has_bfloat16_dot(void);
 void graft_round_to_bfloat16(const float *_Nonnull x, int64_t first, int64_t end,
                              uint16_t *_Nonnull y);
 
-// y[m, n] = sum_k x[m, k] w[n, k] + sum_r narrow[m, r] factor[r, n] (+ row_scale[m] y[m, n]), where w is
+// y[m, n] = sum_k x[m, k] w[n, k] + term[m, n] (+ row_scale[m] y[m, n]), where w is
 // rounded to bfloat16 as it is read. Numbers below the least normal one count as zero in the first sum.
 typedef struct {
   const uint16_t *_Nonnull x;          // [rows, depth], bfloat16
   const float *_Nonnull weight;        // [outputs, depth], or [depth, outputs] when transposed
-  const float *_Nullable narrow;       // [rows, rank], rows narrow_stride apart
-  const float *_Nullable factor;       // [rank, outputs]
+  graft_narrow_term term;
   const float *_Nullable row_scale;    // [rows]; NULL writes y anew
   float *_Nonnull y;                   // [rows, outputs]
-  int64_t rows, depth, outputs, narrow_stride, rank;
+  int64_t rows, depth, outputs;
   bool transposed;
 } graft_bfloat16_product;
 

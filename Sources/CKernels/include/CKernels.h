@@ -9,6 +9,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "NarrowTerm.h"
+
 #ifdef __cplusplus
 extern "C" {
 #endif
@@ -147,7 +149,7 @@ void graft_quantize_rows_stochastic(const float *_Nonnull x, int64_t columns, ui
 
 // y[m, n] = sum_k x[m, k] w[n, k] * (x_scale[m] / 127) (w_scale[n] / 127) + bias[n]
 //           + sum_c outlier[m, c] w[n, column[c]] w_scale[n] / 127
-//           + sum_r narrow[m, r] factor[r, n] + y[m, n] where it `adds`.
+//           + term[m, n] + y[m, n] where it `adds`.
 // The first sum is exact in int32 (depth up to 133,144); the rest is float32 in this order.
 typedef struct {
   const int8_t *_Nonnull x;           // [rows, depth]
@@ -157,9 +159,8 @@ typedef struct {
   const float *_Nullable bias;        // [outputs]
   const float *_Nullable outlier;     // [rows, outlier_count]
   const int64_t *_Nullable outlier_column;
-  const float *_Nullable narrow;      // [rows, rank], rows narrow_stride apart
-  const float *_Nullable factor;      // [rank, outputs]
-  int64_t outlier_count, narrow_stride, rank, rows, outputs, depth;
+  graft_narrow_term term;
+  int64_t outlier_count, rows, outputs, depth;
   bool transposed, adds;
   float *_Nonnull y;                  // [rows, outputs]
 } graft_int8_product;
@@ -209,6 +210,7 @@ void graft_4bit_multiply(const graft_4bit_product *_Nonnull product,
 
 #include "AttentionKernels.h"
 #include "BFloat16Kernels.h"
+#include "Float32Kernels.h"
 #include "DecodingKernels.h"
 #include "LayerKernels.h"
 #include "Optimizers.h"

@@ -77,39 +77,19 @@ package struct BFloat16Rows {
     term?.require(rows: rows, outputs: outputs)
     guard rows > 0, outputs > 0 else { return result }
     let (weight, scale) = (weight.detached().contiguous(), rowScale?.contiguous())
-    let narrow = term.map { UnsafePointer<Float>($0.rows.elements() + $0.columns.lowerBound) }
-    let job = BFloat16Job(
-      graft_bfloat16_product(
-        x: numbers.elements(), weight: weight.elements(), narrow: narrow,
-        factor: term?.factor.elements(), row_scale: scale?.elements(), y: result.elements(),
-        rows: Int64(rows), depth: Int64(depth), outputs: Int64(outputs),
-        narrow_stride: Int64(term?.rows.size(1) ?? 0), rank: Int64(term?.columns.count ?? 0),
-        transposed: isTransposed))
-    // A part has 64 outputs and up to 96 rows: some 2^19 multiplications are worth a thread.
-    let work = 64 * min(rows, 96) * max(depth, 1)
-    withScope(.kernel, "bfloat16_multiply", operations: 2 * rows * outputs * depth) {
-      Runtime.parallelFor(0..<job.parts, grain: max(1, (1 << 19) / work)) { job.run($0) }
+    let product = graft_bfloat16_product(
+      x: numbers.elements(), weight: weight.elements(), term: term.forKernels,
+      row_scale: scale?.elements(), y: result.elements(), rows: Int64(rows), depth: Int64(depth),
+      outputs: Int64(outputs), transposed: isTransposed)
+    // A part has 64 outputs and up to 96 rows.
+    withUnsafePointer(to: product) { product in
+      multiplyParts(
+        product, count: graft_bfloat16_parts(product),
+        workspace: graft_bfloat16_workspace(product), multiplications: rows * outputs * depth,
+        perPart: 64 * min(rows, 96) * depth, name: "bfloat16_multiply"
+      ) { graft_bfloat16_multiply($0, $1, $2, $4) }
     }
     withExtendedLifetime((weight, scale, term?.rows, term?.factor, result)) {}
     return result
-  }
-}
-
-/// One product whose parts several threads do.
-private struct BFloat16Job: @unchecked Sendable {
-  private let product: graft_bfloat16_product
-
-  init(_ product: graft_bfloat16_product) { self.product = product }
-
-  var parts: Int { withUnsafePointer(to: product) { Int(graft_bfloat16_parts($0)) } }
-
-  func run(_ range: Range<Int>) {
-    withUnsafePointer(to: product) { product in
-      let workspace = UnsafeMutableRawPointer.allocate(
-        byteCount: Int(graft_bfloat16_workspace(product)), alignment: 64)
-      defer { workspace.deallocate() }
-      graft_bfloat16_multiply(
-        product, Int64(range.lowerBound), Int64(range.upperBound), workspace)
-    }
   }
 }

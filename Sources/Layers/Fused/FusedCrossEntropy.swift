@@ -23,7 +23,7 @@ import Tensors
 /// - Note: Source: arXiv 2411.09009 (Cut Cross-Entropy), with the running normaliser of arXiv 1805.02867.
 func fusedCrossEntropy(
   _ x: Tensor, _ weight: Tensor, _ labels: Tensor, needsGradient: Bool,
-  productType: DType = .float32, words: Int = 2048
+  productType: DType = .float32, words: Int = 1920
 ) -> (loss: Tensor, gradient: Tensor?) {
   let (count, size) = (x.size(0), weight.size(0))
   let answers = labels.to(.int64).contiguous()

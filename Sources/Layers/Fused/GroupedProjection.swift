@@ -49,33 +49,3 @@ extension GroupedProjection {
     into memory: [Tensor]?
   ) -> [Tensor]? { nil }
 }
-
-/// A product of low rank that is added to a wider one.
-package struct NarrowTerm {
-  /// Contiguous float32 `[N, width]`, some columns of which are the left factor n.
-  package let rows: Tensor
-  /// Those columns.
-  package let columns: Range<Int>
-  /// The right factor F, contiguous float32 `[columns.count, out]`.
-  package let factor: Tensor
-
-  /// Makes a term.
-  package init(rows: Tensor, columns: Range<Int>, factor: Tensor) {
-    self.rows = rows
-    self.columns = columns
-    self.factor = factor
-  }
-
-  /// Stops the program where a kernel would read past the end.
-  ///
-  /// - Parameters:
-  ///   - count: Rows of what it is added to.
-  ///   - outputs: Columns of that.
-  package func require(rows count: Int, outputs: Int) {
-    precondition(
-      rows.dtype == .float32 && factor.dtype == .float32 && rows.rank == 2
-        && rows.size(0) == count && columns.upperBound <= rows.size(1) && columns.lowerBound >= 0
-        && factor.shape == [columns.count, outputs],
-      "NarrowTerm: adding \(columns) of \(rows.shape) by \(factor.shape)")
-  }
-}

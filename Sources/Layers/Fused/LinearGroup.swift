@@ -98,9 +98,9 @@ struct LinearGroup {
     var terms = [NarrowTerm?](repeating: nil, count: bases.count)
     if let narrow {
       for update in updates {
-        let factor = update.factors.b.detached().transposed() * update.factors.fullScale
         terms[update.layer] = NarrowTerm(
-          rows: narrow, columns: update.columns, factor: factor.contiguous())
+          rows: narrow, columns: update.columns, factor: update.factors.b.detached().transposed(),
+          scale: update.factors.fullScale)
       }
     }
     return first.outputs(rows, of: bases, adding: terms, into: memory)
@@ -184,7 +184,7 @@ struct LinearGroup {
         stacked.map {
           NarrowTerm(
             rows: inner.contiguous(), columns: 0..<inner.size(1),
-            factor: $0.detached().contiguous())
+            factor: $0.detached())
         }
       }
       if let together = first.pulledBack(gradients, of: bases, adding: term) { return together }

@@ -69,49 +69,24 @@ extension RowCodes {
     let (bias, outliers) = (
       bias?.detached().to(.float32).contiguous(), outliers?.contiguous()
     )
-    let narrow = term.map { UnsafePointer<Float>($0.rows.elements() + $0.columns.lowerBound) }
     let product = graft_int8_product(
       x: x.elements(), x_scale: xScales.elements(), weight: weight.elements(),
       weight_scale: weightScales?.elements(), bias: bias?.elements(),
-      outlier: outliers?.elements(), outlier_column: places?.elements(), narrow: narrow,
-      factor: term?.factor.elements(), outlier_count: Int64(places?.count ?? 0),
-      narrow_stride: Int64(term?.rows.size(1) ?? 0), rank: Int64(term?.columns.count ?? 0),
+      outlier: outliers?.elements(), outlier_column: places?.elements(),
+      term: term.forKernels, outlier_count: Int64(places?.count ?? 0),
       rows: Int64(rows), outputs: Int64(outputs), depth: Int64(depth), transposed: isTransposed,
       adds: adds, y: result.elements())
-    let job = Int8Job(product)
-    // A part has 64 outputs and up to 96 rows: some 2^19 multiplications are worth a thread.
-    let work = 64 * min(rows, 96) * max(depth, 1)
-    withScope(.kernel, "int8_multiply", operations: 2 * rows * outputs * depth) {
-      Runtime.parallelFor(0..<job.parts, grain: max(1, (1 << 19) / work)) { job.run($0) }
+    // A part has 64 outputs and up to 96 rows.
+    withUnsafePointer(to: product) { product in
+      multiplyParts(
+        product, count: graft_int8_parts(product), workspace: graft_int8_workspace(product),
+        multiplications: rows * outputs * depth, perPart: 64 * min(rows, 96) * depth,
+        name: "int8_multiply"
+      ) { graft_int8_multiply($0, $1, $2, $4) }
     }
     withExtendedLifetime(
       (x, weight, xScales, weightScales, bias, outliers, places, term?.rows, term?.factor, result)
     ) {}
     return result
-  }
-}
-
-extension NarrowTerm {
-  fileprivate func product() -> Tensor {
-    rows.narrowed(1, columns).matrixProduct(factor)
-  }
-}
-
-/// One product whose parts several threads do.
-private struct Int8Job: @unchecked Sendable {
-  private let product: graft_int8_product
-
-  init(_ product: graft_int8_product) { self.product = product }
-
-  var parts: Int { withUnsafePointer(to: product) { Int(graft_int8_parts($0)) } }
-
-  func run(_ range: Range<Int>) {
-    withUnsafePointer(to: product) { product in
-      let workspace = UnsafeMutableRawPointer.allocate(
-        byteCount: Int(graft_int8_workspace(product)), alignment: 64)
-      defer { workspace.deallocate() }
-      graft_int8_multiply(
-        product, Int64(range.lowerBound), Int64(range.upperBound), workspace)
-    }
   }
 }

@@ -33,8 +33,8 @@ private struct Int8FewRowsProduct: FewRowsProduct {
     let weight = self
     let product = graft_int8_product(
       x: x.codes, x_scale: x.scales, weight: codes.elements(), weight_scale: scales.elements(),
-      bias: bias?.elements(), outlier: x.outliers, outlier_column: x.outlierColumns, narrow: nil,
-      factor: nil, outlier_count: Int64(x.outlierCount), narrow_stride: 0, rank: 0,
+      bias: bias?.elements(), outlier: x.outliers, outlier_column: x.outlierColumns,
+      term: NarrowTerm?.none.forKernels, outlier_count: Int64(x.outlierCount),
       rows: Int64(rows.count), outputs: Int64(outputSize), depth: Int64(inputSize),
       transposed: false, adds: false, y: result)
     let room = withUnsafePointer(to: product) { Int(graft_int8_few_rows_workspace($0)) }
