@@ -51,9 +51,9 @@ static void fetch_panel(const graft_float32_product *p, int64_t panel, tile_work
   if (p->transposed) {
     work->fetch = (const char *)(p->weight + output);
     work->fetch_bits = 2;
-    work->fetch_stride = p->outputs * (int64_t)sizeof(float);
+    work->fetch_stride = p->weight_row * (int64_t)sizeof(float);
     work->fetch_lines = 4 * p->depth;
-  } else {
+  } else if (p->weight_row == p->depth) {
     work->fetch = (const char *)(p->weight + output * p->depth);
     work->fetch_bits = 0;
     work->fetch_stride = 64;
@@ -65,17 +65,19 @@ TARGET_AVX512 static inline __mmask16 lanes(int64_t count) {
   return count >= 16 ? 0xFFFF : count <= 0 ? 0 : (__mmask16)((1u << count) - 1);
 }
 
-// Both: panel[k][n] is w[output + n, k], zeros past the last output.
+// Both: panel[k][n] is scale w[output + n, k], zeros past the last output.
 TARGET_AVX512 static void pack_rows(const graft_float32_product *p, const tile_work *work,
                                     int64_t begin, float *panel) {
+  const __m512 scale = _mm512_set1_ps(p->scale);
   for (int64_t part = 0; part < PANEL; part += 16) {
     for (int64_t k = 0; k < work->depth; k += 16) {
       __m512i r[16];
       __mmask16 some = lanes(work->depth - k);
       for (int i = 0; i < 16; ++i) {
-        const float *row = p->weight + (work->output + part + i) * p->depth + begin + k;
+        const float *row = p->weight + (work->output + part + i) * p->weight_row + begin + k;
         r[i] = _mm512_castps_si512(
-            part + i < work->count ? _mm512_maskz_loadu_ps(some, row) : _mm512_setzero_ps());
+            part + i < work->count ? _mm512_mul_ps(_mm512_maskz_loadu_ps(some, row), scale)
+                                   : _mm512_setzero_ps());
       }
       graft_transpose_words(r);
       int64_t count = work->depth - k < 16 ? work->depth - k : 16;
@@ -88,10 +90,12 @@ TARGET_AVX512 static void pack_rows(const graft_float32_product *p, const tile_w
 
 TARGET_AVX512 static void pack_columns(const graft_float32_product *p, const tile_work *work,
                                        int64_t begin, float *panel) {
+  const __m512 scale = _mm512_set1_ps(p->scale);
   for (int64_t k = 0; k < work->depth; ++k) {
-    const float *row = p->weight + (begin + k) * p->outputs + work->output;
+    const float *row = p->weight + (begin + k) * p->weight_row + work->output;
     for (int64_t n = 0; n < PANEL; n += 16) {
-      _mm512_store_ps(panel + k * PANEL + n, _mm512_maskz_loadu_ps(lanes(work->count - n), row + n));
+      __m512 some = _mm512_maskz_loadu_ps(lanes(work->count - n), row + n);
+      _mm512_store_ps(panel + k * PANEL + n, _mm512_mul_ps(some, scale));
     }
   }
 }
@@ -196,7 +200,7 @@ TARGET_AVX512 static void multiply_slim(const graft_float32_product *p, tile_wor
 TARGET_AVX512 static void multiply_part(const graft_float32_product *p, tile_work *work, int64_t row,
                                         int64_t end, float *memory) {
   // For few rows the order that a weight of columns has is good enough.
-  const bool packs = !p->transposed || end - row > 16 || work->count < PANEL;
+  const bool packs = !p->transposed || end - row > 16 || work->count < PANEL || p->scale != 1;
   // Parts of the depth of about the same size.
   const int64_t size = parts(p->depth, parts(p->depth, DEPTH));
   for (int64_t begin = 0; begin < p->depth; begin += size) {
@@ -205,8 +209,8 @@ TARGET_AVX512 static void multiply_part(const graft_float32_product *p, tile_wor
     work->begins = begin == 0;
     work->ends = begin + size >= p->depth;
     if (!packs) {
-      work->panel = p->weight + begin * p->outputs + work->output;
-      work->panel_row = p->outputs;
+      work->panel = p->weight + begin * p->weight_row + work->output;
+      work->panel_row = p->weight_row;
     } else {
       if (p->transposed) pack_columns(p, work, begin, memory);
       else pack_rows(p, work, begin, memory);

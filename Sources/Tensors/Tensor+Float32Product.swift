@@ -12,23 +12,34 @@ extension Tensor {
     Self.hasFloat32Kernel && dtype == .float32 && weight.dtype == .float32
       && device.kind == .cpu && weight.device.kind == .cpu && rank >= 2 && weight.rank == 2
       && (rank == 2 || isContiguous)
-      && (weight.isContiguous || weight.strides == [1, weight.size(0)])
+      && Self.rowStride(weight) != nil
   }
 
-  /// x W^T + b and a product of low rank, by our own kernel; nothing is recorded.
+  /// From a row of a weight to the next, of outputs or, `isTransposed`, of the depth; nil where neither of
+  /// them lies side by side.
+  private static func rowStride(_ weight: Tensor) -> (stride: Int, isTransposed: Bool)? {
+    let (strides, shape) = (weight.strides, weight.shape)
+    if strides[1] == 1, strides[0] >= shape[1] { return (strides[0], false) }
+    if strides[0] == 1, strides[1] >= shape[0] { return (strides[1], true) }
+    if weight.isContiguous { return (shape[1], false) }
+    return nil
+  }
+
+  /// x (s W)^T + b and a product of low rank, by our own kernel; nothing is recorded.
   ///
   /// Every element is summed in the order of k: its bits do not depend on the other rows and outputs.
   /// Needs ``isMultipliedByKernel(_:)``.
   ///
   /// - Parameters:
-  ///   - weight: W, `[outputs, depth]`, contiguous or the transposed of a contiguous one.
+  ///   - weight: W, `[outputs, depth]`; its rows or its columns have their numbers side by side.
+  ///   - scale: s.
   ///   - bias: b, `[outputs]`, or nil.
   ///   - term: What is added; nil for nothing.
   ///   - memory: Contiguous float32 `[..., outputs]`, which is written to; nil for a new tensor.
   ///   - adds: Whether the result is added to what `memory` holds.
   /// - Returns: `[..., outputs]`.
   package func kernelProduct(
-    _ weight: Tensor, bias: Tensor? = nil, adding term: NarrowTerm? = nil,
+    _ weight: Tensor, scale: Double = 1, bias: Tensor? = nil, adding term: NarrowTerm? = nil,
     into memory: Tensor? = nil, adds: Bool = false
   ) -> Tensor {
     let (outputs, depth, count) = (weight.size(0), weight.size(1), self.count)
@@ -48,14 +59,14 @@ extension Tensor {
       return result
     }
     let bias = bias?.detached().to(.float32).contiguous()
-    let isTransposed = !weight.isContiguous
+    let (weightRow, isTransposed) = Self.rowStride(weight) ?? (depth, false)
     let strides = rank == 2 ? self.strides : [depth, 1]
     // A part has 48 outputs; where these are few, parts of the rows give every thread some of them.
     let panels = (outputs + 47) / 48
     let rowParts = Swift.max(1, Swift.min((rows + 47) / 48, 4 * Runtime.threadCount / panels))
     let product = graft_float32_product(
-      x: firstElement(), weight: weight.firstElement(), term: term.forKernels,
-      bias: bias?.elements(), y: result.elements(),
+      x: firstElement(), weight: weight.firstElement(), weight_row: Int64(weightRow),
+      scale: Float(scale), term: term.forKernels, bias: bias?.elements(), y: result.elements(),
       rows: Int64(rows), depth: Int64(depth), outputs: Int64(outputs),
       x_row: Int64(strides[0]), x_step: Int64(strides[1]),
       row_parts: Int64(rowParts), transposed: isTransposed, adds: adds)
@@ -68,5 +79,32 @@ extension Tensor {
     }
     withExtendedLifetime((self, weight, bias, term?.rows, term?.factor, result)) {}
     return result
+  }
+
+  /// What passes back to the narrow side of a product of low rank: s g B.
+  ///
+  /// - Parameters:
+  ///   - b: B, `[outputs, rank]`.
+  ///   - scale: s.
+  /// - Returns: `[N, rank]` of these gradients `[N, outputs]`; nothing is recorded.
+  package func pulledBack(throughB b: Tensor, scale: Double) -> Tensor {
+    let weight = b.transposed()
+    return Runtime.usesFastProducts && isMultipliedByKernel(weight)
+      ? kernelProduct(weight, scale: scale) : linear((b * scale).transposed())
+  }
+
+  /// The gradient of B in a product of low rank s n B^T: s g^T n.
+  ///
+  /// - Parameters:
+  ///   - narrow: n, `[N, rank]`.
+  ///   - scale: s.
+  /// - Returns: `[outputs, rank]` of these gradients `[N, outputs]`; nothing is recorded.
+  package func gradientOfB(narrow: Tensor, scale: Double) -> Tensor {
+    let (rows, weight) = (transposed(), narrow.transposed())
+    if Runtime.usesFastProducts, rows.isMultipliedByKernel(weight) {
+      return rows.kernelProduct(weight, scale: scale)
+    }
+    // Transposed, as libraries are slow where the result has few columns.
+    return weight.linear(rows).multiplyInPlace(scale).transposed().contiguous()
   }
 }

@@ -14,13 +14,15 @@ extern "C" {
 // Whether this processor has what `graft_float32_multiply` needs.
 bool graft_has_float32_product(void);
 
-// y[m, n] = sum_k x[m, k] w[n, k] + term[m, n] + bias[n] (+ y[m, n]).
+// y[m, n] = sum_k x[m, k] (scale w[n, k]) + term[m, n] + bias[n] (+ y[m, n]).
 //
 // Every element is summed alone and in the order of k, in fused steps: its bits depend neither on the
 // other rows and outputs nor on how the work is split.
 typedef struct {
   const float *_Nonnull x;           // element (m, k) at m x_row + k x_step
   const float *_Nonnull weight;      // [outputs, depth], or [depth, outputs] when transposed
+  int64_t weight_row;                // from a row of that to the next
+  float scale;
   graft_narrow_term term;
   const float *_Nullable bias;       // [outputs]
   float *_Nonnull y;                 // [rows, outputs]

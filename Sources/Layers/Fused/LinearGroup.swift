@@ -130,12 +130,11 @@ struct LinearGroup {
         parts.append(narrow.products.narrowed(1, update.columns).zerosLike())
         continue
       }
-      parts.append(gradient.linear((factors.b * factors.fullScale).transposed()))
-      // Transposed, as libraries are slow where the result has few columns.
+      parts.append(gradient.pulledBack(throughB: factors.b, scale: factors.fullScale))
       let ofB =
         factors.b.requiresGradient
-        ? narrow.products.narrowed(1, update.columns).transposed().linear(gradient.transposed())
-          .multiplyInPlace(factors.fullScale).transposed().contiguous() : nil
+        ? gradient.gradientOfB(
+          narrow: narrow.products.narrowed(1, update.columns), scale: factors.fullScale) : nil
       own += [nil, ofB]
     }
     let input =

@@ -34,15 +34,12 @@ func addingLowRankProduct(
       output,
       { gradient in
         let wide = gradient.rows().to(b.dtype)  // [N, out]
-        let inner = wide.linear(b.transposed()).multiplyInPlace(scale)  // [N, rank]
+        let inner = wide.pulledBack(throughB: b, scale: scale)  // [N, rank]
         return [
           needsBase ? gradient : nil,
           needsInput ? inner.linear(a.transposed()).reshaped(shape).to(type) : nil,
           a.requiresGradient ? inner.transposed().linear(rows.transposed()) : nil,
-          // Transposed, as libraries are slow where the result has few columns.
-          b.requiresGradient
-            ? narrow.transposed().linear(wide.transposed()).transposed().contiguous()
-              .multiplyInPlace(scale) : nil,
+          b.requiresGradient ? wide.gradientOfB(narrow: narrow, scale: scale) : nil,
         ]
       }
     )
