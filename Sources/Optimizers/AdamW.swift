@@ -1,3 +1,4 @@
+import CKernels
 import Foundation
 public import Layers
 public import Tensors
@@ -69,20 +70,47 @@ public final class AdamW: Optimizer {
     stepCount += 1
     let c = configuration
     let meanCorrection = 1 - pow(c.beta1, Double(stepCount))
-    let rootCorrection = Tensor.full(
-      [], (1 - pow(c.beta2, Double(stepCount))).squareRoot(), dtype: .float64)
+    let rootCorrection = (1 - pow(c.beta2, Double(stepCount))).squareRoot()
     withoutGradients {
       for (index, (_, parameter)) in parameters.enumerated() {
         guard let gradient = parameter.value.gradient else { continue }
-        let (weight, mean, square) = (parameter.value, means[index], squares[index])
-        if decays[index] && c.weightDecay != 0 {
-          weight.multiplyInPlace(1 - learningRate * c.weightDecay)
+        let decay = decays[index] ? c.weightDecay : 0
+        let tensors = [parameter.value, gradient, means[index], squares[index]]
+        let keep = 1 - learningRate * decay
+        guard !Self.fitsKernel(tensors) else {
+          let step = graft_adamw(
+            mean_gain: Float(1 - c.beta1), beta2: Float(c.beta2), square_gain: Float(1 - c.beta2),
+            root_correction: Float(rootCorrection), epsilon: Float(c.epsilon), keep: Float(keep),
+            rate: Float(learningRate / meanCorrection))
+          Self.run(step, tensors)
+          continue
         }
+        let (weight, mean, square) = (parameter.value, means[index], squares[index])
+        if decay != 0 { weight.multiplyInPlace(keep) }
         mean.interpolateInPlace(towards: gradient, weight: 1 - c.beta1)
         square.multiplyInPlace(c.beta2)
           .addProductInPlace(gradient, gradient, scale: 1 - c.beta2)
-        let root = square.squareRoot().divideInPlace(rootCorrection).addInPlace(c.epsilon)
+        let correction = Tensor.full([], rootCorrection, dtype: .float64)
+        let root = square.squareRoot().divideInPlace(correction).addInPlace(c.epsilon)
         weight.addQuotientInPlace(mean, root, scale: -learningRate / meanCorrection)
+      }
+    }
+  }
+
+  /// Whether weight, gradient and state are ones that the kernel goes over in one pass.
+  private static func fitsKernel(_ tensors: [Tensor]) -> Bool {
+    tensors.allSatisfy {
+      $0.dtype == .float32 && $0.device.kind == .cpu && $0.isContiguous && $0.count > 0
+    }
+  }
+
+  private static func run(_ step: graft_adamw, _ tensors: [Tensor]) {
+    forEachBlockRange(tensors[0].count, blockSize: 1, tensors, name: "adamw") {
+      memory, first, end in
+      withUnsafePointer(to: step) {
+        graft_adamw_step(
+          $0, memory.elements(1, Float.self), first, end, memory.elements(0, Float.self),
+          memory.elements(2, Float.self), memory.elements(3, Float.self))
       }
     }
   }

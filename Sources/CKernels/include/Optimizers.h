@@ -76,6 +76,19 @@ void graft_optimizer_norms(const graft_optimizer_step *_Nonnull step,
                            const graft_optimized *_Nonnull tensors, int64_t first, int64_t end,
                            double *_Nonnull sums);
 
+// AdamW's step, with all that depends on the count of steps t worked out.
+typedef struct {
+  float mean_gain, beta2, square_gain;  // 1 - b1, b2, 1 - b2
+  float root_correction, epsilon;       // sqrt(1 - b2^t)
+  float keep, rate;                     // 1 - rate of learning * decay; rate of learning / (1 - b1^t)
+} graft_adamw;
+
+// mean += mean_gain (g - mean), square = beta2 square + square_gain g^2,
+// weight = keep weight - rate mean / (sqrt(square) / root_correction + epsilon), elements first ..< end.
+void graft_adamw_step(const graft_adamw *_Nonnull step, const float *_Nonnull gradient,
+                      int64_t first, int64_t end, float *_Nonnull weight, float *_Nonnull mean,
+                      float *_Nonnull square);
+
 #ifdef __cplusplus
 }
 #endif
