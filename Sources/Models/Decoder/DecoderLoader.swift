@@ -11,7 +11,7 @@ struct DecoderLoader {
   var residency: BlockResidency?
 
   init(
-    configuration: DecoderConfiguration, checkpoint: SafetensorsCheckpoint, dtype: DType?,
+    configuration: DecoderConfiguration, checkpoint: SafetensorsCheckpoint?, dtype: DType?,
     device: Device, quantization: QuantizationOptions?, stored: BitsAndBytesConfiguration?,
     residency: BlockResidency? = nil
   ) {

@@ -8,9 +8,9 @@ public final class EncoderDecoderForConditionalGeneration: Module {
   /// The output head; shares its weight with the embeddings when they are tied.
   public let head: Linear
   /// A number for each token that is added to the head's scores, `[1, vocabulary]`; nil for none.
-  public let logitsBias: Tensor?
+  public private(set) var logitsBias: Tensor?
   /// The same where it changes anything.
-  private let actingBias: Tensor?
+  private var actingBias: Tensor?
   /// Told of the rows that stay when a cache takes others, by their numbers before.
   public var rowObserver: ((_ rows: [Int]) -> Void)?
   /// The table, the stacks and the head, by their family's names.
@@ -23,6 +23,11 @@ public final class EncoderDecoderForConditionalGeneration: Module {
     actingBias = biasActs ? logitsBias : nil
     children =
       (model.name.isEmpty ? model.children : [(model.name, model)]) + [("lm_head", head)]
+  }
+
+  /// Takes the numbers that another model adds to its scores.
+  func takeBias(of other: EncoderDecoderForConditionalGeneration) {
+    (logitsBias, actingBias) = (other.logitsBias, other.actingBias)
   }
 
   /// Shape and switches.

@@ -21,7 +21,7 @@ struct EncoderDecoderLoader {
   private let downWeights: ModelWeights
 
   init(
-    configuration: EncoderDecoderConfiguration, checkpoint: SafetensorsCheckpoint, dtype: DType?,
+    configuration: EncoderDecoderConfiguration, checkpoint: SafetensorsCheckpoint?, dtype: DType?,
     device: Device, quantization: QuantizationOptions?, stored: BitsAndBytesConfiguration?
   ) {
     self.configuration = configuration
@@ -41,7 +41,7 @@ struct EncoderDecoderLoader {
     let c = configuration
     let tables = try tables(hasHead: true)
     guard let head = tables.head else {
-      throw ModelError.missingTensor(path: weights.checkpoint.directory, name: "lm_head.weight")
+      throw ModelError.missingTensor(path: weights.directory, name: "lm_head.weight")
     }
     let model = try model(tables, name: c.names.standsOpen ? "" : c.names.model)
     guard c.hasLogitsBias else {
@@ -49,7 +49,7 @@ struct EncoderDecoderLoader {
         model: model, head: head, logitsBias: nil, biasActs: false)
     }
     let (name, shape) = ("final_logits_bias", [1, c.vocabularySize])
-    guard let stored = try weights.checkpoint.tensor(name) else {
+    guard let stored = try weights.checkpoint?.tensor(name) else {
       let zeros = Tensor.zeros(
         shape, dtype: weights.dtype ?? c.storedDType ?? .float32, device: weights.device)
       return EncoderDecoderForConditionalGeneration(
@@ -91,7 +91,7 @@ struct EncoderDecoderLoader {
       "\(prefix)decoder.\(c.names.tokens)",
     ]
     let sources = own + (hasHead && c.tiesEmbeddings ? ["lm_head"] : [])
-    func isStored(_ name: String) -> Bool { weights.checkpoint.entry(name + ".weight") != nil }
+    func isStored(_ name: String) -> Bool { weights.isStored(name + ".weight") }
     let first = sources.first(where: isStored) ?? own[0]
     let parameter = Parameter(try weights.tensor(first + ".weight", shape))
     let head = hasHead ? try head(parameter, first: first, shape) : nil
@@ -114,7 +114,7 @@ struct EncoderDecoderLoader {
     let name = "lm_head"
     if configuration.tiesEmbeddings {
       if let found = try weights.storedProjection(name, shape: shape) { return Linear(found) }
-      let isStored = first != name && weights.checkpoint.entry(name + ".weight") != nil
+      let isStored = first != name && weights.isStored(name + ".weight")
       if try !isStored || holdsSame(name, first) {
         return Linear(DenseProjection(weight: shared))
       }
@@ -124,8 +124,8 @@ struct EncoderDecoderLoader {
 
   /// Whether two weights of the checkpoint are the same numbers, wherever they are to live.
   private func holdsSame(_ name: String, _ other: String) throws -> Bool {
-    guard let one = try weights.checkpoint.tensor(name + ".weight"),
-      let two = try weights.checkpoint.tensor(other + ".weight")
+    guard let one = try weights.checkpoint?.tensor(name + ".weight"),
+      let two = try weights.checkpoint?.tensor(other + ".weight")
     else { return false }
     return one.shape == two.shape && one.dtype == two.dtype && one.isEqual(to: two)
   }

@@ -113,7 +113,7 @@ struct TaskLoader {
       return try heads.linear(path, shape, prefix: c.names.encoder + ".")
     case .featureExtraction:
       let weights = heads.weights
-      guard weights.checkpoint.entry("\(weights.prefix)\(name).weight") != nil else { return nil }
+      guard weights.offers("\(weights.prefix)\(name).weight") else { return nil }
       return try weights.linear(weights.prefix + name, shape, hasBias: true)
     default: return nil
     }

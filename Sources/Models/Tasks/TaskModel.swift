@@ -9,7 +9,7 @@ public final class TaskModel: Module {
   public let labels: ModelLabels?
   /// Paths of layers that the checkpoint did not have and that began with random numbers: they have
   /// to be trained, and saved with whatever is trained.
-  public let newLayers: [String]
+  public internal(set) var newLayers: [String]
   /// The model below the head, and the head, by their family's names.
   public let children: [(name: String, module: any Module)]
   let backbone: any Backbone
