@@ -35,8 +35,7 @@ public enum AutoModel {
   ///   - quantization: How linear layers below the head are quantised as they are read; nil for not.
   ///   - seed: Start of random numbers.
   ///   - blocks: Takes the numbers of each block as soon as it is made, and brings them for each pass;
-  ///     nil for leaving them in memory. On the processor only, and not for models with encoder and
-  ///     decoder.
+  ///     nil for leaving them in memory. On the processor only.
   /// - Returns: The model, nothing of it trainable.
   /// - Throws: ``ModelError``, `QuantizationError`, `CheckpointError` or `JSONError` when the
   ///   directory is not such a model, and what `blocks` throws.
@@ -84,16 +83,12 @@ public enum AutoModel {
       labels: try task.outputs(opening.labels, joint?.reader(json, path: path) ?? reader), seed: opening.seed,
       residency: blocks.map(BlockResidency.init))
     if let family = joint {
-      guard blocks == nil else {
-        throw ModelError.unsupported(
-          path: path, what: "blocks that come and go in a model with encoder and decoder",
-          supported: ["encoders", "decoders"])
-      }
       return try loader.model(
         device == .meta
           ? AutoModelForSeq2SeqLM.metaLoader(json, path, dtype: dtype)
           : AutoModelForSeq2SeqLM.loader(
-            directory, json, path, dtype: dtype, device: device, quantization: quantization),
+            directory, json, path, dtype: dtype, device: device, quantization: quantization,
+            residency: loader.residency),
         family)
     }
     let isMeta = device == .meta

@@ -63,6 +63,7 @@ extension SharedUpdate {
     for (index, block) in base.blocks.enumerated() {
       for (_, parameter) in block.parameters() { places[parameter, default: []].insert(index) }
     }
+    for parameter in base.parametersBeforeBlocks { places[parameter] = nil }
     return model.trainableParameters.map { key, parameter in
       places[parameter].flatMap { $0.count == 1 ? $0.first : nil }
     }

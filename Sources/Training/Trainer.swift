@@ -362,8 +362,8 @@ public final class Trainer {
   private func withWholeModel(_ body: () throws -> Void) throws {
     try sharded?.gatherParameters()
     defer { sharded?.releaseParameters() }
-    guard model.readsBlocks, let residency = model.base.residency else { return try body() }
-    try residency.holdingAll(body)
+    guard let residency = model.base.residency else { return try body() }
+    try model.readsBlocks ? residency.holdingAll(body) : residency.holdingOutside(body)
   }
 
   /// Measures on rank 0; on the others too where they have to bring their share to its passes.

@@ -147,9 +147,7 @@ struct Trials {
       TrialLine.at(depth, (blocks[0], sizes[0]), (blocks.last ?? 0, sizes.last ?? 0))
     }
     guard shares > 1 else { return .init(name: "base, " + kind, bytes: at(model.depth)) }
-    // What stands outside of the blocks is in every process.
-    return .init(
-      name: "base, \(kind), blocks shared out", bytes: at(0) + (at(model.depth) - at(0)) / shares)
+    return .init(name: "base, \(kind), shared out", bytes: at(model.depth) / shares)
   }
 
   /// Whether the weights are used where they lie in their file.

@@ -92,21 +92,23 @@ extension DecoderForCausalLM {
 extension EncoderDecoderForConditionalGeneration {
   /// Loads a checkpoint in place of the weights that the model has, or that it only has the shapes of.
   ///
-  /// - Parameters: As in ``DecoderForCausalLM/loadWeights(from:dtype:device:quantization:blocks:)``.
+  /// - Parameters:
   ///   - directory: A Hugging Face directory of the same configuration.
   ///   - dtype: Type to compute in; nil for that of the weights so far.
   ///   - device: Where to compute.
   ///   - quantization: How linear layers are quantised as they are read; nil for not at all.
+  ///   - blocks: As in ``AutoModelForSeq2SeqLM/fromPretrained(_:dtype:device:quantization:blocks:)``.
   /// - Throws: As opening the directory does, and ``ModelError`` when it holds another model.
   public func loadWeights(
     from directory: String, dtype: DType? = nil, device: Device = .cpu,
-    quantization: QuantizationOptions? = nil
+    quantization: QuantizationOptions? = nil, blocks: (any BlockSource)? = nil
   ) throws {
     let loaded = try AutoModelForSeq2SeqLM.fromPretrained(
       directory, dtype: dtype ?? model.shared.table.dtype, device: device,
-      quantization: quantization)
+      quantization: quantization, blocks: blocks)
     try takeWeights(of: loaded)
     takeBias(of: loaded)
+    residency = loaded.residency
   }
 }
 
