@@ -80,7 +80,8 @@ public enum AutoModel {
     // Classes have defaults of their own for the number of outputs.
     let loader = TaskLoader(
       task: task,
-      labels: try task.outputs(opening.labels, joint?.reader(json, path: path) ?? reader), seed: opening.seed,
+      labels: try task.outputs(opening.labels, joint?.reader(json, path: path) ?? reader),
+      seed: opening.seed,
       residency: blocks.map(BlockResidency.init))
     if let family = joint {
       return try loader.model(

@@ -79,9 +79,10 @@ public final class FusedOptimizer: Optimizer {
     (shape.reduce(dtype.byteCount, *) + 63) / 64 * 64
   }
 
-  /// Where parameters are parts of larger ones: gets sums of squares of each parameter's blocks, as the
-  /// limits of LAMB and LARS need them, nil where there is none, and gives those of all blocks of the
-  /// larger ones, in their order. Nil where parameters are whole.
+  /// Completes sums of squares where parameters are parts of larger ones; nil where they are whole.
+  ///
+  /// It gets those of each parameter's blocks, as the limits of LAMB and LARS need them, nil where there is
+  /// no limit or no gradient, and gives those of all blocks of the larger ones, in their order.
   public var completeSums: ((_ own: [[Double]?]) -> [[Double]?])?
 
   /// Changes every parameter that has a gradient.

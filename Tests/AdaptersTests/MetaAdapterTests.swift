@@ -24,8 +24,7 @@ import Testing
       #expect(model.trainableParameters.allSatisfy { $0.parameter.value.device == .meta })
       try model.loadBaseWeights { try $0.loadWeights(from: directory) }
       #expect(layout(model) == layout(expected))
-      for ((key, own), (_, other)) in zip(model.trainableParameters, expected.trainableParameters)
-      {
+      for ((key, own), (_, other)) in zip(model.trainableParameters, expected.trainableParameters) {
         #expect(own.value.device == .cpu && own.value.isEqual(to: other.value), "\(key)")
       }
       #expect(logits(meta).isEqual(to: logits(base)))

@@ -77,29 +77,30 @@ final class EncoderDecoderStack: Module {
       // PEFT 0.21.2 gives the i-th block what stands at 2 i, counted around.
       let before = prefix.map { $0.selected(0, 2 * index % $0.size(0)).to(x.dtype) }
       let name = "\(configuration.names.layers).\(index)"
-      x = pass.block(index, of: number, [x]) { inputs in
-        let x = inputs[0]
-        if checkpointsActivations, cache == nil, isRecordingGradients {
-          return [again(layer, name, x, own, states, cross, before)]
-        }
-        var gathered: (key: Tensor, value: Tensor)?
-        if let cache, isDecoder {
-          gathered = cache.states(layer: index) {
-            guard let states else { preconditionFailure("decode: neither states nor a cache") }
-            return layer.crossKeysAndValues(states)
+      x =
+        pass.block(index, of: number, [x]) { inputs in
+          let x = inputs[0]
+          if checkpointsActivations, cache == nil, isRecordingGradients {
+            return [again(layer, name, x, own, states, cross, before)]
           }
-        } else if let states {
-          gathered = withScope(.layer, name) { layer.crossKeysAndValues(states) }
-        }
-        return withScope(.layer, name) {
-          [
-            layer(x, own, gathered: gathered, crossMask: cross) { key, value in
-              let (key, value) = Self.joined(before, key, value)
-              return cache?.own.append(layer: index, key: key, value: value) ?? (key, value)
+          var gathered: (key: Tensor, value: Tensor)?
+          if let cache, isDecoder {
+            gathered = cache.states(layer: index) {
+              guard let states else { preconditionFailure("decode: neither states nor a cache") }
+              return layer.crossKeysAndValues(states)
             }
-          ]
-        }
-      }[0]
+          } else if let states {
+            gathered = withScope(.layer, name) { layer.crossKeysAndValues(states) }
+          }
+          return withScope(.layer, name) {
+            [
+              layer(x, own, gathered: gathered, crossMask: cross) { key, value in
+                let (key, value) = Self.joined(before, key, value)
+                return cache?.own.append(layer: index, key: key, value: value) ?? (key, value)
+              }
+            ]
+          }
+        }[0]
     }
     cache?.own.advance(by: keyLength - (cache?.length ?? 0))
     return dropout(normed(x, pass), configuration.dropout.states)
