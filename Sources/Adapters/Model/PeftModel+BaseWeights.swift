@@ -1,4 +1,4 @@
-public import Layers
+import Layers
 import Models
 import Tensors
 

@@ -161,7 +161,7 @@ extension PeftModel {
   }
 
   /// Makes an adapter again over another base than it was made for.
-  func addAgain(_ name: String, _ origin: AdapterOrigin) throws {
+  func addAgain(_ name: String, _ origin: AdapterMaking) throws {
     try add(
       name, origin.configuration, seed: origin.seed, isStrict: origin.isStrict,
       isLoading: origin.directory != nil, dtype: origin.dtype)

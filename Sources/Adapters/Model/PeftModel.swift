@@ -102,7 +102,7 @@ public final class PeftModel<Base: Module> {
       let made = try AdapterPlacement(
         model: base, context: context, dtype: dtype, isLoading: isLoading || device.kind == .meta
       ).place(name, configuration, generator: Generator(seed: seed), isStrict: isStrict)
-      made.origin = AdapterOrigin(
+      made.origin = AdapterMaking(
         configuration: configuration, seed: seed, isStrict: isStrict, dtype: dtype)
       placed.append(made)
     } catch {

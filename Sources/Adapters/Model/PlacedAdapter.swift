@@ -8,7 +8,7 @@ final class PlacedAdapter {
   /// Its configuration; a start that is found from data may settle ranks and layers.
   var configuration: any AdapterConfiguration
   /// What it was made from.
-  var origin: AdapterOrigin
+  var origin: AdapterMaking
   /// Paths of the layers that have it.
   var targets: [String] = []
   /// Its tensors by the keys of its file.
@@ -37,7 +37,7 @@ final class PlacedAdapter {
   init(name: String, _ configuration: any AdapterConfiguration) {
     self.name = name
     self.configuration = configuration
-    origin = AdapterOrigin(configuration: configuration)
+    origin = AdapterMaking(configuration: configuration)
   }
 
   /// What its file holds.
@@ -58,7 +58,7 @@ final class PlacedAdapter {
 }
 
 /// What an adapter was made from, so that it can be made again over another base.
-struct AdapterOrigin {
+struct AdapterMaking {
   var configuration: any AdapterConfiguration
   var seed: UInt64 = 0
   var isStrict = true
