@@ -1,4 +1,5 @@
 import Adapters
+import Layers
 import Models
 import TestSupport
 import Tensors
