@@ -7,8 +7,9 @@ public import Tensors
 ///
 /// Parameters lie one behind another in flat buckets; each process has one of N equal ranges of each bucket,
 /// changes the parameters in it, and gets the others' from them. Ranges begin and end at blocks of 256
-/// elements, so that states of 8 bits are those of one process, and everything is elementwise, so that the
-/// parameters are, to the last bit.
+/// elements, so that states of 8 bits are those of one process, and everything is elementwise but for the
+/// lengths of LAMB and LARS, whose sums of blocks are exchanged and added up in one order: the parameters are
+/// those of one process, to the last bit.
 ///
 /// With T elements each process keeps T / N elements of parameters and, for Adam, 2 T / N of state besides
 /// the T parameters. At stage 1 gradients stay whole until the update is; at stage 2 they are shared out
@@ -43,7 +44,11 @@ public final class ShardedOptimizer: Optimizer {
   /// Gatherings of blocks that were begun.
   var gatherings: [Int: Gathering] = [:]
   private let optimizer: any Optimizer
-  private var sums: [Tensor] = []
+  var sums: [Tensor] = []
+  /// Parameters that have a gradient in this update.
+  var present: [Bool] = []
+  /// What went wrong in a step, which cannot throw.
+  var failure: CollectiveError?
 
   /// Shares an optimiser out.
   ///
@@ -92,6 +97,7 @@ public final class ShardedOptimizer: Optimizer {
       return (name: name, parameter: slice.parameter)
     }
     optimizer = try make(named, whole)
+    (optimizer as? FusedOptimizer)?.completeSums = { [weak self] in self?.completed($0) ?? $0 }
   }
 
   /// What a slice is called in the state of this process's optimiser.
@@ -110,7 +116,7 @@ public final class ShardedOptimizer: Optimizer {
   ) throws(CollectiveError) -> DataParallel.Update {
     let result = try exchange.share(
       parts: parts, stops: stops, eachRound: stage > 1, together: stage == 3, compute)
-    sums = result.sums
+    (sums, present) = (result.sums, result.present)
     for slice in slices {
       slice.parameter.value.gradient =
         result.present[slice.index]
@@ -168,6 +174,7 @@ public final class ShardedOptimizer: Optimizer {
   ///
   /// - Throws: `CollectiveError` when another process is gone or does something else.
   public func shareParameters() throws(CollectiveError) {
+    if let failure { throw failure }
     guard memories.isEmpty else { return releaseParameters() }
     for (index, bucket) in exchange.buckets.buckets.enumerated() {
       let flat = Tensor.empty([bucket.count], dtype: bucket.dtype)
@@ -300,8 +307,8 @@ private struct StateKey {
   }
 
   var wholeName: String { parameter.isEmpty ? kind : "\(parameter).\(kind)" }
-  /// Whether all slices have the same: counts of steps and tables of codes.
-  var isShared: Bool { kind == "step" || kind.hasPrefix("qmap") }
+  /// Whether all slices have the same: counts of steps, lengths of whole directions, tables of codes.
+  var isShared: Bool { kind == "step" || kind == "unorm_vec" || kind.hasPrefix("qmap") }
   /// Whether it has one number for each block of elements.
   var isOfBlocks: Bool { kind.hasPrefix("absmax") }
 }

@@ -21,17 +21,9 @@ enum BlockOptions {
     guard source.device.kind == .cpu else {
       throw UsageError("--\(name) works on the processor only, not on \(source.device)")
     }
-    guard try !source.isSeq2Seq else {
-      // What is trained is shared out all the same.
-      if !isOnDisk { return nil }
-      throw UsageError("--\(name) is not for models with encoder and decoder")
-    }
-    guard let group else { return DiskBlocks(directory: existingDirectory(recipe.directory)) }
-    guard !isOnDisk else {
-      throw UsageError(
-        "--base-offload disk: with --zero 3 the processes share the base out instead")
-    }
-    return ShardedBlocks(group)
+    let directory = isOnDisk ? existingDirectory(recipe.directory) : nil
+    if let group { return ShardedBlocks(group, directory: directory) }
+    return directory.map(DiskBlocks.init)
   }
 
   /// Whether making the run's adapter reads frozen blocks, or trains some of their weights.
@@ -50,19 +42,21 @@ enum BlockOptions {
       .readsBlocks
   }
 
-  /// Makes an adapter; with all blocks of the base where it reads them or trains some of their weights.
+  /// Makes an adapter; with all blocks of the base where it reads them or trains some of their weights, and
+  /// with embeddings and head in any case.
   static func holding<Base>(
     _ residency: BlockResidency?, _ recipe: TrainRecipe, _ tokenizer: Tokenizer,
     _ given: ParsedArguments, _ make: () throws -> PeftModel<Base>
   ) throws -> PeftModel<Base> {
-    guard let residency,
-      try readsBlocks(recipe, tokenizer, isQuiet: given[TrainOptions.quiet])
-    else { return try make() }
-    return try residency.holdingAll {
+    guard let residency else { return try make() }
+    func made() throws -> PeftModel<Base> {
       let model = try make()
       residency.giveBack(model.trainableParameters.map(\.parameter))
       return model
     }
+    let readsAll = try readsBlocks(recipe, tokenizer, isQuiet: given[TrainOptions.quiet])
+    return readsAll
+      ? try residency.holdingAll(made) : try residency.holdingOutside(made)
   }
 
   /// Refuses a base without anything frozen.

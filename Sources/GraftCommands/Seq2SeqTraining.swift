@@ -34,7 +34,11 @@ enum Seq2SeqTraining {
     }
     // Before anything is computed with them.
     try source.check(examples + (evaluation ?? []), vocabularySize: shape.vocabularySize)
-    let base = try source.seq2seqModel(adapter: nil).0
+    let base = try AutoModelForSeq2SeqLM.fromPretrained(
+      source.directory, dtype: source.dtype, device: source.device,
+      quantization: source.quantization,
+      blocks: TrainCommand.isFull(arguments)
+        ? nil : BlockOptions.source(recipe, options, source))
     guard !TrainCommand.isFull(arguments) else {
       let writer = ModelDirectoryWriter(
         model: base, source: source.directory, dtype: source.dtype, format: nil)
@@ -44,22 +48,25 @@ enum Seq2SeqTraining {
           model: model, examples: examples, evaluation: evaluation ?? [], report: report,
           options: options, recipe: recipe), given, console)
     }
-    let continued = try TrainCommand.continued(base, recipe, given, options.seed)
-    let model =
-      try continued
-      ?? PeftModel(base, AdapterOptions.configuration(arguments, tokenizer), seed: options.seed)
-    for warning in model.warnings { console.log("warning: \(warning)") }
-    try PromptChecks.checkTasks(examples + (evaluation ?? []), model)
-    try PromptChecks.check(examples + (evaluation ?? []), base, limit: shape.maximumLength)
-    if continued == nil {
-      if let text = arguments[TrainOptions.promptText],
-        model.configurations.first?.configuration is PrefixTuningConfig
-      {
-        try model.beginPrompt(asPrefixOf: tokenizer.encode(text))
+    let model = try BlockOptions.holding(base.residency, recipe, tokenizer, given) {
+      let continued = try TrainCommand.continued(base, recipe, given, options.seed)
+      let model =
+        try continued
+        ?? PeftModel(base, AdapterOptions.configuration(arguments, tokenizer), seed: options.seed)
+      for warning in model.warnings { console.log("warning: \(warning)") }
+      try PromptChecks.checkTasks(examples + (evaluation ?? []), model)
+      try PromptChecks.check(examples + (evaluation ?? []), base, limit: shape.maximumLength)
+      if continued == nil {
+        if let text = arguments[TrainOptions.promptText],
+          model.configurations.first?.configuration is PrefixTuningConfig
+        {
+          try model.beginPrompt(asPrefixOf: tokenizer.encode(text))
+        }
+        try TrainCommand.start(model, source, arguments, options, examples) {
+          try AutoModelForSeq2SeqLM.fromPretrained(source.directory, dtype: nil)
+        }
       }
-      try TrainCommand.start(model, source, arguments, options, examples) {
-        try AutoModelForSeq2SeqLM.fromPretrained(source.directory, dtype: nil)
-      }
+      return model
     }
     if !recipe.isResumed, let configuration = model.configurations.first?.configuration {
       try TrainCommand.settle(&recipe, configuration)

@@ -35,8 +35,7 @@ public enum AutoModel {
   ///   - quantization: How linear layers below the head are quantised as they are read; nil for not.
   ///   - seed: Start of random numbers.
   ///   - blocks: Takes the numbers of each block as soon as it is made, and brings them for each pass;
-  ///     nil for leaving them in memory. On the processor only, and not for models with encoder and
-  ///     decoder.
+  ///     nil for leaving them in memory. On the processor only.
   /// - Returns: The model, nothing of it trainable.
   /// - Throws: ``ModelError``, `QuantizationError`, `CheckpointError` or `JSONError` when the
   ///   directory is not such a model, and what `blocks` throws.
@@ -46,6 +45,28 @@ public enum AutoModel {
     seed: UInt64 = 0, blocks: (any BlockSource)? = nil
   ) throws -> TaskModel {
     precondition(blocks == nil || device.kind == .cpu, "blocks that come and go on \(device)")
+    return try model(
+      directory,
+      Opening(
+        task: task, labels: labels, dtype: dtype, device: device, quantization: quantization,
+        seed: seed, blocks: blocks))
+  }
+
+  /// How a model is opened.
+  struct Opening {
+    var task: ModelTask
+    var labels: ModelLabels?
+    var dtype: DType?
+    /// `meta` for the shapes of a configuration alone.
+    var device: Device
+    var quantization: QuantizationOptions?
+    var seed: UInt64 = 0
+    var blocks: (any BlockSource)?
+  }
+
+  static func model(_ directory: String, _ opening: Opening) throws -> TaskModel {
+    let (task, dtype, device) = (opening.task, opening.dtype, opening.device)
+    let (quantization, blocks) = (opening.quantization, opening.blocks)
     precondition(task != .causalLM, "AutoModel: AutoModelForCausalLM opens models for text")
     precondition(
       task != .seq2seqLM, "AutoModel: AutoModelForSeq2SeqLM opens models of a text for a text")
@@ -59,20 +80,21 @@ public enum AutoModel {
     // Classes have defaults of their own for the number of outputs.
     let loader = TaskLoader(
       task: task,
-      labels: try task.outputs(labels, joint?.reader(json, path: path) ?? reader), seed: seed,
+      labels: try task.outputs(opening.labels, joint?.reader(json, path: path) ?? reader),
+      seed: opening.seed,
       residency: blocks.map(BlockResidency.init))
     if let family = joint {
-      guard blocks == nil else {
-        throw ModelError.unsupported(
-          path: path, what: "blocks that come and go in a model with encoder and decoder",
-          supported: ["encoders", "decoders"])
-      }
       return try loader.model(
-        AutoModelForSeq2SeqLM.loader(
-          directory, json, path, dtype: dtype, device: device, quantization: quantization), family)
+        device == .meta
+          ? AutoModelForSeq2SeqLM.metaLoader(json, path, dtype: dtype)
+          : AutoModelForSeq2SeqLM.loader(
+            directory, json, path, dtype: dtype, device: device, quantization: quantization,
+            residency: loader.residency),
+        family)
     }
-    let stored = try BitsAndBytesConfiguration(model: json, path: path)
-    let checkpoint = try SafetensorsCheckpoint(directory: directory)
+    let isMeta = device == .meta
+    let stored = isMeta ? nil : try BitsAndBytesConfiguration(model: json, path: path)
+    let checkpoint = isMeta ? nil : try SafetensorsCheckpoint(directory: directory)
     guard let family = encoders.first(where: { $0.modelType == type }) else {
       return try loader.model(
         DecoderLoader(

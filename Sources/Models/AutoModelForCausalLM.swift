@@ -87,8 +87,9 @@ public enum AutoModelForCausalLM {
     return stored
   }
 
+  /// The configuration of a directory, or such a file itself.
   static func json(of directory: String) throws(JSONError) -> (JSON, path: String) {
-    let path = directory + "/config.json"
+    let path = directory.hasSuffix(".json") ? directory : directory + "/config.json"
     return (try JSON.read(path: path), path)
   }
 

@@ -1,5 +1,6 @@
 import Checkpoints
 import JSONValues
+public import Layers
 public import Quantization
 public import Tensors
 
@@ -22,16 +23,20 @@ public enum AutoModelForSeq2SeqLM {
   ///   - dtype: Type to compute in; nil for the checkpoint's own.
   ///   - device: Where to compute.
   ///   - quantization: How linear layers are quantised as they are read; nil for not at all.
+  ///   - blocks: Takes the numbers of each block of both stacks as soon as it is made, and brings them
+  ///     for each pass; nil for leaving them in memory. On the processor only.
   /// - Returns: The model, nothing of it trainable.
   /// - Throws: ``ModelError``, `QuantizationError`, `CheckpointError` or `JSONError` when the
-  ///   directory is not such a model.
+  ///   directory is not such a model, and what `blocks` throws.
   public static func fromPretrained(
     _ directory: String, dtype: DType? = .float32, device: Device = .cpu,
-    quantization: QuantizationOptions? = nil
+    quantization: QuantizationOptions? = nil, blocks: (any BlockSource)? = nil
   ) throws -> EncoderDecoderForConditionalGeneration {
+    precondition(blocks == nil || device.kind == .cpu, "blocks that come and go on \(device)")
     let (json, path) = try AutoModelForCausalLM.json(of: directory)
     return try loader(
-      directory, json, path, dtype: dtype, device: device, quantization: quantization
+      directory, json, path, dtype: dtype, device: device, quantization: quantization,
+      residency: blocks.map(BlockResidency.init)
     ).conditionalGeneration()
   }
 
@@ -67,7 +72,7 @@ public enum AutoModelForSeq2SeqLM {
 
   static func loader(
     _ directory: String, _ json: JSON, _ path: String, dtype: DType?, device: Device,
-    quantization: QuantizationOptions?
+    quantization: QuantizationOptions?, residency: BlockResidency?
   ) throws -> EncoderDecoderLoader {
     let family = try family(json, path)
     let stored = try AutoModelForCausalLM.stored(json, path, directory, quantization)
@@ -75,6 +80,6 @@ public enum AutoModelForSeq2SeqLM {
       configuration: try EncoderDecoderConfiguration(
         family.reader(json, path: path), family: family),
       checkpoint: try SafetensorsCheckpoint(directory: directory), dtype: dtype, device: device,
-      quantization: quantization, stored: stored)
+      quantization: quantization, stored: stored, residency: residency)
   }
 }

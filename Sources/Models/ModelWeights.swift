@@ -3,15 +3,16 @@ import Layers
 import Quantization
 import Tensors
 
-/// Layers over the weights of a checkpoint.
+/// Layers over the weights of a checkpoint, or over shapes alone.
 struct ModelWeights {
-  let checkpoint: SafetensorsCheckpoint
+  /// The files; nil where there are shapes alone, of which every layer of the model has its own.
+  let checkpoint: SafetensorsCheckpoint?
   /// Type to compute in; nil for the stored one.
   private(set) var dtype: DType?
   let device: Device
   /// What is done to linear layers that the checkpoint holds dense.
   private(set) var quantization: QuantizationOptions?
-  private let stored: QuantizedWeightReader
+  private let stored: QuantizedWeightReader?
   /// Type that the configuration says.
   private let storedDType: DType?
   /// What layers of a model with a head have before the names of the bare model in this checkpoint.
@@ -20,7 +21,7 @@ struct ModelWeights {
   // `bases`: the bare model's names inside models with heads; `probe`: a tensor that every bare model
   // has, by which is seen which of them stands before it.
   init(
-    checkpoint: SafetensorsCheckpoint, dtype: DType?, device: Device,
+    checkpoint: SafetensorsCheckpoint?, dtype: DType?, device: Device,
     quantization: QuantizationOptions?, stored: BitsAndBytesConfiguration?, storedDType: DType?,
     bases: [String], probe: String
   ) {
@@ -29,13 +30,23 @@ struct ModelWeights {
     self.device = device
     self.quantization = quantization
     self.storedDType = storedDType
-    self.stored = QuantizedWeightReader(
-      checkpoint: checkpoint, configuration: stored, device: device)
+    self.stored = checkpoint.map {
+      QuantizedWeightReader(checkpoint: $0, configuration: stored, device: device)
+    }
     // With none of the names, what is missing is named as files of whole models have it.
-    let found = bases.first { checkpoint.entry("\($0).\(probe)") != nil }
-    let isBare = found == nil && checkpoint.entry(probe) != nil
+    let found = bases.first { checkpoint?.entry("\($0).\(probe)") != nil }
+    let isBare = found == nil && checkpoint?.entry(probe) != nil
     prefix = isBare ? "" : (found ?? bases[0]) + "."
   }
+
+  /// Where the weights are, for messages.
+  var directory: String { checkpoint?.directory ?? "the model's configuration" }
+
+  /// Whether the files have a tensor.
+  func isStored(_ name: String) -> Bool { checkpoint?.entry(name) != nil }
+
+  /// Whether a layer that files may lack is one of the model's own: where there are shapes alone, it is.
+  func offers(_ name: String) -> Bool { checkpoint == nil || isStored(name) }
 
   /// Refuses a weight or bias of one of the model's own layers that the model did not take: without it,
   /// it would compute something else.
@@ -57,14 +68,14 @@ struct ModelWeights {
       known.insert(path)
       layers.insert(parts(path).layer)
     }
-    for name in checkpoint.names {
+    for name in checkpoint?.names ?? [] {
       // Inside the bare model's files the name of the model itself is missing.
       let path = prefix.isEmpty && !name.hasPrefix("lm_head.") ? "\(base).\(name)" : name
       let (layer, leaf) = parts(path)
       guard leaf == "weight" || leaf == "bias", layers.contains(layer), !known.contains(path) else {
         continue
       }
-      throw .unexpectedTensor(path: checkpoint.directory, name: name)
+      throw .unexpectedTensor(path: directory, name: name)
     }
   }
 
@@ -105,12 +116,12 @@ struct ModelWeights {
     var weight = try tensor(name + ".weight", isTransposed ? shape.reversed() : shape)
     if isTransposed { weight = weight.transposed() }
     // What a quantised checkpoint holds dense stays so.
-    if !staysDense, stored.configuration == nil, let quantization, !quantization.skips(name) {
+    if !staysDense, stored?.configuration == nil, let quantization, !quantization.skips(name) {
       let made = Linear(
         quantization.format.projection(weight.contiguous(), bias: bias),
         isTransposedInFiles: isTransposed)
       // The dense weight is not needed again: its pages need not stay in memory.
-      if let (file, entry) = checkpoint.entry(name + ".weight") {
+      if let (file, entry) = checkpoint?.entry(name + ".weight") {
         file.mapping.release(entry.byteRange)
       }
       return made
@@ -123,12 +134,13 @@ struct ModelWeights {
   func storedProjection(
     _ name: String, shape: [Int], bias: Parameter? = nil
   ) throws -> (any LinearProjection)? {
-    let found = try stored.projection(name, shape: shape, bias: bias, dtype: dtype ?? storedDType)
+    let found = try stored?.projection(
+      name, shape: shape, bias: bias, dtype: dtype ?? storedDType)
     if let found, let quantization {
       let format = WeightFormat(of: found)
       guard format == quantization.format else {
         throw QuantizationError.alreadyQuantized(
-          path: checkpoint.directory, format: format?.description ?? "?",
+          path: directory, format: format?.description ?? "?",
           wanted: quantization.format.description)
       }
     }
@@ -140,8 +152,7 @@ struct ModelWeights {
   ) throws -> LayerNorm {
     // Old checkpoints say gamma and beta.
     func parameter(_ modern: String, _ old: String) throws -> Parameter {
-      let exists = checkpoint.entry("\(name).\(modern)") != nil
-      let other = checkpoint.entry("\(name).\(old)") != nil
+      let (exists, other) = (isStored("\(name).\(modern)"), isStored("\(name).\(old)"))
       return Parameter(try tensor("\(name).\(!exists && other ? old : modern)", [size]))
     }
     return LayerNorm(
@@ -158,16 +169,19 @@ struct ModelWeights {
   }
 
   func tensor(_ name: String, _ shape: [Int]) throws -> Tensor {
+    guard let checkpoint else {
+      return .empty(shape, dtype: dtype ?? storedDType ?? .float32, device: device)
+    }
     guard let found = try checkpoint.tensor(name) else {
-      throw ModelError.missingTensor(path: checkpoint.directory, name: name)
+      throw ModelError.missingTensor(path: directory, name: name)
     }
     guard found.shape == shape else {
       throw ModelError.wrongShape(
-        path: checkpoint.directory, name: name, expected: shape, actual: found.shape)
+        path: directory, name: name, expected: shape, actual: found.shape)
     }
     guard found.dtype.isFloatingPoint else {
       throw ModelError.wrongType(
-        path: checkpoint.directory, name: name, actual: "\(found.dtype)")
+        path: directory, name: name, actual: "\(found.dtype)")
     }
     guard let dtype, dtype != found.dtype else { return found.to(device: device) }
     // What is converted is not read again: its pages need not stay in memory.
@@ -197,13 +211,13 @@ struct ModelWeights {
       )
     }
     let (table, matrix) = (embeddingName + ".weight", headName + ".weight")
-    let hasEmbedding = checkpoint.entry(table) != nil
+    let hasEmbedding = offers(table)
     let shared = Parameter(try tensor(hasEmbedding ? table : matrix, shape))
     if let quantized = try storedProjection(headName, shape: shape, bias: bias) {
       return (try embedding(shared, isTied: true), Linear(quantized))
     }
     var head = shared
-    if checkpoint.entry(matrix) != nil, hasEmbedding {
+    if isStored(matrix), hasEmbedding {
       // Both are there: as the reference does, they are tied only if they are equal.
       let own = try tensor(matrix, shape)
       if !own.isEqual(to: shared.value) { head = Parameter(own) }
@@ -225,7 +239,7 @@ struct ModelWeights {
     }
     guard !isTied else {
       throw ModelError.unsupported(
-        path: checkpoint.directory,
+        path: directory,
         what: "quantising the embeddings of a model whose output head is the same table (it stays "
           + "as it is, so that a second table would take more memory)",
         supported: ["models with tie_word_embeddings false"])

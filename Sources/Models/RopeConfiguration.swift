@@ -83,7 +83,10 @@ public struct RopeConfiguration: Hashable, Sendable {
   ///   - dtype: Type of the activations; angles are computed in float32.
   /// - Returns: Cosines and sines, `[batch or 1, 1, length, rotatedSize]`.
   public func tables(positions: Tensor, dtype: DType) -> (cosine: Tensor, sine: Tensor) {
-    let length = dependsOnLength ? Int(positions.max().item()) + 1 : 0
+    // Shapes alone have no largest position.
+    let isMeta = positions.device.kind == .meta
+    let length =
+      !dependsOnLength ? 0 : isMeta ? positions.size(-1) : Int(positions.max().item()) + 1
     let frequencies = Tensor(frequencies(length: length)).to(device: positions.device)
     let angles = positions.to(.float32).unsqueezed(-1) * frequencies  // [B, L, size/2]
     let both = Tensor.concatenated([angles, angles], dimension: -1).unsqueezed(1)

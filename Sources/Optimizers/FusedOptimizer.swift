@@ -79,12 +79,29 @@ public final class FusedOptimizer: Optimizer {
     (shape.reduce(dtype.byteCount, *) + 63) / 64 * 64
   }
 
+  /// Completes sums of squares where parameters are parts of larger ones; nil where they are whole.
+  ///
+  /// It gets those of each parameter's blocks, as the limits of LAMB and LARS need them, nil where there is
+  /// no limit or no gradient, and gives those of all blocks of the larger ones, in their order.
+  public var completeSums: ((_ own: [[Double]?]) -> [[Double]?])?
+
   /// Changes every parameter that has a gradient.
   ///
   /// - Parameter learningRate: Size of the step.
   public func step(learningRate: Double) {
     withoutGradients {
-      for state in states { state.update(learningRate: learningRate) }
+      guard let completeSums, states.contains(where: { $0.settings.maximumUpdateNorm != nil })
+      else {
+        for state in states {
+          state.update(
+            learningRate: learningRate, sums: state.blockSums(learningRate: learningRate))
+        }
+        return
+      }
+      let sums = completeSums(states.map { $0.blockSums(learningRate: learningRate) })
+      for (state, whole) in zip(states, sums) {
+        state.update(learningRate: learningRate, sums: whole)
+      }
     }
   }
 

@@ -46,33 +46,62 @@ final class ParameterState {
     updateNorm = settings.maximumUpdateNorm == nil ? nil : .zeros([1])
   }
 
-  /// Changes the parameter if it has a gradient.
-  func update(learningRate: Double) {
-    guard let gradient = parameter.value.gradient, parameter.count > 0 else { return }
-    stepCount += 1
-    // The memory itself where kernels can work on it, else a copy that is written back.
+  /// What kernels work on for a step: the memory itself where they can, else a copy.
+  private struct Work {
+    let values: Tensor
+    let gradient: Tensor
+    let isInPlace: Bool
+    let blocks: Int
+    let tensors: graft_optimized
+  }
+
+  /// Nil without a gradient.
+  private func work() -> Work? {
+    guard let gradient = parameter.value.gradient, parameter.count > 0 else { return nil }
     let value = parameter.value.detached()
     let isInPlace = value.device == .cpu && value.isContiguous
-    let work = isInPlace ? value : value.to(device: .cpu).contiguous()
+    let values = isInPlace ? value : value.to(device: .cpu).contiguous()
     let source = gradient.detached().to(device: .cpu).contiguous()
-    let blocks = blockCount(work.count, settings.blockSize)
-    let tensors = memory(work, source)
-    func call(shortening: Double = 1) -> KernelCall {
-      KernelCall(
-        step: settings.step(stepCount, learningRate: learningRate, shortening: shortening),
-        tensors: tensors)
-    }
+    return Work(
+      values: values, gradient: source, isInPlace: isInPlace,
+      blocks: blockCount(values.count, settings.blockSize), tensors: memory(values, source))
+  }
+
+  /// For rules with a limit: sums of squares of each block of the parameter and of the direction of the
+  /// step that comes next, one after the other; nil for others and without a gradient.
+  func blockSums(learningRate: Double) -> [Double]? {
+    guard settings.maximumUpdateNorm != nil, let work = work() else { return nil }
+    let call = KernelCall(
+      step: settings.step(stepCount + 1, learningRate: learningRate, shortening: 1),
+      tensors: work.tensors)
+    let sums = call.blockSums(work.blocks)
+    withExtendedLifetime(work) {}
+    return sums
+  }
+
+  /// Changes the parameter if it has a gradient.
+  ///
+  /// - Parameters:
+  ///   - learningRate: Size of the step.
+  ///   - sums: What ``blockSums(learningRate:)`` gives, for the whole parameter where this is a part of
+  ///     one; nil where the rule has no limit.
+  func update(learningRate: Double, sums: [Double]?) {
+    guard let work = work() else { return }
+    stepCount += 1
     // Rules with a limit go over the blocks twice: what they measure comes before what they do.
-    let limited = settings.maximumUpdateNorm.map {
-      call(shortening: shortening($0, call(), blocks))
-    }
-    (limited ?? call()).update(blocks)
-    withExtendedLifetime((work, source)) {}
+    var factor = 1.0
+    if let maximum = settings.maximumUpdateNorm, let sums { factor = shortening(maximum, sums) }
+    KernelCall(
+      step: settings.step(stepCount, learningRate: learningRate, shortening: factor),
+      tensors: work.tensors
+    ).update(work.blocks)
+    let (value, isInPlace) = (parameter.value.detached(), work.isInPlace)
+    withExtendedLifetime(work) {}
     if isInPlace {
       // Changes nothing, but tells autograd that the memory was written to.
       value.reshaped([value.count]).narrowed(0, 0..<0).fillInPlace(0)
     } else {
-      value.copyInPlace(from: work)
+      value.copyInPlace(from: work.values)
     }
   }
 
@@ -80,8 +109,12 @@ final class ParameterState {
   ///
   /// A parameter of zeros has no length to compare with and moves freely, as otherwise it would
   /// stay zero for ever (LoRA's B begins so); in bitsandbytes it stays.
-  private func shortening(_ maximum: Double, _ call: KernelCall, _ blocks: Int) -> Double {
-    let (own, direction) = call.norms(blocks)
+  private func shortening(_ maximum: Double, _ sums: [Double]) -> Double {
+    var (own, direction) = (0.0, 0.0)
+    for block in 0..<(sums.count / 2) {
+      own += sums[2 * block]
+      direction += sums[2 * block + 1]
+    }
     let scale = settings.directionScale(at: stepCount)
     let (length, limit) = (direction.squareRoot() * scale, maximum * own.squareRoot())
     // More than float32 holds becomes infinite.
@@ -138,19 +171,19 @@ private struct KernelCall: @unchecked Sendable {
     }
   }
 
-  /// Sums of squares of the parameter and of the direction; the same with any number of threads.
-  func norms(_ blocks: Int) -> (own: Double, direction: Double) {
-    let sums = UnsafeMutablePointer<Double>.allocate(capacity: 2 * blocks)
-    defer { sums.deallocate() }
-    let result = SharedSums(sums: sums)
-    forEachRange(blocks, "optimizer_norms") { range in
-      var (step, tensors) = (step, tensors)
-      graft_optimizer_norms(
-        &step, &tensors, Int64(range.lowerBound), Int64(range.upperBound), result.sums)
-    }
-    return (0..<blocks).reduce(into: (0, 0)) { total, block in
-      total.own += sums[2 * block]
-      total.direction += sums[2 * block + 1]
+  /// Sums of squares of each block of the parameter and of the direction, one after the other; the same
+  /// with any number of threads.
+  func blockSums(_ blocks: Int) -> [Double] {
+    [Double](unsafeUninitializedCapacity: 2 * blocks) { buffer, count in
+      if let base = buffer.baseAddress {
+        let result = SharedSums(sums: base)
+        forEachRange(blocks, "optimizer_norms") { range in
+          var (step, tensors) = (step, tensors)
+          graft_optimizer_norms(
+            &step, &tensors, Int64(range.lowerBound), Int64(range.upperBound), result.sums)
+        }
+      }
+      count = 2 * blocks
     }
   }
 

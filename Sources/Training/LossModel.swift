@@ -19,6 +19,8 @@ public protocol LossModel: StoredModel {
   var residency: BlockResidency? { get set }
   /// The blocks as residencies count them; none where there can be no residency.
   var blocks: [any Module] { get }
+  /// Parameters that stand in a block and are read in front of all.
+  var parametersBeforeBlocks: [Parameter] { get }
 
   /// The loss of a batch, summed over what it asks.
   ///
@@ -46,6 +48,9 @@ extension LossModel {
 
   /// None.
   public var blocks: [any Module] { [] }
+
+  /// None.
+  public var parametersBeforeBlocks: [Parameter] { [] }
 
   /// Never, in models that have no such layers.
   public var usesFusedLayers: Bool {

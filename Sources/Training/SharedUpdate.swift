@@ -20,30 +20,11 @@ enum SharedUpdate {
     return size / count
   }
 
-  /// Checks that an update has something for every process, and that what is to be shared out can be.
+  /// Checks that an update has something for every process.
   static func check(
-    _ options: TrainingOptions, _ processes: ProcessGroup?, _ model: any TrainableModel
+    _ options: TrainingOptions, _ processes: ProcessGroup?
   ) throws(TrainingError) {
     guard let size = processes?.size else { return }
-    if options.zeroStage > 0 {
-      // Their steps look at whole parameters.
-      if [.lamb, .lars].contains(options.optimizer.rule) {
-        throw .option(
-          name: "zero",
-          expected: "0 with \(options.optimizer.name), which measures whole parameters",
-          actual: "\(options.zeroStage)")
-      }
-      if !model.trainingState.isEmpty {
-        throw .option(
-          name: "zero", expected: "0 with a method that looks at gradients after each update",
-          actual: "\(options.zeroStage)")
-      }
-      if options.zeroStage == 3, model.actsBetweenUpdates {
-        throw .option(
-          name: "zero", expected: "0 to 2 with a method that changes parameters after each update",
-          actual: "3")
-      }
-    }
     let parts = min(parts(options, processes), options.batchSize) * options.gradientAccumulation
     guard parts < size else { return }
     let limit = options.orderedParts.map { " cut into \($0) (--deterministic)" } ?? ""
@@ -57,12 +38,17 @@ enum SharedUpdate {
 
 extension SharedUpdate {
   /// The block that each trained parameter is in; nil for those outside, or in several.
+  ///
+  /// None where a method adds a penalty or changes parameters after each update, for which all of them
+  /// have to be there behind a pass.
   static func blocks(of model: any TrainableModel) -> [Int?] {
+    guard !model.actsBetweenUpdates else { return [] }
     let base: any LossModel = model.base
     var places: [Parameter: Set<Int>] = [:]
     for (index, block) in base.blocks.enumerated() {
       for (_, parameter) in block.parameters() { places[parameter, default: []].insert(index) }
     }
+    for parameter in base.parametersBeforeBlocks { places[parameter] = nil }
     return model.trainableParameters.map { key, parameter in
       places[parameter].flatMap { $0.count == 1 ? $0.first : nil }
     }

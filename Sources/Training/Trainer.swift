@@ -82,7 +82,7 @@ public final class Trainer {
     processes: ProcessGroup? = nil
   ) throws {
     try options.validate()
-    try SharedUpdate.check(options, processes, model)
+    try SharedUpdate.check(options, processes)
     self.processes = processes
     writes = processes?.rank ?? 0 == 0
     self.model = model
@@ -298,7 +298,11 @@ public final class Trainer {
       optimizer.step(learningRate: learningRate)
       try sharded?.shareParameters()
       prepareDraws(step: step, part: parts)
-      model.didStep(step, of: totalSteps)
+      if let sharded, model.actsBetweenUpdates {
+        try sharded.withWholeUpdate { model.didStep(step, of: totalSteps) }
+      } else {
+        model.didStep(step, of: totalSteps)
+      }
       optimizer.zeroGradients()
     }
     return (total, norm, update.stops)
@@ -362,8 +366,8 @@ public final class Trainer {
   private func withWholeModel(_ body: () throws -> Void) throws {
     try sharded?.gatherParameters()
     defer { sharded?.releaseParameters() }
-    guard model.readsBlocks, let residency = model.base.residency else { return try body() }
-    try residency.holdingAll(body)
+    guard let residency = model.base.residency else { return try body() }
+    try model.readsBlocks ? residency.holdingAll(body) : residency.holdingOutside(body)
   }
 
   /// Measures on rank 0; on the others too where they have to bring their share to its passes.

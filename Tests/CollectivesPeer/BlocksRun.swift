@@ -44,26 +44,49 @@ private final class ToyBlock: Module {
   }
 }
 
-/// Passes forth and back over five blocks whose frozen numbers processes share out.
+/// A table in front of the blocks or behind them.
+private final class ToyTable: Module {
+  let weight: Parameter
+
+  init(_ weight: Parameter) { self.weight = weight }
+
+  var children: [(name: String, module: any Module)] { [] }
+
+  func mapParameters(_ transform: (String, Parameter) -> Parameter) {
+    _ = transform("weight", weight)
+  }
+
+  var byteCount: Int { (weight.value.byteCount + 63) / 64 * 64 }
+}
+
+/// Passes forth and back over five blocks whose frozen numbers processes share out, with a table of rows in
+/// front of them and a head behind, which of the kind "tied" is the same table.
 ///
 /// The first line tells the bits of output and gradients; the second one bytes of blocks that this process
 /// keeps, and N times that by the formula; the third one bytes sent in a pass forth and back, and the
-/// formula's B (N - 1) / N for each time that a block is brought: five forth, four back, as the last is
-/// still there.
+/// formula's B (N - 1) / N for each time that something is brought: table, five blocks and head forth, four
+/// blocks back, as head and last block are still there.
 func blocksRun(_ processes: ProcessGroup?, kind: String) throws -> String {
   let blocks = (0..<5).map { ToyBlock($0, kind: kind) }
   let sharded = processes.map { ShardedBlocks($0) }
   let residency = sharded.map { BlockResidency($0) }
+  let rows = Parameter(.randomNormal([31, 24], generator: Generator(seed: 77)))
+  let table = ToyTable(rows)
+  let isTied = kind == "tied"
+  let head = ToyTable(
+    isTied ? rows : Parameter(.randomNormal([9, 24], generator: Generator(seed: 78))))
+  try residency?.takeOutside(entry: [table], exit: [head])
   for (number, block) in blocks.enumerated() { try residency?.take(block, as: number) }
+  let order = BlockPass(residency, stacks: [Array(blocks.indices)])
   func pass() throws -> [Tensor] {
-    var x = Tensor.randomNormal([3, 24], generator: Generator(seed: 99))
-    x.requiresGradient = true
-    let input = x
+    let offset = Tensor.randomNormal([3, 24], generator: Generator(seed: 99))
+    offset.requiresGradient = true
+    let input = offset
+    var x = order.entry { rows.value.selecting(0, Tensor([4, 30, 7])) } + offset
     for (number, block) in blocks.enumerated() {
-      x =
-        residency?.run(number, of: Array(blocks.indices), [x]) { [block($0[0])] }[0] ?? block(x)
+      x = order.block(number, [x]) { [block($0[0])] }[0]
     }
-    let loss = (x * x).sum()
+    let loss = order.exit { (x.linear(head.weight.value) * x.linear(head.weight.value)).sum() }
     loss.backward()
     try residency?.check()
     let gradients = [input.gradient] + blocks.map(\.scale.value.gradient)
@@ -76,13 +99,24 @@ func blocksRun(_ processes: ProcessGroup?, kind: String) throws -> String {
   let sent = (processes?.traffic.total ?? 0) - before
   precondition(zip(first, again).allSatisfy { $0.isEqual(to: $1) })
   // Held all at once, everything is there.
-  let sums = try residency?.holdingAll { blocks.map { $0.bias.value.sum().item() } }
-  precondition(sums?.allSatisfy { $0 != 0 } ?? true)
+  let sums = try residency?.holdingAll {
+    try residency?.holdingOutside { [rows.value.sum().item()] }
+  }
+  let outside = try residency?.holdingOutside {
+    try residency?.holdingAll { [rows.value.sum().item()] }
+  }
+  precondition(sums == outside)
+  let biases = try residency?.holdingAll { blocks.map { $0.bias.value.sum().item() } }
+  precondition((biases ?? [1]).allSatisfy { $0 != 0 })
   let size = processes?.size ?? 1
-  let bytes = blocks.map { ($0.byteCount + 64 * size - 1) / (64 * size) * 64 * size }
-  let moved = (bytes.reduce(0, +) + bytes.dropLast().reduce(0, +)) / size * (size - 1)
+  func filled(_ count: Int) -> Int { (count + 64 * size - 1) / (64 * size) * 64 * size }
+  let bytes = blocks.map { filled($0.byteCount) }
+  let (front, behind) = (filled(table.byteCount), filled(head.byteCount))
+  let kept = bytes.reduce(0, +) + front + (isTied ? 0 : behind)
+  let forth = bytes.reduce(0, +) + front + behind
+  let moved = (forth + bytes.dropLast().reduce(0, +)) / size * (size - 1)
   return
-    "\(first.map(hash))\n\(sharded?.keptByteCount ?? 0) \(bytes.reduce(0, +) / size)\n\(sent) \(moved)"
+    "\(first.map(hash))\n\(sharded?.keptByteCount ?? 0) \(kept / size)\n\(sent) \(moved)"
 }
 
 /// Three updates of five blocks all of whose floating-point numbers are trained, and of one number outside;

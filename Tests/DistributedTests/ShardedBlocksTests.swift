@@ -4,7 +4,8 @@ import Testing
 /// Frozen blocks that processes share out; what they do stands in Tests/CollectivesPeer.
 @Suite struct ShardedBlocksTests {
   /// The bits of one process, and bytes kept and sent as the formulas say.
-  @Test(arguments: ["float32", "transposed", "int8"]) func bitsAndBytes(_ kind: String) throws {
+  @Test(arguments: ["float32", "transposed", "int8", "tied"])
+  func bitsAndBytes(_ kind: String) throws {
     let alone = try GraftProcess.run(["blocks", kind], program: "CollectivesPeer")
     #expect(alone.code == 0, "\(alone.errors)")
     let expected = alone.output.split(separator: "\n").first

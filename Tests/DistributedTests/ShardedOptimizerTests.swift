@@ -21,7 +21,7 @@ import Testing
   private static let aligned = 5376 + 256 + 8192 + 12544
 
   /// To the last bit those of one process, parameters and state, with 5 parts of an update.
-  @Test(arguments: ["adamw", "ademamix-8bit"])
+  @Test(arguments: ["adamw", "ademamix-8bit", "lamb", "lars", "lamb-8bit", "lars-8bit"])
   func sameBits(_ optimizer: String) throws {
     let alone = try run(1, ["0", optimizer, "5"])[0]
     #expect(alone[0].contains("layer.3."))
@@ -30,6 +30,19 @@ import Testing
       #expect(all[0][0] == alone[0], "stage \(stage) with \(processes) processes")
       let parameters = alone[0].prefix { $0 != "]" }
       for other in all { #expect(other[0].hasPrefix(parameters)) }
+    }
+  }
+
+  /// Lengths of whole parameters cost 16 bytes for each 256 elements of a process's ranges, to each other
+  /// process.
+  @Test(arguments: [2, 4]) func sumsOfLAMB(_ processes: Int) throws {
+    let unit = 256 * processes
+    let share = (Self.aligned + unit - 1) / unit * 256
+    let plain = try run(processes, ["2", "adam", "\(processes)"])
+    let limited = try run(processes, ["2", "lamb", "\(processes)"])
+    for (own, other) in zip(limited, plain) {
+      let more = (Int(own[2]) ?? 0) - (Int(other[2]) ?? 0)
+      #expect(more == share / 256 * 16 * (processes - 1), "\(own) \(other)")
     }
   }
 

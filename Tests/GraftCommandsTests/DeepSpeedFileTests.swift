@@ -273,6 +273,21 @@ import Testing
     }
   }
 
+  @Test func `weights in a file`() throws {
+    try CommandFixture.with { fixture in
+      let key = #""zero_optimization": {"stage": 3, "offload_param": {"device": "#
+      try fixture.write("ds.json", "{" + key + #""nvme", "nvme_path": "/fast"}}}"#)
+      let (found, errors) = try recipe(fixture, ["--device", "cpu"])
+      #expect(found["zero"]?.stringValue == "3")
+      #expect(found["base-offload"]?.stringValue == "disk")
+      #expect(errors.contains("not used: files lie in --output"))
+      try fixture.write("ds.json", "{" + key + #""cpu"}}}"#)
+      let (other, notes) = try recipe(fixture, ["--device", "cpu"])
+      #expect(other["base-offload"]?.stringValue == "none")
+      #expect(notes.contains("not needed here: weights lie in the processor's memory"))
+    }
+  }
+
   @Test func `float16 with a scale that is too large at first`() throws {
     try CommandFixture.with { fixture in
       try fixture.write(

@@ -50,6 +50,30 @@ import Testing
     }
   }
 
+  /// A state in a mapped file, also where several processes share it out, gives the numbers of one in
+  /// memory.
+  @Test(arguments: ["adam", "lamb-8bit"]) func `a state in a file`(_ name: String) throws {
+    try withFixture { fixture in
+      let common = [
+        "--rank", "32", "--max-steps", "6", "--save-every", "3", "--deterministic", "2",
+        "--optimizer",
+      ]
+      try fixture.train(common + [name], output: "memory")
+      try fixture.train(common + ["paged-" + name], output: "file")
+      let shared = try GraftProcess.run(
+        ["launch", "--processes", "2", "--"]
+          + fixture.training(common + ["paged-" + name, "--zero", "2"], output: "shared"),
+        directory: fixture.directory)
+      #expect(shared.code == 0, "\(shared.errors)")
+      for other in ["file", "shared"] {
+        #expect(try fixture.losses(other) == fixture.losses("memory"))
+        for file in [
+          "adapter_model.safetensors", "checkpoints/step-00000003/optimizer.safetensors",
+        ] { #expect(try fixture.bytes("\(other)/" + file) == fixture.bytes("memory/" + file)) }
+      }
+    }
+  }
+
   @Test func `another optimiser cannot go on`() throws {
     try withFixture { fixture in
       let recipe = ["--optimizer", "adamw-8bit", "--rank", "32", "--max-steps", "4"]

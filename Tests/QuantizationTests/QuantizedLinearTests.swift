@@ -19,6 +19,24 @@ import Testing
     ((found - expected).norm() / expected.norm()).item()
   }
 
+  /// Bytes by the formula are those that a layer keeps, also where blocks are not full.
+  @Test(arguments: [(24, 16), (7, 33), (300, 70)])
+  func bytesByShape(_ shape: (outputs: Int, inputs: Int)) {
+    let weight = Tensor.randomNormal([shape.outputs, shape.inputs], generator: Generator(seed: 1))
+    let formats: [WeightFormat] = [
+      .int8(threshold: 6), .fourBit(.nf4, blockSize: 64, doubleQuantization: false),
+      .fourBit(.fp4, blockSize: 32, doubleQuantization: true),
+    ]
+    for format in formats {
+      let kept = format.projection(weight).heldTensors.reduce(0) { $0 + $1.byteCount }
+      // The offset of scales in codes is no tensor.
+      let offset = format == formats[2] ? 4 : 0
+      #expect(
+        format.byteCount(outputs: shape.outputs, inputs: shape.inputs) == kept + offset,
+        "\(format)")
+    }
+  }
+
   @Test(arguments: formats) func approximatesTheDenseLayer(_ format: WeightFormat) {
     let layer = format.projection(weight, bias: Parameter(bias))
     let limit = format.name == "int8" ? 0.02 : format.name == "nf4" ? 0.12 : 0.18

@@ -87,6 +87,23 @@ if disk.returncode == 0 and held.returncode == 0:
     print(f"model {bytes_in_float32 / mebibyte:.0f} MiB in float32, its blocks {blocks / mebibyte:.0f}, limit "
           f"{limit / mebibyte:.0f}; peak in memory {peaks[0] / mebibyte:.0f}, from disk {peaks[1] / mebibyte:.0f} MiB")
     check("the peak is lower by most of the blocks", peaks[0] - peaks[1] > 0.75 * blocks, peaks)
+
+# ---- The same model shared out: a process's peak is its share, two blocks and the table, not the model.
+shared = run([graft, "launch", "--processes", "4", "--", *train[1:], "--output", str(work / "four"), "--zero", "3",
+              "--deterministic", "4"])
+check("ZeRO 3, four processes", shared.returncode == 0, shared.stderr[-2000:])
+alone = run([*train, "--output", str(work / "one"), "--deterministic", "4"])
+if shared.returncode == 0 and alone.returncode == 0:
+    check("ZeRO 3: the same losses", loss("four") == loss("one"), (loss("four"), loss("one")))
+    peak = max(json.loads(line)["peak_memory_bytes"]
+               for line in (work / "four" / "metrics.jsonl").read_text().splitlines())
+    table = 4 * 49152 * 1024
+    expected = bytes_in_float32 / 4 + table + 2 * blocks / 16
+    whole = json.loads(alone.stdout)["peak_memory_bytes"]
+    print(f"ZeRO 3: share, table and two blocks are {expected / mebibyte:.0f} MiB; peak of a process "
+          f"{peak / mebibyte:.0f}, of one alone {whole / mebibyte:.0f} MiB")
+    # What else a process takes is what one alone takes beside the model.
+    check("ZeRO 3: the peak is near the share", peak < expected + 1.2 * (whole - bytes_in_float32), (peak, expected))
 shutil.rmtree(work / "large", ignore_errors=True)
 
 # ---- ZeRO 3: the adapter is whole and opens in PEFT.

@@ -17,10 +17,10 @@ public final class AdapterContext {
   /// The adapter of each row of a batch, nil for none; nil when all rows have those that act.
   var rowAdapters: [String?]?
   /// Source of dropout.
-  public let generator: Generator
+  public private(set) var generator: Generator
 
   /// Where that generator draws.
-  let device: Device
+  private(set) var device: Device
 
   /// Sees what adapted layers get and give, and may put a function around it, while a start is found
   /// from data.
@@ -40,8 +40,19 @@ public final class AdapterContext {
     return tasks.to(.int64).to(device: device)
   }
 
-  init(generator: Generator, device: Device) {
-    self.generator = generator
+  init(seed: UInt64, device: Device) {
+    generator = Self.generator(seed, device)
     self.device = device
+  }
+
+  /// Begins anew on another device.
+  func move(seed: UInt64, to device: Device) {
+    generator = Self.generator(seed, device)
+    self.device = device
+  }
+
+  /// Where there are shapes alone there is nothing to draw.
+  private static func generator(_ seed: UInt64, _ device: Device) -> Generator {
+    Generator(seed: seed, device: device.kind == .meta ? .cpu : device)
   }
 }

@@ -16,7 +16,7 @@ extension KernelAdapter {
   func merge(into layer: inout MergedLayer) {
     let device = layer.weight.device
     withoutGradients {
-      change(&layer, AdapterContext(generator: Generator(seed: 0, device: device), device: device))
+      change(&layer, AdapterContext(seed: 0, device: device))
     }
   }
 }

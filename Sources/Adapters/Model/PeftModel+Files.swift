@@ -88,6 +88,7 @@ extension PeftModel {
     }
     do {
       model.loadReports[adapterName] = try model.load(file, into: adapterName)
+      try model.adapter(named: adapterName).origin.directory = directory
     } catch {
       try model.unload()
       throw error
@@ -112,6 +113,7 @@ extension PeftModel {
     do {
       let report = try load(file, into: name)
       loadReports[name] = report
+      try adapter(named: name).origin.directory = directory
       return report
     } catch {
       try deleteAdapter(name)
@@ -156,6 +158,16 @@ extension PeftModel {
   /// - Throws: As ``fromPretrained(_:_:adapterName:trainable:seed:)``.
   public func reload(_ directory: String) throws {
     _ = try load(try AdapterFile(directory), into: context.active.first ?? "default")
+  }
+
+  /// Makes an adapter again over another base than it was made for.
+  func addAgain(_ name: String, _ origin: AdapterMaking) throws {
+    try add(
+      name, origin.configuration, seed: origin.seed, isStrict: origin.isStrict,
+      isLoading: origin.directory != nil, dtype: origin.dtype)
+    guard let directory = origin.directory else { return }
+    loadReports[name] = try load(try AdapterFile(directory), into: name)
+    try adapter(named: name).origin.directory = directory
   }
 
   private func load(_ file: AdapterFile, into name: String) throws -> LoadReport {

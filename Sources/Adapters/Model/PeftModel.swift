@@ -12,7 +12,9 @@ public final class PeftModel<Base: Module> {
   /// What the adapters share while the model runs.
   public let context: AdapterContext
   /// Where the model's weights live.
-  let device: Device
+  var device: Device
+  /// Start of the random numbers of dropout.
+  let seed: UInt64
   /// The adapters in the order they were added.
   private(set) var placed: [PlacedAdapter] = []
   /// What was taken over from files, by adapter.
@@ -51,8 +53,9 @@ public final class PeftModel<Base: Module> {
     isStrict: Bool, isLoading: Bool = false, dtype: DType? = nil
   ) throws(AdapterError) {
     self.base = base
-    device = base.parameters().first?.parameter.value.device ?? .cpu
-    context = AdapterContext(generator: Generator(seed: seed, device: device), device: device)
+    self.seed = seed
+    device = base.weightDevice
+    context = AdapterContext(seed: seed, device: device)
     (base as? any AdaptableModel)?.dropoutGenerator = context.generator
     basePaths = base.modules().map(\.path)
     let context = context
@@ -95,11 +98,13 @@ public final class PeftModel<Base: Module> {
     for entry in copies { entry.put(replaced: false) }
     defer { for entry in copies { entry.put(replaced: true) } }
     do {
-      placed.append(
-        try AdapterPlacement(
-          model: base, context: context, dtype: dtype, isLoading: isLoading
-        ).place(
-          name, configuration, generator: Generator(seed: seed), isStrict: isStrict))
+      // Over shapes alone an adapter has no numbers either, as where a file is about to bring them.
+      let made = try AdapterPlacement(
+        model: base, context: context, dtype: dtype, isLoading: isLoading || device.kind == .meta
+      ).place(name, configuration, generator: Generator(seed: seed), isStrict: isStrict)
+      made.origin = AdapterMaking(
+        configuration: configuration, seed: seed, isStrict: isStrict, dtype: dtype)
+      placed.append(made)
     } catch {
       // What was put on layers before something did not fit.
       takeOff(name)

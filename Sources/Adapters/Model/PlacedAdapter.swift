@@ -7,6 +7,8 @@ final class PlacedAdapter {
   var name: String
   /// Its configuration; a start that is found from data may settle ranks and layers.
   var configuration: any AdapterConfiguration
+  /// What it was made from.
+  var origin: AdapterMaking
   /// Paths of the layers that have it.
   var targets: [String] = []
   /// Its tensors by the keys of its file.
@@ -35,6 +37,7 @@ final class PlacedAdapter {
   init(name: String, _ configuration: any AdapterConfiguration) {
     self.name = name
     self.configuration = configuration
+    origin = AdapterMaking(configuration: configuration)
   }
 
   /// What its file holds.
@@ -52,6 +55,16 @@ final class PlacedAdapter {
     for entry in replacements { entry.put(replaced: isActive) }
     onActivation?(isActive)
   }
+}
+
+/// What an adapter was made from, so that it can be made again over another base.
+struct AdapterMaking {
+  var configuration: any AdapterConfiguration
+  var seed: UInt64 = 0
+  var isStrict = true
+  var dtype: DType?
+  /// The directory that its numbers are from; nil for one that begins as new.
+  var directory: String?
 }
 
 /// A part of a model with adapters, and where it stands.

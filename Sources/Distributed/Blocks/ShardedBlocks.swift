@@ -1,3 +1,4 @@
+import Checkpoints
 public import Collectives
 public import Layers
 public import Tensors
@@ -22,13 +23,21 @@ public final class ShardedBlocks: BlockSource {
   }
 
   private let group: ProcessGroup
+  /// Where files without names have this process's ranges; nil for memory.
+  private let directory: String?
   private var blocks: [Int: Block] = [:]
   private var gatherings: [Int: Gathering] = [:]
 
   /// Makes a place for blocks.
   ///
-  /// - Parameter group: The processes, which open the same model.
-  public init(_ group: ProcessGroup) { self.group = group }
+  /// - Parameters:
+  ///   - group: The processes, which open the same model.
+  ///   - directory: An existing directory of the disk that this process's ranges go to, of which the
+  ///     system keeps in memory what is used; nil for memory.
+  public init(_ group: ProcessGroup, directory: String? = nil) {
+    self.group = group
+    self.directory = directory
+  }
 
   /// Bytes that this process keeps.
   public var keptByteCount: Int { blocks.values.reduce(0) { $0 + $1.shard.byteCount } }
@@ -38,15 +47,16 @@ public final class ShardedBlocks: BlockSource {
   /// - Parameters:
   ///   - tensors: The block's.
   ///   - block: Its number.
-  public func take(_ tensors: [Tensor], of block: Int) {
+  /// - Throws: `CheckpointError` when the directory has no room.
+  public func take(_ tensors: [Tensor], of block: Int) throws {
     precondition(blocks[block] == nil, "ShardedBlocks: block \(block) twice")
     let layout = PackedLayout(tensors)
     let unit = PackedLayout.alignment * group.size
     let part = (layout.byteCount + unit - 1) / unit * PackedLayout.alignment
-    let shard = Tensor.zeros([part], dtype: .uint8)
+    let shard = try shard(part)
     let own = (group.rank * part)..<((group.rank + 1) * part)
     shard.withUnsafeMutableBytes { layout.copyBytes(own, to: $0) }
-    for tensor in tensors { tensor.releaseFileBackedMemory() }
+    for tensor in tensors + [shard] { tensor.releaseFileBackedMemory() }
     let memory = ReservedMemory(count: part * group.size)
     layout.move(to: memory.tensor)
     blocks[block] = Block(
@@ -54,10 +64,24 @@ public final class ShardedBlocks: BlockSource {
       whole: memory.tensor(at: 0, shape: [part * group.size], dtype: .uint8), shard: shard)
   }
 
-  /// Leaves them where they are: every process has embeddings, head and last norm as a whole.
+  /// Room for this process's range of a block, zeros.
+  private func shard(_ count: Int) throws -> Tensor {
+    guard let directory else { return .zeros([count], dtype: .uint8) }
+    let file = try ScratchFile(directory: directory, count: count)
+    return .aliasing(
+      UnsafeRawPointer(file.bytes.baseAddress.unsafelyUnwrapped), shape: [count], dtype: .uint8,
+      owner: file)
+  }
+
+  /// Embeddings, head and last norm are shared out as blocks are.
+  public var bringsOutside: Bool { true }
+
+  /// Does not happen.
   ///
-  /// - Parameter tensors: The model's.
-  public func takeOutside(_ tensors: [Tensor]) {}
+  /// - Parameter tensors: Ignored.
+  public func takeOutside(_ tensors: [Tensor]) {
+    preconditionFailure("ShardedBlocks: \(tensors.count) tensors that stay")
+  }
 
   /// Begins to gather the block from all processes.
   ///
@@ -67,6 +91,8 @@ public final class ShardedBlocks: BlockSource {
     gatherings[block] = Gathering(group) { [group] in
       own.memory.open()
       try group.allGather(own.shard, into: own.whole, "block \(own.number)")
+      // Where it lies in a file it need not stay in memory.
+      own.shard.releaseFileBackedMemory()
     }
   }
 

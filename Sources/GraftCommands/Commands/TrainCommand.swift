@@ -46,8 +46,6 @@ enum TrainCommand: Verb {
     switch task {
     case .causalLM: break
     case .seq2seqLM:
-      // It says so itself where it does not go.
-      _ = try BlockOptions.source(recipe, options, source)
       return try Seq2SeqTraining.run(recipe, given, options, source, console)
     default:
       return try TaskTraining.run(

@@ -99,12 +99,13 @@ enum TrainOptions {
     "zero", default: 0, group: "Run",
     help:
       "What several processes share out (ZeRO): 1 the optimiser's state, 2 gradients too, 3 what is "
-      + "trained and the frozen blocks of the base too.")
+      + "trained and the frozen base too.")
   static let baseOffload = Option<BaseOffload>(
     "base-offload", default: BaseOffload.none, group: "Run",
     help:
       "disk: frozen blocks of the base stay in files but for the one at work and the next, so that the "
-      + "base may be larger than the memory; what is in no file is put beside --output.")
+      + "base may be larger than the memory; what is in no file is put beside --output. With --zero 3 "
+      + "each process's share of the base lies there.")
   static let profile = Option<Int>(
     "profile", default: nil, group: "Run",
     help:

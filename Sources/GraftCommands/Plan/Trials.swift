@@ -136,10 +136,9 @@ struct Trials {
     }
     let sizes = try blocks.map { count in
       let short = modelDirectory(count)
-      let opened = try AutoModelForCausalLM.fromPretrained(
-        short, dtype: precision, device: .cpu,
-        quantization: try ModelOptions.quantization(recipe.arguments, of: short))
-      return Double(Self.bytes(of: opened))
+      return Double(
+        try BaseSize.bytes(
+          short, precision, try ModelOptions.quantization(recipe.arguments, of: short)))
     }
     let kind =
       format != .none
@@ -148,22 +147,12 @@ struct Trials {
       TrialLine.at(depth, (blocks[0], sizes[0]), (blocks.last ?? 0, sizes.last ?? 0))
     }
     guard shares > 1 else { return .init(name: "base, " + kind, bytes: at(model.depth)) }
-    // What stands outside of the blocks is in every process.
-    return .init(
-      name: "base, \(kind), blocks shared out", bytes: at(0) + (at(model.depth) - at(0)) / shares)
+    return .init(name: "base, \(kind), shared out", bytes: at(model.depth) / shares)
   }
 
   /// Whether the weights are used where they lie in their file.
   private func isMapped(_ precision: DType) -> Bool {
     let types: [DType: String] = [.float32: "F32", .float16: "F16", .bfloat16: "BF16"]
     return model.storedBytes.map(\.type) == [types[precision] ?? ""]
-  }
-
-  /// Bytes of everything that a model keeps, what two layers share once.
-  private static func bytes(of model: any Module) -> Int {
-    var seen: Set<Parameter> = []
-    let own = model.parameters().filter { seen.insert($0.parameter).inserted }
-      .reduce(0) { $0 + $1.parameter.value.byteCount }
-    return model.modules().flatMap(\.module.storedTensors).reduce(own) { $0 + $1.tensor.byteCount }
   }
 }

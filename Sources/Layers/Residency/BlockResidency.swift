@@ -3,7 +3,9 @@ public import Tensors
 /// Brings the numbers of a model's blocks, frozen or trained, when a pass comes to them, and lets them go behind it.
 ///
 /// In memory are the block at work and the next one, which is fetched meanwhile: in a forward pass the one
-/// behind it, in a backward pass the one before. An error is kept until ``check()``, as neither kind of
+/// behind it, in a backward pass the one before. What stands before the blocks and behind them comes and
+/// goes as blocks do where the source wants it so; the last block stays beside what is behind it, as the
+/// backward pass comes to it next. An error is kept until ``check()``, as neither kind of
 /// pass can throw; numbers are worthless from then on, and no further block is asked for.
 public final class BlockResidency {
   /// Where what is frozen is kept; nil where that is always there.
@@ -19,6 +21,13 @@ public final class BlockResidency {
   private var current: Int?
   private var ahead: Int?
   private var holdsAll = false
+  /// What is held while something reads it outside of passes.
+  private var held: Set<Int> = []
+  /// Number of what stands in front of the blocks.
+  let entry = -1
+  /// Number of what stands behind the blocks; that of ``entry`` where both have a tensor in common, as a
+  /// head that is the embeddings' table.
+  private(set) var exit = -2
   /// The first place of the pass whose output has a gradient: the backward pass ends there.
   private var first = 0
 
@@ -44,23 +53,49 @@ public final class BlockResidency {
   ///   - block: Its number.
   /// - Throws: When the source has no place for it.
   public func take(_ module: any Module, as block: Int) throws {
-    let tensors = module.frozenTensors
+    try take(new([module]), of: block)
+  }
+
+  private func take(_ tensors: [Tensor], of block: Int) throws {
     guard let frozen, !tensors.isEmpty else { return }
     try frozen.take(tensors, of: block)
     taken.insert(block)
     known.formUnion(tensors.map { ObjectIdentifier($0) })
   }
 
-  /// Lets the source take what is frozen outside of the blocks: embeddings, the head, the last norm.
+  /// What is frozen in modules and was not taken yet, each once.
+  private func new(_ modules: [any Module]) -> [Tensor] {
+    var seen = known
+    return modules.flatMap(\.frozenTensors).filter { seen.insert(ObjectIdentifier($0)).inserted }
+  }
+
+  /// Lets the source take what is frozen outside of the blocks: embeddings, the last norm, the head.
   ///
-  /// - Parameter module: A part of the model, or all of it, whose blocks were taken; nothing of it is
-  ///   trained, and what was taken before is left out.
+  /// To be called before blocks are made, as tables are large. What a pass reads elsewhere must not be
+  /// among it.
+  ///
+  /// - Parameters:
+  ///   - entry: What a pass reads in front of a stack of blocks; nothing of it is trained.
+  ///   - exit: What it reads behind the last one.
   /// - Throws: When the source has no place for it.
-  public func takeOutside(_ module: any Module) throws {
+  public func takeOutside(entry: [any Module], exit: [any Module]) throws {
     guard let frozen else { return }
-    let tensors = module.frozenTensors.filter { !known.contains(ObjectIdentifier($0)) }
-    try frozen.takeOutside(tensors)
-    known.formUnion(tensors.map { ObjectIdentifier($0) })
+    let all = new(entry + exit)
+    guard frozen.bringsOutside else {
+      try frozen.takeOutside(all)
+      known.formUnion(all.map { ObjectIdentifier($0) })
+      return
+    }
+    let (before, behind) = (new(entry), new(exit))
+    if Set(before.map { ObjectIdentifier($0) }).isDisjoint(
+      with: behind.map { ObjectIdentifier($0) })
+    {
+      try take(before, of: self.entry)
+      try take(behind, of: self.exit)
+    } else {
+      self.exit = self.entry
+      try take(all, of: self.entry)
+    }
   }
 
   /// Runs a block of a pass.
@@ -75,8 +110,9 @@ public final class BlockResidency {
     _ place: Int, of order: [Int], _ inputs: [Tensor], _ body: ([Tensor]) -> [Tensor]
   ) -> [Tensor] {
     if place == 0 { first = order.count }
+    let isLast = place + 1 == order.count
     arrive(
-      at: order[place], next: place + 1 < order.count ? order[place + 1] : nil, isBack: false)
+      at: order[place], next: isLast ? nil : order[place + 1], isBack: false, keepsLast: isLast)
     let outputs = body(inputs)
     guard isRecordingGradients, outputs.contains(where: \.requiresGradient) else { return outputs }
     first = min(first, place)
@@ -93,14 +129,24 @@ public final class BlockResidency {
     }
   }
 
-  private func arrive(at block: Int, next: Int?, isBack: Bool) {
-    guard !holdsAll else { return }
+  /// Whether the numbers of a block come and go now.
+  private func comes(_ block: Int) -> Bool {
+    !holdsAll && (block >= 0 || taken.contains(block) && !held.contains(block))
+  }
+
+  private func arrive(at block: Int, next: Int?, isBack: Bool, keepsLast: Bool = false) {
+    guard comes(block) else { return }
+    let next = next.flatMap { comes($0) ? $0 : nil }
     if failure == nil, current != block {
       attempt {
         if let ahead, ahead != block { try forget(ahead) }
-        leave()
         let wasFetched = ahead == block
         ahead = nil
+        if keepsLast {
+          (ahead, current) = (current, nil)
+        } else {
+          leave()
+        }
         for source in sources(of: block) {
           if !wasFetched { source.fetch(block) }
         }
@@ -109,9 +155,12 @@ public final class BlockResidency {
       }
     }
     self.isBack = isBack
-    if failure == nil, ahead == nil, let next, next != block {
-      for source in sources(of: next) { source.fetch(next) }
-      ahead = next
+    if failure == nil, let next, next != block, next != ahead {
+      attempt {
+        if let ahead { try forget(ahead) }
+        for source in sources(of: next) { source.fetch(next) }
+        ahead = next
+      }
     }
     if failure != nil { for source in sources(of: block) { source.expose(block) } }
   }
@@ -161,15 +210,38 @@ public final class BlockResidency {
   /// - Throws: What the source or `body` throws.
   public func holdingAll<Result>(_ body: () throws -> Result) throws -> Result {
     guard !holdsAll else { return try body() }
+    return try holding(taken) {
+      holdsAll = true
+      defer { holdsAll = false }
+      return try body()
+    }
+  }
+
+  /// Holds what is frozen outside of the blocks while something reads it outside of passes.
+  ///
+  /// - Parameter body: What reads it, or goes through passes.
+  /// - Returns: What `body` returns.
+  /// - Throws: What the source or `body` throws.
+  public func holdingOutside<Result>(_ body: () throws -> Result) throws -> Result {
+    try holding(taken.filter { $0 < 0 }, body)
+  }
+
+  private func holding<Result>(
+    _ blocks: Set<Int>, _ body: () throws -> Result
+  ) throws -> Result {
+    let more = blocks.subtracting(held)
+    guard !more.isEmpty, !holdsAll else { return try body() }
     try check()
-    for block in taken.sorted() {
+    for block in more.sorted() {
       frozen?.fetch(block)
       try frozen?.await(block)
     }
-    holdsAll = true
+    held.formUnion(more)
     defer {
-      holdsAll = false
-      for block in taken { frozen?.drop(block) }
+      // Passes of the body may have begun to bring blocks.
+      end()
+      held.subtract(more)
+      for block in more { frozen?.drop(block) }
     }
     return try body()
   }
@@ -177,9 +249,9 @@ public final class BlockResidency {
   /// Gives memory of their own to parameters that are trained, whose numbers would be lost.
   ///
   /// - Parameter parameters: Parameters of the model.
-  /// - Precondition: All blocks are held.
+  /// - Precondition: What they are in is held.
   public func giveBack(_ parameters: [Parameter]) {
-    precondition(holdsAll, "giveBack: the numbers are away")
+    precondition(holdsAll || taken.allSatisfy { $0 >= 0 || held.contains($0) }, "giveBack: away")
     for parameter in parameters
     where parameter.isTrainable && frozen?.loses(parameter.value) == true {
       parameter.value.takeMemory(of: parameter.value.detached().cloned())

@@ -2,7 +2,7 @@ public import Tensors
 
 /// Where the frozen numbers of a model's blocks are while no pass is at them.
 ///
-/// Blocks are counted from 0 in the order of the model. A block whose numbers were taken is away until it
+/// Blocks are counted from 0 in the order of the model, stack by stack. A block whose numbers were taken is away until it
 /// is asked for; its tensors stay the same objects at the same addresses, so that whatever refers to them
 /// finds the numbers again.
 public protocol BlockSource: AnyObject {
@@ -14,7 +14,12 @@ public protocol BlockSource: AnyObject {
   /// - Throws: When there is no place for them.
   func take(_ tensors: [Tensor], of block: Int) throws
 
-  /// Takes what is frozen outside of the blocks, which stays readable at any time.
+  /// Whether what is frozen outside of the blocks comes and goes as two more blocks, -1 and -2, for which
+  /// ``take(_:of:)`` is called too.
+  var bringsOutside: Bool { get }
+
+  /// Takes what is frozen outside of the blocks, which stays readable at any time; where it does not come
+  /// and go.
   ///
   /// - Parameter tensors: The model's, each once, on the processor.
   /// - Throws: When there is no place for them.
@@ -59,6 +64,9 @@ public protocol BlockSource: AnyObject {
 }
 
 extension BlockSource {
+  /// It stays.
+  public var bringsOutside: Bool { false }
+
   /// Nothing to do.
   ///
   /// - Parameter block: Ignored.

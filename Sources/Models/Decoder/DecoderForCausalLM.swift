@@ -44,7 +44,7 @@ public final class DecoderForCausalLM: Module {
   ///
   /// - Parameter hidden: `[..., hiddenSize]`, of the last norm.
   /// - Returns: `[..., vocabulary]`.
-  func scores(_ hidden: Tensor) -> Tensor { adjusted(head(hidden)) }
+  func scores(_ hidden: Tensor) -> Tensor { adjusted(model.pass.exit { head(hidden) }) }
 
   /// The head's outputs as scores: divided and capped where the family has it so.
   func adjusted(_ outputs: Tensor) -> Tensor {

@@ -11,7 +11,7 @@ struct DecoderLoader {
   var residency: BlockResidency?
 
   init(
-    configuration: DecoderConfiguration, checkpoint: SafetensorsCheckpoint, dtype: DType?,
+    configuration: DecoderConfiguration, checkpoint: SafetensorsCheckpoint?, dtype: DType?,
     device: Device, quantization: QuantizationOptions?, stored: BitsAndBytesConfiguration?,
     residency: BlockResidency? = nil
   ) {
@@ -31,11 +31,8 @@ struct DecoderLoader {
       isTied: c.tiesEmbeddings,
       bias: c.hasHeadBias
         ? Parameter(try weights.tensor("lm_head.bias", [c.vocabularySize])) : nil)
-    // Large tables come first, so that they need not stay in memory while blocks are made.
-    try residency?.takeOutside(head)
-    let model = DecoderForCausalLM(model: try model(embedding), head: head)
+    let model = DecoderForCausalLM(model: try model(embedding, head: head), head: head)
     try weights.checkNothingIsLeft(of: model, base: c.names.decoder)
-    try residency?.takeOutside(model)
     return model
   }
 
@@ -47,15 +44,19 @@ struct DecoderLoader {
         shape: [configuration.vocabularySize, configuration.hiddenSize]))
   }
 
-  private func model(_ embedding: Embedding) throws -> DecoderModel {
+  private func model(_ embedding: Embedding, head: Linear? = nil) throws -> DecoderModel {
     let (c, names) = (configuration, configuration.names)
     let prefix = weights.prefix
-    try residency?.takeOutside(embedding)
     let positions = try names.positions.map {
       Embedding(
         weight: Parameter(
           try weights.tensor("\(prefix)\($0).weight", [c.maximumLength, c.hiddenSize])))
     }
+    let finalNorm = try norm(prefix + names.finalNorm, size: c.hiddenSize)
+    // Large tables come first, so that they need not stay in memory while blocks are made.
+    try residency?.takeOutside(
+      entry: [embedding] + (positions.map { [$0] } ?? []),
+      exit: [finalNorm] + (head.map { [$0] } ?? []))
     let assembly = DecoderAssembly(configuration: c, linear: linear, norm: norm)
     let layers = try (0..<c.layerCount).map { index in
       let layer = try assembly.layer("\(prefix)\(names.layers).\(index).")
@@ -65,7 +66,7 @@ struct DecoderLoader {
     }
     let model = DecoderModel(
       configuration: c, embedding: embedding, positions: positions, layers: layers,
-      norm: try norm(prefix + names.finalNorm, size: c.hiddenSize))
+      norm: finalNorm)
     model.residency = residency
     return model
   }

@@ -59,9 +59,11 @@ extension DecoderForCausalLM {
     if let dense = head.projection as? DenseProjection, dense.bias == nil,
       configuration.logitsDivisor == 1, configuration.logitsSoftcap == nil
     {
-      return linearCrossEntropy(
-        rows, weight: dense.weight.value, labels: shifted,
-        fused: model.usesFusedLayers, productType: lossProductType)
+      return model.pass.exit {
+        linearCrossEntropy(
+          rows, weight: dense.weight.value, labels: shifted,
+          fused: model.usesFusedLayers, productType: lossProductType)
+      }
     }
     let asked = (shifted .!= Double(ignoredLabel)).nonzeroIndices().reshaped([-1])
     let answers = shifted.selecting(0, asked).unsqueezed(1)

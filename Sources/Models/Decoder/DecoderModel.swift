@@ -42,6 +42,8 @@ public final class DecoderModel: Module {
   public var prompt: ModelPrompt?
   /// What brings the numbers of the blocks when a pass comes to them; nil where they are always there.
   public var residency: BlockResidency?
+  /// How a pass comes to its blocks.
+  var pass: BlockPass { BlockPass(residency, stacks: [layerOrigins]) }
   /// The blocks as residencies count them; none where parts of them have copies or take part in more than
   /// one pass.
   public var blocks: [any Module] {
@@ -104,10 +106,10 @@ public final class DecoderModel: Module {
     fused: Bool? = nil
   ) -> (states: Tensor, leading: Int) {
     inputObserver?(batch, cache?.length ?? 0)
-    let names = configuration.names
+    let (names, pass) = (configuration.names, pass)
     var x = withScope(.layer, names.embedding) { tokenEmbeddings(batch.ids) }
     let placed = PlacedInput(batch, prompt: prompt, past: cache?.length ?? 0, embeddings: &x)
-    if let positions { x = x + positions(placed.positions) }
+    if let positions { x = pass.entry { x + positions(placed.positions) } }
     x = dropout(x, configuration.dropout.embeddings)
     var rotations: [RopeConfiguration: (cosine: Tensor, sine: Tensor)] = [:]
     for rope in Set(configuration.ropes.compactMap { $0 }) {
@@ -134,7 +136,10 @@ public final class DecoderModel: Module {
       return (states, placed.leading)
     }
     let companion = companion
-    var carried = companion?.begin(batch, cache: cache)
+    // It may look tokens up in the same table.
+    var carried = companion.flatMap { companion in
+      pass.atEntry { companion.begin(batch, cache: cache) }
+    }
     for (index, layer) in layers.enumerated() {
       let prefix = placed.keysAndValues?.selected(0, index)
       func block(_ inputs: [Tensor]) -> [Tensor] {
@@ -149,7 +154,7 @@ public final class DecoderModel: Module {
           }
         }
       }
-      func pass(_ states: [Tensor]) -> [Tensor] {
+      func kept(_ states: [Tensor]) -> [Tensor] {
         guard checkpointsActivations && isRecordingGradients else { return block(states) }
         return checkpointed(
           states,
@@ -159,12 +164,13 @@ public final class DecoderModel: Module {
       }
       // A prompt and a companion never act together.
       var states = [x] + ((carried ?? prefix).map { [$0] } ?? [])
-      states = residency?.run(index, of: layerOrigins, states, pass) ?? pass(states)
+      states = pass.block(index, states, kept)
       x = states[0]
       if states.count > 1 { carried = states[1] }
     }
     cache?.advance(by: placed.keyLength - (cache?.length ?? 0))
-    return (withScope(.layer, names.finalNorm) { norm(x) }, placed.leading)
+    let normed = pass.exit { withScope(.layer, names.finalNorm) { norm(x) } }
+    return (normed, placed.leading)
   }
 
   /// Keys and values that the blocks compute for a row without a prompt.
@@ -189,7 +195,7 @@ public final class DecoderModel: Module {
   /// - Parameter ids: int64 ids of any shape.
   /// - Returns: Their shape and the hidden size.
   func tokenEmbeddings(_ ids: Tensor) -> Tensor {
-    let x = embedding(ids)
+    let x = pass.entry { embedding(ids) }
     let scale = configuration.embeddingScale
     // Rounded to the weights' type first, as transformers does.
     return scale == 1 ? x : x * Tensor([Float(scale)]).to(x.dtype).to(device: x.device)

@@ -13,9 +13,12 @@ struct EncoderLoader {
   /// - Parameters:
   ///   - tokens: Its embeddings; nil to read them.
   ///   - pooler: The layer on the first token's vector, or nil.
+  ///   - head: A head that is not trained, or nil.
   /// - Returns: The encoder.
   /// - Throws: ``ModelError`` or `QuantizationError` when the checkpoint lacks a weight.
-  func model(_ tokens: Embedding?, pooler: Linear?) throws -> EncoderModel {
+  func model(
+    _ tokens: Embedding?, pooler: Linear?, head: TaskHead? = nil
+  ) throws -> EncoderModel {
     let (c, names, prefix) = (configuration, configuration.names, weights.prefix)
     let embeddings = EncoderModel.Embeddings(
       tokens: try tokens
@@ -23,15 +26,19 @@ struct EncoderLoader {
       positions: try names.positions.map { try table(prefix + $0, rows: c.positionCount) },
       tokenTypes: try names.tokenTypes.map { try table(prefix + $0, rows: c.tokenTypeCount) },
       norm: try norm(prefix + names.embeddingNorm))
-    try residency?.takeOutside(embeddings.tokens)
+    let finalNorm = try names.finalNorm.map { try norm(prefix + $0) }
+    let entry: [(any Module)?] = [
+      embeddings.tokens, embeddings.positions, embeddings.tokenTypes, embeddings.norm,
+    ]
+    let exit: [(any Module)?] = [finalNorm, pooler, head?.dense, head?.norm, head?.output]
+    try residency?.takeOutside(entry: entry.compactMap { $0 }, exit: exit.compactMap { $0 })
     let layers = try (0..<c.layerCount).map { index in
       let layer = try layer(index)
       try residency?.take(layer, as: index)
       return layer
     }
     let model = EncoderModel(
-      c, embeddings, layers: layers, finalNorm: try names.finalNorm.map { try norm(prefix + $0) },
-      pooler: pooler)
+      c, embeddings, layers: layers, finalNorm: finalNorm, pooler: pooler)
     model.residency = residency
     return model
   }

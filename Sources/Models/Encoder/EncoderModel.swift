@@ -31,6 +31,8 @@ public final class EncoderModel: Module {
   }
   /// What brings the numbers of the blocks when a pass comes to them; nil where they are always there.
   var residency: BlockResidency?
+  /// How a pass comes to its blocks.
+  var pass: BlockPass { BlockPass(residency, stacks: [Array(layers.indices)]) }
   /// Told of every batch before it runs.
   var inputObserver: ((_ batch: DecoderInput, _ past: Int) -> Void)?
   /// Embeddings, blocks, norm and pooler, by their family's names.
@@ -81,13 +83,16 @@ public final class EncoderModel: Module {
     of input: TaskInput, observe: ((_ keys: Tensor, _ values: Tensor) -> Void)? = nil
   ) -> (states: Tensor, leading: Int) {
     inputObserver?(input.forDecoder, 0)
-    let c = configuration
+    let (c, pass) = (configuration, pass)
     let placed = withScope(.layer, "embeddings") { self.placed(input) }
     var x = withScope(.layer, "embeddings") {
-      var x = placed.embeddings
-      if let table = embeddings.tokenTypes { x = x + table(placed.types) }
-      if let table = embeddings.positions { x = x + table(placed.positions) }
-      return dropout(embeddings.norm(x), c.dropout.embeddings)
+      dropout(
+        pass.entry {
+          var x = placed.embeddings
+          if let table = embeddings.tokenTypes { x = x + table(placed.types) }
+          if let table = embeddings.positions { x = x + table(placed.positions) }
+          return embeddings.norm(x)
+        }, c.dropout.embeddings)
     }
     var rotations: [RopeConfiguration: (cosine: Tensor, sine: Tensor)] = [:]
     for rope in Set(c.ropes) {
@@ -108,16 +113,16 @@ public final class EncoderModel: Module {
           [layer(inputs[0], context, prefix: inputs.count > 1 ? inputs[1] : nil)]
         }
       }
-      func pass(_ inputs: [Tensor]) -> [Tensor] {
+      func kept(_ inputs: [Tensor]) -> [Tensor] {
         guard checkpointsActivations && isRecordingGradients else { return block(inputs) }
         return checkpointed(
           inputs, parameters: layer.parameters().map(\.parameter), generator: dropoutGenerator,
           block)
       }
       let inputs = [x] + (placed.keysAndValues.map { [$0.selected(0, index)] } ?? [])
-      x = (residency?.run(index, of: Array(layers.indices), inputs, pass) ?? pass(inputs))[0]
+      x = pass.block(index, inputs, kept)[0]
     }
-    return (finalNorm.map { $0(x) } ?? x, placed.leading)
+    return (finalNorm.map { norm in pass.exit { norm(x) } } ?? x, placed.leading)
   }
 
   /// Keys and values that the blocks compute for a row without a prompt.
@@ -150,7 +155,7 @@ public final class EncoderModel: Module {
 
   private func placed(_ input: TaskInput) -> Placed {
     let (rows, length) = (input.ids.size(0), input.ids.size(1))
-    let tokens = embeddings.tokens(input.ids)
+    let tokens = tokenEmbeddings(input.ids)
     let types = input.tokenTypes ?? input.ids.zerosLike()
     guard let prompt else {
       return Placed(

@@ -8,9 +8,9 @@ public final class EncoderDecoderForConditionalGeneration: Module {
   /// The output head; shares its weight with the embeddings when they are tied.
   public let head: Linear
   /// A number for each token that is added to the head's scores, `[1, vocabulary]`; nil for none.
-  public let logitsBias: Tensor?
+  public private(set) var logitsBias: Tensor?
   /// The same where it changes anything.
-  private let actingBias: Tensor?
+  private var actingBias: Tensor?
   /// Told of the rows that stay when a cache takes others, by their numbers before.
   public var rowObserver: ((_ rows: [Int]) -> Void)?
   /// The table, the stacks and the head, by their family's names.
@@ -25,10 +25,27 @@ public final class EncoderDecoderForConditionalGeneration: Module {
       (model.name.isEmpty ? model.children : [(model.name, model)]) + [("lm_head", head)]
   }
 
+  /// Takes the numbers that another model adds to its scores.
+  func takeBias(of other: EncoderDecoderForConditionalGeneration) {
+    (logitsBias, actingBias) = (other.logitsBias, other.actingBias)
+  }
+
   /// Shape and switches.
   public var configuration: EncoderDecoderConfiguration { model.configuration }
   /// Where the weights live.
   public var device: Device { model.device }
+
+  /// What brings the numbers of the blocks when a pass comes to them; nil where they are always there.
+  public var residency: BlockResidency? {
+    get { model.residency }
+    set { model.residency = newValue }
+  }
+
+  /// The blocks as residencies count them: the encoder's, then the decoder's.
+  public var blocks: [any Module] { model.blocks }
+
+  /// Parameters that stand in a block and are read in front of all.
+  public var parametersBeforeBlocks: [Parameter] { model.parametersBeforeBlocks }
 
   /// Whether blocks are computed again in the backward pass instead of being kept.
   public var checkpointsActivations: Bool {
@@ -84,7 +101,7 @@ public final class EncoderDecoderForConditionalGeneration: Module {
   /// - Parameter states: `[..., hiddenSize]`.
   /// - Returns: `[..., vocabulary]`.
   public func logits(_ states: Tensor) -> Tensor {
-    let scores = head(scaled(states))
+    let scores = model.pass.exit { head(scaled(states)) }
     return actingBias.map { scores + $0.squeezed(0) } ?? scores
   }
 
@@ -139,7 +156,9 @@ public final class EncoderDecoderForConditionalGeneration: Module {
 
   private func headLoss(_ rows: Tensor, _ flat: Tensor) -> Tensor {
     if let dense = head.projection as? DenseProjection, dense.bias == nil, actingBias == nil {
-      return linearCrossEntropy(scaled(rows), weight: dense.weight.value, labels: flat)
+      return model.pass.exit {
+        linearCrossEntropy(scaled(rows), weight: dense.weight.value, labels: flat)
+      }
     }
     let asked = (flat .!= Double(ignoredLabel)).nonzeroIndices().reshaped([-1])
     return summedCrossEntropy(

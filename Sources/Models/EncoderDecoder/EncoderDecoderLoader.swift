@@ -13,18 +13,31 @@ struct EncoderDecoderLoader {
     let head: Linear?
   }
 
+  /// What stands around the blocks of a stack.
+  private struct Ends {
+    let positions: Embedding?
+    let embeddingNorm: (any Normalization)?
+    /// Numbers for distances, which the first block has and all read.
+    let relativeBias: Embedding?
+    let finalNorm: (any Normalization)?
+  }
+
   let configuration: EncoderDecoderConfiguration
   let weights: ModelWeights
+  /// Takes each block's numbers when it is made; nil for leaving them where they are.
+  private let residency: BlockResidency?
   /// Dropout of the whole model.
   private let dropout = ModelDropout()
   /// What the last layers of MLPs are made of.
   private let downWeights: ModelWeights
 
   init(
-    configuration: EncoderDecoderConfiguration, checkpoint: SafetensorsCheckpoint, dtype: DType?,
-    device: Device, quantization: QuantizationOptions?, stored: BitsAndBytesConfiguration?
+    configuration: EncoderDecoderConfiguration, checkpoint: SafetensorsCheckpoint?, dtype: DType?,
+    device: Device, quantization: QuantizationOptions?, stored: BitsAndBytesConfiguration?,
+    residency: BlockResidency? = nil
   ) {
     self.configuration = configuration
+    self.residency = residency
     let names = configuration.names
     let probe =
       "encoder.\(names.layers).0.\(names.encoderBlock.selfNorm).weight"
@@ -41,7 +54,7 @@ struct EncoderDecoderLoader {
     let c = configuration
     let tables = try tables(hasHead: true)
     guard let head = tables.head else {
-      throw ModelError.missingTensor(path: weights.checkpoint.directory, name: "lm_head.weight")
+      throw ModelError.missingTensor(path: weights.directory, name: "lm_head.weight")
     }
     let model = try model(tables, name: c.names.standsOpen ? "" : c.names.model)
     guard c.hasLogitsBias else {
@@ -49,7 +62,7 @@ struct EncoderDecoderLoader {
         model: model, head: head, logitsBias: nil, biasActs: false)
     }
     let (name, shape) = ("final_logits_bias", [1, c.vocabularySize])
-    guard let stored = try weights.checkpoint.tensor(name) else {
+    guard let stored = try weights.checkpoint?.tensor(name) else {
       let zeros = Tensor.zeros(
         shape, dtype: weights.dtype ?? c.storedDType ?? .float32, device: weights.device)
       return EncoderDecoderForConditionalGeneration(
@@ -74,11 +87,24 @@ struct EncoderDecoderLoader {
   private func model(
     _ tables: Tables, name: String, hasDecoder: Bool = true
   ) throws -> EncoderDecoderModel {
-    EncoderDecoderModel(
+    let encoder = try ends("encoder", configuration.encoder)
+    let decoder = hasDecoder ? try ends("decoder", configuration.decoder) : nil
+    // The encoder's last norm is read where the decoder's pass begins.
+    let entry: [(any Module)?] = [
+      tables.shared, tables.encoder, tables.decoder, encoder.positions, encoder.embeddingNorm,
+      encoder.relativeBias, encoder.finalNorm, decoder?.positions, decoder?.embeddingNorm,
+      decoder?.relativeBias,
+    ]
+    let exit: [(any Module)?] = [decoder?.finalNorm, tables.head]
+    try residency?.takeOutside(entry: entry.compactMap { $0 }, exit: exit.compactMap { $0 })
+    let model = EncoderDecoderModel(
       configuration, shared: tables.shared,
-      encoder: try stack("encoder", tables.encoder, configuration.encoder),
-      decoder: hasDecoder ? try stack("decoder", tables.decoder, configuration.decoder) : nil,
-      name: name)
+      encoder: try stack("encoder", tables.encoder, configuration.encoder, encoder),
+      decoder: try decoder.map {
+        try stack("decoder", tables.decoder, configuration.decoder, $0)
+      }, name: name)
+    model.residency = residency
+    return model
   }
 
   // Files hold the table once or several times, under any of its names. As the reference does, a copy
@@ -91,7 +117,7 @@ struct EncoderDecoderLoader {
       "\(prefix)decoder.\(c.names.tokens)",
     ]
     let sources = own + (hasHead && c.tiesEmbeddings ? ["lm_head"] : [])
-    func isStored(_ name: String) -> Bool { weights.checkpoint.entry(name + ".weight") != nil }
+    func isStored(_ name: String) -> Bool { weights.isStored(name + ".weight") }
     let first = sources.first(where: isStored) ?? own[0]
     let parameter = Parameter(try weights.tensor(first + ".weight", shape))
     let head = hasHead ? try head(parameter, first: first, shape) : nil
@@ -114,7 +140,7 @@ struct EncoderDecoderLoader {
     let name = "lm_head"
     if configuration.tiesEmbeddings {
       if let found = try weights.storedProjection(name, shape: shape) { return Linear(found) }
-      let isStored = first != name && weights.checkpoint.entry(name + ".weight") != nil
+      let isStored = first != name && weights.isStored(name + ".weight")
       if try !isStored || holdsSame(name, first) {
         return Linear(DenseProjection(weight: shared))
       }
@@ -124,43 +150,67 @@ struct EncoderDecoderLoader {
 
   /// Whether two weights of the checkpoint are the same numbers, wherever they are to live.
   private func holdsSame(_ name: String, _ other: String) throws -> Bool {
-    guard let one = try weights.checkpoint.tensor(name + ".weight"),
-      let two = try weights.checkpoint.tensor(other + ".weight")
+    guard let one = try weights.checkpoint?.tensor(name + ".weight"),
+      let two = try weights.checkpoint?.tensor(other + ".weight")
     else { return false }
     return one.shape == two.shape && one.dtype == two.dtype && one.isEqual(to: two)
   }
 
-  private func stack(
-    _ name: String, _ tokens: Embedding, _ sizes: EncoderDecoderConfiguration.Stack
-  ) throws -> EncoderDecoderStack {
+  private func ends(
+    _ name: String, _ sizes: EncoderDecoderConfiguration.Stack
+  ) throws -> Ends {
     let (c, names) = (configuration, configuration.names)
     let path = "\(weights.prefix)\(name)."
+    var bias: Embedding?
+    if case .relative(let classes) = c.positions, let table = names.relativeBias {
+      let block = name == "decoder" ? names.decoderBlock : names.encoderBlock
+      bias = Embedding(
+        weight: Parameter(
+          try weights.tensor(
+            "\(path)\(names.layers).0.\(block.selfAttention).\(table).weight",
+            [classes.bucketCount, sizes.headCount])))
+    }
     var positions: Embedding?
     if case .learned(let count, let unused) = c.positions, let table = names.positions {
       positions = Embedding(
         weight: Parameter(
           try weights.tensor("\(path)\(table).weight", [count + unused, c.hiddenSize])))
     }
+    return Ends(
+      positions: positions, embeddingNorm: try names.embeddingNorm.map { try norm(path + $0) },
+      relativeBias: bias, finalNorm: try names.finalNorm.map { try norm(path + $0) })
+  }
+
+  private func stack(
+    _ name: String, _ tokens: Embedding, _ sizes: EncoderDecoderConfiguration.Stack, _ ends: Ends
+  ) throws -> EncoderDecoderStack {
     let isDecoder = name == "decoder"
-    let layers = try (0..<sizes.layerCount).map {
-      try layer("\(path)\(names.layers).\($0).", sizes, isDecoder: isDecoder, isFirst: $0 == 0)
+    let path = "\(weights.prefix)\(name).\(configuration.names.layers)."
+    let first = isDecoder ? configuration.encoder.layerCount : 0
+    let layers = try (0..<sizes.layerCount).map { index in
+      let layer = try layer(
+        "\(path)\(index).", sizes, isDecoder: isDecoder,
+        relativeBias: index == 0 ? ends.relativeBias : nil)
+      // Before the next one is made: a base that is converted or quantised never exists as a whole.
+      try residency?.take(layer, as: first + index)
+      return layer
     }
     return EncoderDecoderStack(
-      tokens: tokens, positions: positions,
-      embeddingNorm: try names.embeddingNorm.map { try norm(path + $0) }, layers: layers,
-      finalNorm: try names.finalNorm.map { try norm(path + $0) }, isDecoder: isDecoder,
-      dropout: dropout, c)
+      tokens: tokens, positions: ends.positions, embeddingNorm: ends.embeddingNorm,
+      layers: layers, finalNorm: ends.finalNorm, isDecoder: isDecoder, dropout: dropout,
+      configuration)
   }
 
   private func layer(
-    _ path: String, _ sizes: EncoderDecoderConfiguration.Stack, isDecoder: Bool, isFirst: Bool
+    _ path: String, _ sizes: EncoderDecoderConfiguration.Stack, isDecoder: Bool,
+    relativeBias: Embedding?
   ) throws -> EncoderDecoderLayer {
     let (c, names) = (configuration, configuration.names)
     let block = isDecoder ? names.decoderBlock : names.encoderBlock
     var cross: EncoderDecoderLayer.Cross?
     if isDecoder, let attention = block.crossAttention, let norm = block.crossNorm {
       cross = EncoderDecoderLayer.Cross(
-        attention: try self.attention(path + attention + ".", sizes, hasBias: false),
+        attention: try self.attention(path + attention + ".", sizes),
         norm: try self.norm(path + norm))
     }
     func inward(_ name: String) throws -> Linear {
@@ -173,31 +223,23 @@ struct EncoderDecoderLoader {
       down: try downWeights.linear(
         path + block.mlp + names.down, [c.hiddenSize, sizes.intermediateSize], hasBias: c.hasBias))
     return EncoderDecoderLayer(
-      try attention(path + block.selfAttention + ".", sizes, hasBias: isFirst),
+      try attention(path + block.selfAttention + ".", sizes, relativeBias: relativeBias),
       selfNorm: try norm(path + block.selfNorm), cross: cross, mlp: mlp,
       mlpNorm: try norm(path + block.mlpNorm), dropout: dropout, c)
   }
 
-  // `hasBias`: whether it is the one with numbers for distances, where there are such.
   private func attention(
-    _ path: String, _ sizes: EncoderDecoderConfiguration.Stack, hasBias: Bool
+    _ path: String, _ sizes: EncoderDecoderConfiguration.Stack, relativeBias: Embedding? = nil
   ) throws -> EncoderDecoderAttention {
     let (c, names) = (configuration, configuration.names)
     let width = sizes.headCount * sizes.headSize
     func inward(_ name: String) throws -> Linear {
       try weights.linear(path + name, [width, c.hiddenSize], hasBias: c.hasBias)
     }
-    var bias: Embedding?
-    if hasBias, case .relative(let classes) = c.positions, let table = names.relativeBias {
-      bias = Embedding(
-        weight: Parameter(
-          try weights.tensor(
-            "\(path)\(table).weight", [classes.bucketCount, sizes.headCount])))
-    }
     return EncoderDecoderAttention(
       query: try inward(names.query), key: try inward(names.key), value: try inward(names.value),
       output: try weights.linear(path + names.output, [c.hiddenSize, width], hasBias: c.hasBias),
-      relativeBias: bias, headSize: sizes.headSize, c)
+      relativeBias: relativeBias, headSize: sizes.headSize, c)
   }
 
   private func norm(_ name: String) throws -> any Normalization {

@@ -36,7 +36,9 @@ extension EncoderDecoderModel: Backbone {
     return (written, 0)
   }
 
-  func tokenEmbeddings(_ ids: Tensor) -> Tensor { encoder.tokenEmbeddings(ids, of: shared) }
+  func tokenEmbeddings(_ ids: Tensor) -> Tensor {
+    pass.entry { encoder.tokenEmbeddings(ids, of: shared) }
+  }
 
   /// No row has keys and values here before an encoder has read another one: methods that ask for this
   /// are refused before.

@@ -16,6 +16,20 @@ public final class EncoderDecoderModel: Module {
   let dropout: ModelDropout
   /// Virtual tokens: embeddings before the encoder's rows, keys and values before the decoder's.
   var prompt: ModelPrompt?
+  /// What brings the numbers of the blocks when a pass comes to them; nil where they are always there.
+  var residency: BlockResidency?
+  /// The blocks as residencies count them: the encoder's, then the decoder's.
+  var blocks: [any Module] { encoder.layers + (decoder?.layers ?? []) }
+  /// Parameters that stand in a block and are read in front of all: numbers for distances.
+  var parametersBeforeBlocks: [Parameter] {
+    [encoder.relativeTable, decoder?.relativeTable].compactMap { $0 }
+      .flatMap { $0.parameters().map(\.parameter) }
+  }
+  /// How a pass comes to its blocks.
+  var pass: BlockPass {
+    let (first, count) = (encoder.layers.count, decoder?.layers.count ?? 0)
+    return BlockPass(residency, stacks: [Array(0..<first), Array(first..<(first + count))])
+  }
   /// Told of every batch before it runs.
   var inputObserver: ((_ batch: DecoderInput, _ past: Int) -> Void)?
   /// The table, the encoder and the decoder.
@@ -67,13 +81,15 @@ public final class EncoderDecoderModel: Module {
   }
 
   private func encoded(_ ids: Tensor, _ mask: Tensor?) -> Tensor {
-    guard let prompt, prompt.kind == .embeddings else { return encoder(ids, mask: mask) }
+    guard let prompt, prompt.kind == .embeddings else {
+      return encoder(ids, mask: mask, pass: pass)
+    }
     let made = prompt.make(ids.size(0))
     let virtual = made.rank == 2 ? made.unsqueezed(0).expanded([ids.size(0), -1, -1]) : made
     // PEFT looks rows up in what both stacks have in common, also where an encoder has its own table.
     return encoder(
       ids, mask: masked(mask, rows: ids.size(0), .embeddings),
-      virtual: (virtual.narrowed(1, 0..<prompt.length), shared))
+      virtual: (virtual.narrowed(1, 0..<prompt.length), shared), pass: pass)
   }
 
   /// What the decoder makes of the rows written so far.
@@ -99,7 +115,7 @@ public final class EncoderDecoderModel: Module {
     return withScope(.layer, "decoder") {
       decoder(
         ids, mask: masked(decoderMask, rows: rows, .keysAndValues), states: states,
-        statesMask: masked(mask, rows: rows, .embeddings), prefix: prefix, cache: cache)
+        statesMask: masked(mask, rows: rows, .embeddings), prefix: prefix, cache: cache, pass: pass)
     }
   }
 

@@ -50,50 +50,68 @@ final class EncoderDecoderStack: Module {
   ///   - prefix: `[layers, 2, heads, n, headSize]`, keys and values before those of the first positions;
   ///     nil for none.
   ///   - cache: Keys and values of earlier positions; extended by this call.
+  ///   - pass: How the model's pass comes to its blocks.
   /// - Returns: `[batch, length, hiddenSize]`.
   func callAsFunction(
     _ ids: Tensor, mask: Tensor?, states: Tensor? = nil, statesMask: Tensor? = nil,
     virtual: (tokens: Tensor, table: Embedding)? = nil, prefix: Tensor? = nil,
-    cache: EncoderDecoderCache? = nil
+    cache: EncoderDecoderCache? = nil, pass: BlockPass
   ) -> Tensor {
+    let number = isDecoder ? 1 : 0
     let past = (cache?.length ?? 0) + (prefix?.size(3) ?? 0)
-    var x = embedded(ids, virtual: virtual, past: past)
+    var x = dropout(
+      pass.entry(number) { embedded(ids, virtual: virtual, past: past) },
+      configuration.dropout.embeddings)
     let (length, device) = (x.size(1), ids.device)
     let keyLength = past + length
     var own: AttentionMask =
       isDecoder
       ? .decoder(length: length, keyLength: keyLength, keyMask: mask, device: device)
       : .encoder(length: length, mask: mask, device: device)
-    if let bias = relativeBias(length, keyLength, device) { own = own.adding(bias) }
+    if let table = relativeTable {
+      own = own.adding(pass.entry(number) { relativeBias(table, length, keyLength, device) })
+    }
     let cross = AttentionMask.encoder(
       length: states?.size(1) ?? 0, mask: statesMask, device: device)
     for (index, layer) in layers.enumerated() {
       // PEFT 0.21.2 gives the i-th block what stands at 2 i, counted around.
       let before = prefix.map { $0.selected(0, 2 * index % $0.size(0)).to(x.dtype) }
       let name = "\(configuration.names.layers).\(index)"
-      if checkpointsActivations, cache == nil, isRecordingGradients {
-        x = again(layer, name, x, own, states, cross, before)
-        continue
-      }
-      var gathered: (key: Tensor, value: Tensor)?
-      if let cache, isDecoder {
-        gathered = cache.states(layer: index) {
-          guard let states else { preconditionFailure("decode: neither states nor a cache") }
-          return layer.crossKeysAndValues(states)
-        }
-      } else if let states {
-        gathered = withScope(.layer, name) { layer.crossKeysAndValues(states) }
-      }
-      x = withScope(.layer, name) {
-        layer(x, own, gathered: gathered, crossMask: cross) { key, value in
-          let (key, value) = Self.joined(before, key, value)
-          return cache?.own.append(layer: index, key: key, value: value) ?? (key, value)
-        }
-      }
+      x =
+        pass.block(index, of: number, [x]) { inputs in
+          let x = inputs[0]
+          if checkpointsActivations, cache == nil, isRecordingGradients {
+            return [again(layer, name, x, own, states, cross, before)]
+          }
+          var gathered: (key: Tensor, value: Tensor)?
+          if let cache, isDecoder {
+            gathered = cache.states(layer: index) {
+              guard let states else { preconditionFailure("decode: neither states nor a cache") }
+              return layer.crossKeysAndValues(states)
+            }
+          } else if let states {
+            gathered = withScope(.layer, name) { layer.crossKeysAndValues(states) }
+          }
+          return withScope(.layer, name) {
+            [
+              layer(x, own, gathered: gathered, crossMask: cross) { key, value in
+                let (key, value) = Self.joined(before, key, value)
+                return cache?.own.append(layer: index, key: key, value: value) ?? (key, value)
+              }
+            ]
+          }
+        }[0]
     }
     cache?.own.advance(by: keyLength - (cache?.length ?? 0))
-    return dropout(
-      finalNorm.map { $0(x).to(tokens.table.dtype) } ?? x, configuration.dropout.states)
+    return dropout(normed(x, pass), configuration.dropout.states)
+  }
+
+  /// States behind the last norm, which the encoder's pass comes to where the decoder's begins.
+  private func normed(_ x: Tensor, _ pass: BlockPass) -> Tensor {
+    guard let finalNorm else { return x }
+    let dtype = tokens.table.dtype
+    return isDecoder
+      ? pass.exit { finalNorm(x).to(dtype) } : pass.entry(1) { finalNorm(x).to(dtype) }
   }
 
   /// A block whose activations are not kept.
@@ -148,17 +166,22 @@ final class EncoderDecoderStack: Module {
       let places = Tensor.arange(first, first + x.size(1), device: ids.device)
       x = x + positions(places.unsqueezed(0))
     }
-    return dropout(embeddingNorm.map { $0(x) } ?? x, configuration.dropout.embeddings)
+    return embeddingNorm.map { $0(x) } ?? x
   }
 
   /// Numbers for the distances of the first block, which serve all, `[1, heads, length, keyLength]`.
-  private func relativeBias(_ length: Int, _ keyLength: Int, _ device: Device) -> Tensor? {
-    guard case .relative(let classes) = configuration.positions,
-      let first = layers.first?.selfAttention, let table = first.relativeBias
-    else { return nil }
+  private func relativeBias(
+    _ table: Embedding, _ length: Int, _ keyLength: Int, _ device: Device
+  ) -> Tensor {
+    guard case .relative(let classes) = configuration.positions else {
+      preconditionFailure("relativeBias: positions without distances")
+    }
     let buckets = classes.buckets(
       length: length, keyLength: keyLength, isBidirectional: !isDecoder, device: device)
     return table(buckets).permuted([2, 0, 1]).unsqueezed(0)
-      .to(first.query.projection.dtype)
+      .to(layers[0].selfAttention.query.projection.dtype)
   }
+
+  /// The table of the first block that all blocks' scores get numbers of; nil for none.
+  var relativeTable: Embedding? { layers.first?.selfAttention.relativeBias }
 }

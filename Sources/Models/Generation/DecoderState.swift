@@ -45,7 +45,7 @@ final class DecoderState: DecodingState {
       ids = begin(ids)
     }
     rowCount = rows
-    if ids.size(1) == 1, !hasSteps, model.model.usesStepKernels {
+    if ids.size(1) == 1, !hasSteps, model.model.usesStepKernels, model.model.residency == nil {
       hasSteps = true
       step = DecoderStep(model.model)
       head = FewRowsGroup([model.head])

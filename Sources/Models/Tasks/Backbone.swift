@@ -23,8 +23,13 @@ protocol Backbone: Module {
   var inputObserver: ((_ batch: DecoderInput, _ past: Int) -> Void)? { get set }
   /// What brings the numbers of the blocks; nil where they are always there.
   var residency: BlockResidency? { get set }
+  /// How a pass comes to its blocks.
+  var pass: BlockPass { get }
   /// The blocks as residencies count them; none where there is no residency.
   var blocks: [any Module] { get }
+
+  /// Parameters that stand in a block and are read in front of all.
+  var parametersBeforeBlocks: [Parameter] { get }
 
   /// `[batch, leading + length, hiddenSize]`, and how many virtual tokens are in front.
   func allStates(of input: TaskInput) -> (states: Tensor, leading: Int)
@@ -42,14 +47,8 @@ protocol Backbone: Module {
 }
 
 extension Backbone {
-  /// They are always there.
-  var residency: BlockResidency? {
-    get { nil }
-    set {}
-  }
-
   /// None.
-  var blocks: [any Module] { [] }
+  var parametersBeforeBlocks: [Parameter] { [] }
 
   /// Every row has it.
   func checkPooling(_ ids: [Int]) throws(ModelError) {}
@@ -77,7 +76,7 @@ extension EncoderModel: Backbone {
 
   func allStates(of input: TaskInput) -> (states: Tensor, leading: Int) { states(of: input) }
 
-  func tokenEmbeddings(_ ids: Tensor) -> Tensor { embeddings.tokens(ids) }
+  func tokenEmbeddings(_ ids: Tensor) -> Tensor { pass.entry { embeddings.tokens(ids) } }
 
   /// Virtual tokens count as positions: as in PEFT the first one is read where they are embeddings.
   func pooled(_ states: Tensor, leading: Int, _ input: TaskInput) -> Tensor {
@@ -91,7 +90,7 @@ extension EncoderModel: Backbone {
       return states.meanOverPositions(mask)
     case .first:
       let first = states.selected(1, 0)
-      return pooler.map { $0(first).tanh() } ?? first
+      return pooler.map { pooler in pass.exit { pooler(first) }.tanh() } ?? first
     }
   }
 }

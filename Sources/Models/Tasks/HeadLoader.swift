@@ -55,7 +55,7 @@ final class HeadLoader {
     _ path: String, _ shape: [Int], hasBias: Bool = true, prefix: String = ""
   ) throws -> Linear {
     let name = stored(path, prefix)
-    if weights.checkpoint.entry(name + ".weight") != nil {
+    if weights.offers(name + ".weight") {
       return try weights.linear(name, shape, hasBias: hasBias, staysDense: true)
     }
     newLayers.append(path)
@@ -68,7 +68,7 @@ final class HeadLoader {
   private func norm(
     _ path: String, size: Int, epsilon: Double, hasBias: Bool
   ) throws -> LayerNorm {
-    let exists = ["weight", "gamma"].contains { weights.checkpoint.entry("\(path).\($0)") != nil }
+    let exists = ["weight", "gamma"].contains { weights.offers("\(path).\($0)") }
     if exists {
       return try weights.layerNorm(path, size: size, epsilon: epsilon, hasBias: hasBias)
     }
@@ -81,7 +81,7 @@ final class HeadLoader {
 
   /// The bias of an output head over the vocabulary, under the first of some names.
   func vocabularyBias(_ names: [String], count: Int) throws -> Parameter {
-    guard let name = names.first(where: { weights.checkpoint.entry($0) != nil }) else {
+    guard let name = names.first(where: weights.offers) else {
       return Parameter(Tensor.zeros([count], dtype: dtype, device: weights.device))
     }
     return Parameter(try weights.tensor(name, [count]))

@@ -41,8 +41,7 @@ struct TaskLoader {
       }
     }
     let encoder = try EncoderLoader(configuration: c, weights: weights, residency: residency).model(
-      tokens, pooler: try pooler(c, heads))
-    try residency?.takeOutside(encoder)
+      tokens, pooler: try pooler(c, heads), head: labels == nil ? head : nil)
     return TaskModel(
       task, encoder, backboneName: c.names.encoder, head: head, names: names,
       labels: task == .questionAnswering ? nil : labels, newLayers: heads.newLayers)
@@ -60,7 +59,6 @@ struct TaskLoader {
           found.names.output, [labels?.names.count ?? 2, c.hiddenSize], hasBias: found.hasBias))
     }
     let decoder = try loader.model()
-    try residency?.takeOutside(decoder)
     return TaskModel(
       task, decoder, backboneName: DecoderHeads.baseName(task, c), head: head,
       names: found?.names, labels: task == .questionAnswering ? nil : labels,
@@ -113,7 +111,7 @@ struct TaskLoader {
       return try heads.linear(path, shape, prefix: c.names.encoder + ".")
     case .featureExtraction:
       let weights = heads.weights
-      guard weights.checkpoint.entry("\(weights.prefix)\(name).weight") != nil else { return nil }
+      guard weights.offers("\(weights.prefix)\(name).weight") else { return nil }
       return try weights.linear(weights.prefix + name, shape, hasBias: true)
     default: return nil
     }

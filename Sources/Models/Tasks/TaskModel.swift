@@ -9,7 +9,7 @@ public final class TaskModel: Module {
   public let labels: ModelLabels?
   /// Paths of layers that the checkpoint did not have and that began with random numbers: they have
   /// to be trained, and saved with whatever is trained.
-  public let newLayers: [String]
+  public internal(set) var newLayers: [String]
   /// The model below the head, and the head, by their family's names.
   public let children: [(name: String, module: any Module)]
   let backbone: any Backbone
@@ -60,8 +60,11 @@ public final class TaskModel: Module {
     set { backbone.residency = newValue }
   }
 
-  /// The blocks as residencies count them; none in models with encoder and decoder.
+  /// The blocks as residencies count them.
   public var blocks: [any Module] { backbone.blocks }
+
+  /// Parameters that stand in a block and are read in front of all.
+  public var parametersBeforeBlocks: [Parameter] { backbone.parametersBeforeBlocks }
 
   /// Where the weights live.
   public var device: Device { backbone.device }
@@ -83,7 +86,8 @@ public final class TaskModel: Module {
   /// - Returns: `[batch, hiddenSize]`; nil for a model without a pooler.
   public func poolerOutput(_ input: TaskInput) -> Tensor? {
     guard let encoder = backbone as? EncoderModel, let pooler = encoder.pooler else { return nil }
-    return pooler(backbone.allStates(of: input).states.selected(1, 0)).tanh()
+    let first = backbone.allStates(of: input).states.selected(1, 0)
+    return encoder.pass.exit { pooler(first) }.tanh()
   }
 
   /// Hidden states behind the last block and norm.
@@ -127,9 +131,11 @@ public final class TaskModel: Module {
     guard let head else { preconditionFailure("scored: \(task.rawValue) has no head") }
     let (dropout, rates) = (backbone.dropout, backbone.dropoutRates)
     return withScope(.layer, headPath ?? "head") {
-      head(
-        dropout(states, task == .sequenceClassification ? rates.rowHeadInput : 0),
-        dropped: { dropout($0, self.headRate(rates)) })
+      backbone.pass.exit {
+        head(
+          dropout(states, task == .sequenceClassification ? rates.rowHeadInput : 0),
+          dropped: { dropout($0, self.headRate(rates)) })
+      }
     }
   }
 

@@ -63,6 +63,26 @@ public enum WeightFormat: Equatable, Sendable {
   }
 }
 
+extension WeightFormat {
+  /// Bytes of a quantised weight, codes and scales.
+  ///
+  /// - Parameters:
+  ///   - outputs: Rows.
+  ///   - inputs: Columns.
+  /// - Returns: What ``projection(_:bias:)`` keeps without the bias.
+  public func byteCount(outputs: Int, inputs: Int) -> Int {
+    let count = outputs * inputs
+    switch self {
+    case .int8: return count + 4 * outputs
+    case .fourBit(_, let blockSize, let nested):
+      let blocks = blockCount(count, blockSize)
+      // Scales in codes have a scale for each 256, and an offset.
+      let scales = nested ? blocks + 4 * blockCount(blocks, 256) + 4 : 4 * blocks
+      return (count + 1) / 2 + scales
+    }
+  }
+}
+
 extension WeightFormat: CustomStringConvertible {
   /// The name with the settings, for messages.
   public var description: String {

@@ -36,22 +36,37 @@ extension FileResolution {
   }
 
   private mutating func resolveParameterOffload(_ key: String) {
-    if value(key + ".cpu_offload_param")?.boolValue == true {
-      refuse("\(key).cpu_offload_param = true is not supported: weights stay where they are used")
+    let old = key + ".cpu_offload_param"
+    if let flag = value(old)?.boolValue {
+      if flag, !isOnProcessor { refuseWeights(old, "true") }
+      note(old, .bool(flag), "not needed here: weights lie in the processor's memory")
     }
     let place = key + ".offload_param.device"
     guard let device = value(place), !device.isAuto else { return }
     switch device.stringValue ?? "" {
     case "none": note(place, device, "weights stay where they are used")
     case "nvme":
-      refuse(
-        "\(place) = \(device.written) is not supported: with stage 3 processes share the base out, and "
-          + "--base-offload disk is for a run without")
+      if !isOnProcessor { refuseWeights(place, device.written) }
+      if current("method")?.lowercased() == "full" {
+        refuse(
+          "\(place) = \(device.written) is not supported with --method full: what is trained lies in "
+            + "memory, and nothing is frozen")
+      }
+      set(
+        "base-offload", to: "disk", place,
+        note: "each process's share of the frozen base lies in files in --output")
     case "cpu":
-      refuse("\(place) = \(device.written) is not supported: weights stay where they are used")
+      if !isOnProcessor { refuseWeights(place, device.written) }
+      note(place, device, "not needed here: weights lie in the processor's memory")
     default: refuse("\(place) is \(device.written), expected none, cpu or nvme")
     }
     noteUnusedPath(key + ".offload_param.nvme_path")
+  }
+
+  private mutating func refuseWeights(_ key: String, _ value: String) {
+    refuse(
+      "\(key) = \(value) is not supported on --device \(current("device") ?? "auto"): weights stay where "
+        + "they are used")
   }
 
   private mutating func noteUnusedPath(_ key: String) {
