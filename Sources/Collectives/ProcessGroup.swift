@@ -159,7 +159,7 @@ public final class ProcessGroup: @unchecked Sendable {  // Its user keeps to one
       number: callCount)
     watchdog.activity = call.description
     try agree(call)
-    traffic.add(operation: operation, bytes: sentBytes)
+    traffic.add(operation: operation, for: label, bytes: sentBytes)
     try wait(start)
     watchdog.activity = "computes behind its call \(callCount), '\(label)'"
   }
