@@ -153,7 +153,7 @@ public final class DataParallel {
       progress.present[place.index] = true
     }
     let flat = joinedGradients(bucket)
-    if passFactor != 1 { withoutGradients { flat.multiplyInPlace(passFactor) } }
+    if passFactor != 1 { _ = withoutGradients { flat.multiplyInPlace(passFactor) } }
     for place in bucket.places { parameters[place.index].value.gradient = nil }
     progress.send(flat, index)
   }

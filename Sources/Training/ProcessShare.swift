@@ -1,5 +1,8 @@
+import Collectives
+import Distributed
 import Layers
 import Optimizers
+import Tensors
 
 /// What a process kept of a run's numbers, and sent in its last update; in bytes.
 public struct ProcessShare: Equatable, Sendable {
