@@ -1,7 +1,7 @@
 """Ranks that are killed at random moments: with restarts a run ends as one that nobody disturbed.
 
-A run of two processes is killed, or stopped, up to three times: at any moment, while it starts, while a checkpoint is
-being written, while it evaluates. Plain data parallel, ZeRO 2 and ZeRO 3 take turns. At the end losses of all steps,
+A run of two processes is killed, stopped or asked to end, up to three times: at any moment, while it starts, while a
+checkpoint is being written, while it evaluates. Plain data parallel, ZeRO 2 and ZeRO 3 take turns. At the end losses of all steps,
 evaluations and the adapter are those of one process, to the last bit. `--count` says how many runs, `--seed` which.
 """
 import argparse
@@ -29,6 +29,8 @@ graft = os.path.abspath(options.graft)
 environment = {**os.environ, "OMP_NUM_THREADS": "1"}
 failures = 0
 STEPS = 10
+# Codes of runs that were asked to end, with a checkpoint and without.
+STOPPED = (75, 130)
 
 
 def check(name, passed, detail=""):
@@ -88,33 +90,49 @@ def is_evaluating(name):
     return bool(lines) and '"loss"' in lines[-1] and json.loads(lines[-1]).get("step", 1) % 3 == 0
 
 
-def disturb(launcher, name, chance, moment, seconds, killed):
-    """Waits for a moment and sends a signal to a rank that has had none; says what was done, None for nothing."""
-    begin = time.time()
+def steps_of(name):
+    path = work / name / "metrics.jsonl"
+    return path.read_text().count('"loss"') if path.exists() else 0
+
+
+def disturb(launcher, name, chance, moment, after, delay, killed):
+    """Sends a signal to a rank that has had none; says what was done, None for nothing.
+
+    `after` so many steps, or as soon as there are ranks for the moment "starting"; then with a delay in seconds, or as soon
+    as the run writes or evaluates.
+    """
+    reached = None
     while launcher.poll() is None:
         victims = [rank for rank in ranks_of(launcher) if rank not in killed]
-        is_there = {"any": time.time() - begin > seconds, "starting": time.time() - begin > seconds / 5,
-                    "writing": is_writing(name), "evaluating": is_evaluating(name)}[moment]
-        if len(victims) == 2 and is_there:
+        if len(victims) == 2 and reached is None and (moment == "starting" or steps_of(name) >= after):
+            reached = time.time()
+        is_there = {"writing": is_writing, "evaluating": is_evaluating}.get(moment)
+        if len(victims) == 2 and reached and (is_there(name) if is_there else time.time() - reached > delay):
             victim = chance.choice(victims)
-            # A stopped rank costs the others five seconds.
-            kind = chance.choices([signal.SIGKILL, signal.SIGSTOP, signal.SIGABRT], [8, 1, 1])[0]
+            # A stopped rank costs the others five seconds; one that is asked to end makes all save and end.
+            kind = chance.choices([signal.SIGKILL, signal.SIGSTOP, signal.SIGABRT, signal.SIGTERM], [8, 1, 1, 2])[0]
             try:
                 os.kill(victim, kind)
             except ProcessLookupError:
                 return None
             killed.update(victims)
-            path = work / name / "metrics.jsonl"
-            steps = path.read_text().count('"loss"') if path.exists() else 0
-            return f"{kind.name} to rank {victims.index(victim)} ({moment}, {steps} steps logged)"
+            return f"{kind.name} to rank {victims.index(victim)} ({moment}, {steps_of(name)} steps logged)"
         time.sleep(0.0005 if moment in ("writing", "evaluating") else 0.005)
     return None
 
 
 def launch(name, more):
-    with open(work / f"{name}.log", "w") as log:
+    with open(work / f"{name}.log", "a") as log:
         return subprocess.Popen([graft, "launch", "--processes", "2", "--max-restarts", "5", "--", *train, *more,
                                  "--output", str(work / name)], env=environment, stdout=log, stderr=subprocess.STDOUT)
+
+
+def end(launcher):
+    try:
+        return launcher.wait(600)
+    except subprocess.TimeoutExpired:
+        launcher.kill()
+        return "none after 600 s"
 
 
 alone = subprocess.run([graft, *train, "--output", str(work / "alone")], env=environment, capture_output=True, text=True,
@@ -132,16 +150,16 @@ for number in range(options.count):
     name = f"run{number}"
     launcher = launch(name, ["--zero", str(stage)])
     killed, done = set(), []
-    for _ in range(chance.randint(1, 3)):
+    for after in sorted(chance.randrange(STEPS) for _ in range(chance.randint(1, 3))):
         moment = chance.choice(["any", "any", "starting", "writing", "evaluating"])
-        found = disturb(launcher, name, chance, moment, chance.uniform(0, length), killed)
+        delay = chance.uniform(0, 2 * length / STEPS)
+        found = disturb(launcher, name, chance, moment, after, delay, killed)
         if found:
             done.append(found)
-    try:
-        code = launcher.wait(600)
-    except subprocess.TimeoutExpired:
-        launcher.kill()
-        code = "none after 600 s"
+    code = end(launcher)
+    # It was asked to end: with a checkpoint it goes on, before the first it begins again.
+    if code in STOPPED:
+        code = end(launch(name, ["--zero", str(stage), "--resume" if code == STOPPED[0] else "--overwrite"]))
     disturbances += len(done)
     log = (work / f"{name}.log").read_text()
     title = f"run {number}, ZeRO {stage}: {'; '.join(done) or 'over before'}"
@@ -149,7 +167,8 @@ for number in range(options.count):
     if code == 0:
         check(f"run {number}: losses, evaluations and adapter as undisturbed",
               metrics(name) == metrics("alone") and adapter(name) == adapter("alone"), (metrics(name), metrics("alone")))
-        check(f"run {number}: started anew as often", log.count("graft launch: starting anew") == len(done), log[-4000:])
+        wanted = sum("SIGTERM" not in what for what in done)
+        check(f"run {number}: started anew no more often", log.count("graft launch: starting anew") <= wanted, log[-4000:])
         shutil.rmtree(work / name)
 
 check("ranks were killed", disturbances >= options.count, disturbances)
