@@ -20,8 +20,8 @@ MODEL = """A ring of N processes sends 2 (N - 1) messages one after another, eac
     t = 2 (N - 1) (latency + bytes / (N bandwidth))
 
 (Patarasuk and Yuan 2009.) `graft network` times sums of 4 KB to 32 MB, as training does them, with the comparison of what the
-processes ask for before each; latency and bandwidth are those with the smallest squared relative errors. Gloo's ring cuts
-a message into segments, and small sums cost less than a ring of full messages, so that the model is not exact."""
+processes ask for before each, so that the latency of a message is more than the network's delay; latency and bandwidth are
+those with the smallest squared relative errors."""
 
 
 def machines(options, network, count: int, work: Path) -> dict:
@@ -33,7 +33,7 @@ def machines(options, network, count: int, work: Path) -> dict:
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment(1)) for index in range(count)]
     texts = [process.communicate()[0] for process in processes]
     if any(process.returncode for process in processes):
-        sys.exit("\n".join(texts)[-3000:])
+        sys.exit("\n".join(line for text in texts for line in text.splitlines() if "frame #" not in line))
     return json.loads(output.read_text())
 
 
@@ -68,7 +68,7 @@ def measure(options, work: Path) -> dict:
             for count in COUNTS:
                 with slow_network.SlowNetwork(count, delay, rate) as network:
                     figures.append(machines(options, network, count, work))
-            if not files or len(results["networks"]) == 0:
+            if not results["networks"]:
                 (work / "slow.json").write_text(json.dumps(figures[0]))
             fitted = cost(figures[0])
             results["networks"].append({"delay": delay, "rate": rate, "cost": fitted, "samples": compared(figures, fitted)})
@@ -97,7 +97,7 @@ def table(samples: list) -> list:
     for count in COUNTS:
         own = {sample["bytes"]: sample for sample in samples if sample["processes"] == count}
         lines.append(f"| N = {count}: measured | " + " | ".join(f"{1e3 * own[b]['measured']:.3g} ms" for b in sizes) + " |")
-        lines.append(f"| predicted / measured | " + " | ".join(
+        lines.append("| predicted / measured | " + " | ".join(
             f"{own[b]['predicted'] / own[b]['measured']:.2f}" for b in sizes) + " |")
     return lines
 
@@ -122,8 +122,8 @@ def report(results: dict) -> list:
                   f"(packets are held back by `Benchmarks/slow_network.py`): {1e3 * latency:.2f} ms a message, {1e-6 / per_byte:.1f} MB/s; "
                   f"{outside(network['samples'])}.", "", *table(network["samples"])]
     plan = results["plan"]
-    rows = plan["cluster"]["nodes"] if "cluster" in plan else plan["nodes"]["nodes"]
-    where = (f"the first of these networks" if results["networks"] else "the loopback")
+    rows = plan["cluster"]["nodes"]
+    where = ("the first of these networks" if results["networks"] else "the loopback")
     lines += ["", "## Predicted: up to 1024 machines", "",
               f"Nothing of this table was run. `graft plan --nodes` takes the update of SmolLM2-135M (LoRA, rank 8, 32 micro-batches of",
               f"32 rows of 64 tokens) as it was measured on this machine, every machine to be like it, and the exchange as the model says",
