@@ -132,6 +132,8 @@ do {
   case "sharded": print(try sharded(group))
   case "blocks": print(try blocks(group))
   case "trained-blocks": print(try trainedBlocksRun(group))
+  case "overlap": print(try overlapRun(group))
+  case "late": print(try lateRun(group))
   case "accelerator-operations":
     try acceleratorOperations(group)
     print("passed")
