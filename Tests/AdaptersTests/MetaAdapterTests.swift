@@ -7,15 +7,21 @@ import Testing
 
 /// Adapters over shapes alone.
 @Suite struct MetaAdapterTests {
-  /// Every method counts as over a base with weights, gives shapes, and is the same adapter once the
-  /// weights are loaded.
+  /// What begins with drawn numbers counts as over a base with weights, gives shapes, and is the same
+  /// adapter once the weights are loaded; methods that may read weights are refused by name.
   @Test(arguments: ContractCases.all) func everyMethod(_ sample: ContractCase) throws {
     try withTemporaryDirectory { directory in
       try TinyModel().write(to: directory)
       let base = try AutoModelForCausalLM.fromPretrained(directory)
       let expected = try PeftModel(base, sample.configuration, seed: 5)
       let meta = try AutoModelForCausalLM.fromConfiguration(directory)
-      let model = try PeftModel(meta, sample.configuration, seed: 5)
+      let model: PeftModel<DecoderForCausalLM>
+      do {
+        model = try PeftModel(meta, sample.configuration, seed: 5)
+      } catch {
+        #expect(sample.configuration.readsBlocks && "\(error)".contains("load them first"))
+        return
+      }
       #expect(
         model.trainableParametersDescription() == expected.trainableParametersDescription())
       func layout(_ model: PeftModel<DecoderForCausalLM>) -> [String] {

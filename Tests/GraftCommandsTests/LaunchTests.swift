@@ -96,7 +96,8 @@ import Testing
     ])
   func zeroBetweenUpdates(_ method: [String], _ stage: Int) throws {
     try with { fixture in
-      let more = method + ["--deterministic", "4", "--save-every", "3"]
+      let more =
+        method + ["--deterministic", "4", "--gradient-accumulation", "2", "--save-every", "3"]
       try run(fixture, 1, more, output: "whole")
       try run(fixture, 3, more + ["--zero", "\(stage)"], output: "run")
       try expectSame(fixture, "run")
@@ -125,7 +126,7 @@ import Testing
 
   private static let adamss =
     #"{"r": 8, "num_subspaces": 2, "use_asa": true, "asa_target_subspaces": 4, "init_warmup": 1, "#
-    + #""final_warmup": 8, "mask_interval": 2}"#
+    + #""final_warmup": 5, "mask_interval": 2}"#
 
   /// The profile counts the messages of gradients, some of them begun before the pass was over.
   @Test func profile() throws {

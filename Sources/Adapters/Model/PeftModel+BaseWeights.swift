@@ -3,6 +3,24 @@ import Models
 import Tensors
 
 extension PeftModel {
+  /// Over shapes alone an adapter has to begin without the base's numbers.
+  func checkShapesSuffice(_ configuration: any AdapterConfiguration) throws(AdapterError) {
+    guard device.kind == .meta else { return }
+    var readsWeights = configuration.readsBlocks
+    if var lora = configuration as? LoRAConfig {
+      // Copies of parts of the base have shapes too.
+      lora.selection.bias = .none
+      lora.modulesToSave = []
+      readsWeights = lora.readsBlocks
+    }
+    guard readsWeights else { return }
+    throw .impossible(
+      method: type(of: configuration).type,
+      what:
+        "put on shapes alone (the device meta), as it may read the base's weights when it starts; "
+        + "load them first")
+  }
+
   /// Lets the base take weights of a checkpoint, in place of those that it has or, on the device `meta`,
   /// only has the shapes of, and makes all adapters anew as over a base that was opened so.
   ///

@@ -90,6 +90,7 @@ public final class PeftModel<Base: Module> {
     isLoading: Bool = false, dtype: DType? = nil
   ) throws(AdapterError) {
     try checkNew(name)
+    try checkShapesSuffice(configuration)
     try checkBiases(configuration)
     try replicateLayers(configuration)
     // What an adapter copies are the model's own modules, not those of an adapter that acts.
