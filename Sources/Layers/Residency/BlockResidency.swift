@@ -112,7 +112,8 @@ public final class BlockResidency {
     if place == 0 { first = order.count }
     let isLast = place + 1 == order.count
     arrive(
-      at: order[place], next: isLast ? nil : order[place + 1], isBack: false, keepsLast: isLast)
+      at: order[place], next: isLast ? nil : order[place + 1], isBack: false,
+      keepsLast: isLast && order[place] < 0)
     let outputs = body(inputs)
     guard isRecordingGradients, outputs.contains(where: \.requiresGradient) else { return outputs }
     first = min(first, place)
