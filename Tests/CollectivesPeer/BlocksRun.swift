@@ -68,7 +68,10 @@ private final class ToyTable: Module {
 /// blocks back, as head and last block are still there.
 func blocksRun(_ processes: ProcessGroup?, kind: String) throws -> String {
   let blocks = (0..<5).map { ToyBlock($0, kind: kind) }
-  let sharded = processes.map { ShardedBlocks($0) }
+  // Of the kind "tied" all are sent in pieces, the last one a smaller one.
+  let sharded = processes.map {
+    ShardedBlocks($0, pieceByteCount: kind == "tied" ? 100 : 4 << 20)
+  }
   let residency = sharded.map { BlockResidency($0) }
   let rows = Parameter(.randomNormal([31, 24], generator: Generator(seed: 77)))
   let table = ToyTable(rows)

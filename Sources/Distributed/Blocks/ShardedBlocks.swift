@@ -25,6 +25,7 @@ public final class ShardedBlocks: BlockSource {
   private let group: ProcessGroup
   /// Where files without names have this process's ranges; nil for memory.
   private let directory: String?
+  private let pieceByteCount: Int
   private var blocks: [Int: Block] = [:]
   private var gatherings: [Int: Gathering] = [:]
 
@@ -34,9 +35,14 @@ public final class ShardedBlocks: BlockSource {
   ///   - group: The processes, which open the same model.
   ///   - directory: An existing directory of the disk that this process's ranges go to, of which the
   ///     system keeps in memory what is used; nil for memory.
-  public init(_ group: ProcessGroup, directory: String? = nil) {
+  ///   - pieceByteCount: Most bytes of a range that are sent at once. Gloo keeps what it gathers a second
+  ///     time until it is whole, which for a table of embeddings would be more than a process keeps.
+  public init(
+    _ group: ProcessGroup, directory: String? = nil, pieceByteCount: Int = 4 << 20
+  ) {
     self.group = group
     self.directory = directory
+    self.pieceByteCount = pieceByteCount
   }
 
   /// Bytes that this process keeps.
@@ -88,11 +94,29 @@ public final class ShardedBlocks: BlockSource {
   /// - Parameter block: The block.
   public func fetch(_ block: Int) {
     guard let own = blocks[block] else { return }
-    gatherings[block] = Gathering(group) { [group] in
+    gatherings[block] = Gathering(group) { [group, pieceByteCount] in
       own.memory.open()
-      try group.allGather(own.shard, into: own.whole, "block \(own.number)")
+      try Self.gather(own, group, most: pieceByteCount)
       // Where it lies in a file it need not stay in memory.
       own.shard.releaseFileBackedMemory()
+    }
+  }
+
+  /// Gathers a block, in pieces where it is large.
+  private static func gather(_ block: Block, _ group: ProcessGroup, most: Int) throws {
+    let part = block.shard.count
+    guard part > most else {
+      return try group.allGather(block.shard, into: block.whole, "block \(block.number)")
+    }
+    for start in stride(from: 0, to: part, by: most) {
+      let piece = start..<min(part, start + most)
+      let gathered = Tensor.empty([group.size, piece.count], dtype: .uint8)
+      try group.allGather(
+        block.shard.narrowed(0, piece).contiguous(), into: gathered, "block \(block.number)")
+      for rank in 0..<group.size {
+        let place = (rank * part + piece.lowerBound)..<(rank * part + piece.upperBound)
+        block.whole.narrowed(0, place).copyInPlace(from: gathered.selected(0, rank))
+      }
     }
   }
 
