@@ -8,6 +8,9 @@ public enum CollectiveError: Error, Equatable, Sendable {
   ///
   /// `states` says for every rank what it was last known to do.
   case peer(reason: String, states: [String])
+  /// A gradient came when the backward pass had left its block and the message was on its way; numbers are
+  /// places in the list of what is trained and in the model.
+  case lateGradient(parameter: Int, block: Int)
   /// The processes asked for different operations, or for the same one on different tensors.
   case diverged(calls: [String])
 }
@@ -19,6 +22,9 @@ extension CollectiveError: CustomStringConvertible {
     case .environment(let reason): reason
     case .rendezvous(let place, let reason): "rendezvous at \(place): \(reason)"
     case .peer(let reason, let states): reason + Self.list(states)
+    case .lateGradient(let parameter, let block):
+      "trained tensor \(parameter) got a gradient when the backward pass had left its block \(block) "
+        + "and its gradients were sent"
     case .diverged(let calls):
       "the processes do not ask for the same operation, so that none of it was done"
         + Self.list(calls)

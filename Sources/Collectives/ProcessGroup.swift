@@ -49,7 +49,9 @@ public final class ProcessGroup: @unchecked Sendable {  // Its user keeps to one
   ///   - patience: Seconds that another process may be silent before it is reported.
   ///   - rendezvousTimeout: How long the others may take to arrive.
   /// - Returns: The group.
-  /// - Throws: ``CollectiveError/rendezvous(place:reason:)``, which names the ranks that did not arrive.
+  /// - Throws: ``CollectiveError/rendezvous(place:reason:)``, which names the ranks that did not arrive;
+  ///   ``CollectiveError/peer(reason:states:)`` when one is gone before all are connected. Threads may
+  ///   still wait then: end the process by `_exit`.
   public static func join(
     _ world: World, patience: Double = 5, rendezvousTimeout: Duration = .seconds(120)
   ) throws(CollectiveError) -> ProcessGroup {
@@ -75,20 +77,17 @@ public final class ProcessGroup: @unchecked Sendable {  // Its user keeps to one
       !interface.isEmpty
       ? interface
       : isLocal ? "127.0.0.1" : try LocalAddress.facing(world.host, port: world.port)
-    var made: ctorch_group?
-    let status = ctorch_group_gloo(
-      store.handle, prefix + "gloo", Int32(world.rank), Int32(world.size), address,
-      !interface.isEmpty, operationTimeout, &made)
-    guard status == 0, let made else {
-      throw .rendezvous(place: place, reason: "rank \(world.rank): \(lastCollectiveError())")
+    // From here on a rank that is gone is noticed, also one that gave up when others had come.
+    watchdog.activity = "connects with the others"
+    watchdog.start()
+    let connection = GlooConnection(
+      world, store, prefix: prefix + "gloo", address: address, isInterface: !interface.isEmpty)
+    let made = try connection.wait(rendezvousTimeout) { () throws(CollectiveError) in
+      if let failure = watchdog.failure { throw failure }
     }
     watchdog.activity = "computes and has asked for nothing yet"
-    watchdog.start()
     return ProcessGroup(world: world, store: store, group: made, watchdog: watchdog)
   }
-
-  /// Milliseconds after which Gloo itself gives up; the watchdog is there long before.
-  private static let operationTimeout: Int64 = 24 * 3600 * 1000
 
   private static func awaitAll(
     _ world: World, _ store: RendezvousStore, _ prefix: String, _ timeout: Duration
@@ -159,7 +158,7 @@ public final class ProcessGroup: @unchecked Sendable {  // Its user keeps to one
       number: callCount)
     watchdog.activity = call.description
     try agree(call)
-    traffic.add(operation: operation, bytes: sentBytes)
+    traffic.add(operation: operation, for: label, bytes: sentBytes)
     try wait(start)
     watchdog.activity = "computes behind its call \(callCount), '\(label)'"
   }

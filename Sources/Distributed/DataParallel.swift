@@ -1,5 +1,4 @@
 public import Collectives
-import Dispatch
 public import Layers
 import Tensors
 
@@ -15,14 +14,24 @@ import Tensors
 /// - Otherwise each process adds up its own parts, and Gloo adds up theirs in its own order.
 ///
 /// Gradients travel in a few flat buckets. With T bytes of gradients an ordered update of R rounds sends
-/// (R + 1) T (N - 1) / N bytes from each process, another one 2 T (N - 1) / N.
+/// (R + 1) T (N - 1) / N bytes from each process, another one 2 T (N - 1) / N. Those of a model's blocks do so
+/// while the backward pass goes on (``passedBack(_:)``), in one order on all processes: the last blocks
+/// first, then what is in no block.
 public final class DataParallel {
   let group: ProcessGroup
   let parameters: [Parameter]
   let buckets: FlatBuckets
+  /// What gradients that are exchanged during a backward pass are multiplied by first: one over the scale
+  /// of its loss.
+  public var passFactor = 1.0
+  /// The most bytes of gradients and their sums that were kept behind a round of the last update.
+  public private(set) var keptGradientBytes = 0
+  /// How much of the exchange of the last update went on during passes.
+  public private(set) var overlap = Overlap()
   private let isOrdered: Bool
+  private let order: ExchangeOrder
   /// That of the update at work.
-  private var progress: Progress?
+  private var progress: ExchangeProgress?
 
   /// Prepares the exchange.
   ///
@@ -32,13 +41,18 @@ public final class DataParallel {
   ///   - isOrdered: Whether gradients are added in the order of parts.
   ///   - blocks: For each parameter the block of the model that it is in, where blocks are to be exchanged
   ///     apart; empty for none.
+  ///   - joinsBlocks: Whether small blocks share messages.
   public init(
-    _ parameters: [Parameter], in group: ProcessGroup, isOrdered: Bool, blocks: [Int?] = []
+    _ parameters: [Parameter], in group: ProcessGroup, isOrdered: Bool, blocks: [Int?] = [],
+    joinsBlocks: Bool = false
   ) {
     self.group = group
     self.parameters = parameters
     self.isOrdered = isOrdered
-    buckets = FlatBuckets(parameters.map(\.value), parts: group.size, blocks: blocks)
+    let values = parameters.map(\.value)
+    let joined = joinsBlocks ? ExchangeOrder.joined(blocks, values.map(\.byteCount)) : blocks
+    buckets = FlatBuckets(values, parts: group.size, blocks: joined)
+    order = ExchangeOrder(buckets, blocks: blocks, joined: joined)
   }
 
   /// What came of one update.
@@ -71,17 +85,10 @@ public final class DataParallel {
   public func gradients(
     parts: Int, stops: Bool = false, compute: (_ part: Int) -> Double
   ) throws(CollectiveError) -> Update {
-    let (record, sums) = try computed(
-      parts, stops, scattersRounds: isOrdered, scattersEnd: false, compute)
+    let (record, found) = try computed(
+      parts, stops, isOrdered ? .orderedSums : .sums, eachRound: isOrdered, compute)
     for (index, bucket) in buckets.buckets.enumerated() {
-      let flat: Tensor
-      if let sum = sums[index] {
-        flat = .empty([bucket.count], dtype: bucket.dtype)
-        try group.allGather(sum, into: flat, "gradients \(index + 1)")
-      } else {
-        flat = joinedGradients(bucket)
-        try group.allReduce(flat, .sum, "gradients \(index + 1)")
-      }
+      guard let flat = found[index] else { continue }
       for place in bucket.places {
         parameters[place.index].value.gradient =
           record.present[place.index] ? buckets.view(flat, place) : nil
@@ -99,85 +106,78 @@ public final class DataParallel {
     parts: Int, stops: Bool, eachRound: Bool, together: Bool, _ compute: (_ part: Int) -> Double
   ) throws(CollectiveError) -> (update: Update, sums: [Tensor], present: [Bool]) {
     let (record, sums) = try computed(
-      parts, stops, scattersRounds: isOrdered || eachRound, scattersEnd: true, together: together,
-      compute)
+      parts, stops, .shares, eachRound: isOrdered || eachRound, together: together, compute)
     return (record.update(parts, group.size), sums.compactMap { $0 }, record.present)
   }
 
   private func computed(
-    _ parts: Int, _ stops: Bool, scattersRounds: Bool, scattersEnd: Bool, together: Bool = false,
-    _ compute: (_ part: Int) -> Double
+    _ parts: Int, _ stops: Bool, _ kind: ExchangeProgress.Kind, eachRound: Bool,
+    together: Bool = false, _ compute: (_ part: Int) -> Double
   ) throws(CollectiveError) -> (Record, [Tensor?]) {
     let rounds = (parts + group.size - 1) / group.size
     var values: [Double] = []
-    let progress = Progress(self)
+    let progress = ExchangeProgress(
+      group, kind, order.sequence, bucketCount: buckets.buckets.count,
+      parameterCount: parameters.count)
     self.progress = progress
     defer { self.progress = nil }
     for round in 0..<rounds {
-      let left = scattersRounds ? parts - round * group.size : parts
-      progress.begin(round, contributors: min(group.size, left))
+      let left = eachRound ? parts - round * group.size : parts
+      let isLast = round == rounds - 1
+      progress.begin(
+        round, contributors: min(group.size, left), isExchanged: eachRound || isLast, isLast: isLast
+      )
       let part = round * group.size + group.rank
       values.append(part < parts ? compute(part) : 0)
       // Its gradients are not counted among those of the round.
       if together, part >= parts { _ = compute(round * group.size) }
-      // What was passed back already is exchanged meanwhile.
-      group.background.sync {}
+      progress.endPass()
+      try checkPassed(progress)
+      if progress.isExchanged {
+        for index in progress.rest { send(index, progress) }
+      }
+      withScope(.phase, "exchange") { progress.wait() }
       if let error = progress.error { throw error }
-      guard scattersRounds || round == rounds - 1 else { continue }
-      for (index, parameter) in parameters.enumerated() where parameter.value.gradient != nil {
-        progress.present[index] = true
-      }
-      guard scattersRounds || scattersEnd else { continue }
-      for index in buckets.buckets.indices where !progress.scattered.contains(index) {
-        progress.scatter(joinedGradients(buckets.buckets[index]), index, group)
-        if let error = progress.error { throw error }
-      }
-      for parameter in parameters { parameter.value.gradient = nil }
+      let kept = parameters.compactMap(\.value.gradient) + progress.found.compactMap { $0 }
+      keptGradientBytes = max(
+        round == 0 ? 0 : keptGradientBytes, kept.reduce(0) { $0 + $1.byteCount })
     }
-    return (try exchange(values, stops, progress.present), progress.sums)
+    overlap = progress.overlap
+    return (try exchange(values, stops, progress.present), progress.found)
   }
 
-  /// How far an update is.
-  private final class Progress: @unchecked Sendable {  // The background has it while it is at work.
-    var sums: [Tensor?]
-    var present: [Bool]
-    /// Buckets that were exchanged in this round.
-    var scattered: Set<Int> = []
-    var error: CollectiveError?
-    private var (round, contributors) = (0, 0)
-
-    init(_ exchange: DataParallel) {
-      sums = Array(repeating: nil, count: exchange.buckets.buckets.count)
-      present = Array(repeating: false, count: exchange.parameters.count)
+  /// Puts a bucket's gradients into one message and lets the background exchange it.
+  private func send(_ index: Int, _ progress: ExchangeProgress) {
+    let bucket = buckets.buckets[index]
+    for place in bucket.places where parameters[place.index].value.gradient != nil {
+      progress.present[place.index] = true
     }
+    let flat = joinedGradients(bucket)
+    if passFactor != 1 { _ = withoutGradients { flat.multiplyInPlace(passFactor) } }
+    for place in bucket.places { parameters[place.index].value.gradient = nil }
+    progress.send(flat, index)
+  }
 
-    func begin(_ round: Int, contributors: Int) {
-      (self.round, self.contributors, scattered) = (round, contributors, [])
-    }
-
-    func scatter(_ gradients: Tensor, _ index: Int, _ group: ProcessGroup) {
-      guard error == nil else { return }
-      do {
-        sums[index] = try group.orderedReduceScatter(
-          gradients, of: contributors, onto: sums[index],
-          "gradients \(index + 1), round \(round + 1)")
-      } catch {
-        self.error = error
-      }
+  /// Exchanges the gradients of a block, which are whole, while the backward pass goes on.
+  ///
+  /// - Parameter block: The block that the pass has left.
+  public func passedBack(_ block: Int) {
+    guard let progress, progress.isExchanged else { return }
+    progress.passed.insert(block)
+    while let next = progress.rest.first,
+      let blocks = order.blocks[next], blocks.isSubset(of: progress.passed)
+    {
+      send(next, progress)
     }
   }
 
-  /// Exchanges a block's gradients, which are whole, while the backward pass goes on.
-  func passedBack(_ block: Int) {
-    guard let progress else { return }
-    for (index, bucket) in buckets.buckets.enumerated()
-    where bucket.block == block && progress.scattered.insert(index).inserted {
-      for place in bucket.places where parameters[place.index].value.gradient != nil {
-        progress.present[place.index] = true
+  /// Checks that no gradient came when its block had been left.
+  private func checkPassed(_ progress: ExchangeProgress) throws(CollectiveError) {
+    for index in progress.sent {
+      for place in buckets.buckets[index].places
+      where parameters[place.index].value.gradient != nil {
+        throw .lateGradient(parameter: place.index, block: buckets.buckets[index].block ?? 0)
       }
-      let flat = joinedGradients(bucket)
-      for place in bucket.places { parameters[place.index].value.gradient = nil }
-      group.background.async { [group] in progress.scatter(flat, index, group) }
     }
   }
 

@@ -7,6 +7,8 @@ import Tensors
 /// of processes, so that it can be shared out without cutting a block.
 struct FlatBuckets {
   static let alignment = 256
+  /// Bytes of a bucket.
+  static let limit = 32 << 20
 
   /// Where a tensor lies.
   struct Place {
@@ -19,7 +21,7 @@ struct FlatBuckets {
   /// One bucket.
   struct Bucket {
     let dtype: DType
-    /// The block of the model that its tensors are in; nil for none.
+    /// The block of the model that its tensors are in, of several the lowest; nil for none.
     let block: Int?
     var places: [Place] = []
     /// Elements, with those that fill it up.
@@ -33,9 +35,10 @@ struct FlatBuckets {
   /// - Parameters:
   ///   - tensors: Of any floating-point types.
   ///   - parts: Processes that share a bucket.
-  ///   - blocks: For each tensor the block that it is in, whose buckets hold no other's; empty for none.
+  ///   - blocks: For each tensor the block that it is in, or the lowest of those that share buckets; a
+  ///     bucket holds tensors of the same one only. Empty for none.
   ///   - limit: Bytes of a bucket; only one that holds a single tensor may be longer.
-  init(_ tensors: [Tensor], parts: Int, blocks: [Int?] = [], limit: Int = 32 << 20) {
+  init(_ tensors: [Tensor], parts: Int, blocks: [Int?] = [], limit: Int = FlatBuckets.limit) {
     struct Kind: Hashable {
       let dtype: DType
       let block: Int?

@@ -191,6 +191,14 @@ public final class ShardedOptimizer: Optimizer {
   /// The state of this process's slices, whose names end in `@` and the first element.
   public var state: [(name: String, tensor: Tensor)] { optimizer.state }
 
+  /// Bytes of parameters that this process keeps between updates: its ranges, at stages 1 and 2 besides the
+  /// whole.
+  public var parameterByteCount: Int {
+    let own = shards.reduce(0) { $0 + $1.byteCount }
+    return memories.isEmpty
+      ? own + exchange.parameters.reduce(0) { $0 + $1.value.byteCount } : own
+  }
+
   /// Bytes of state that this process keeps.
   public var stateByteCount: Int { optimizer.state.reduce(0) { $0 + $1.tensor.byteCount } }
 }

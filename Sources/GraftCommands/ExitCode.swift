@@ -71,7 +71,7 @@ enum ExitCode: Int32 {
       switch error {
       case .environment: self = .usage
       case .rendezvous, .peer: self = .peerGone
-      case .diverged: self = .internalError
+      case .diverged, .lateGradient: self = .internalError
       }
     case is RecipeError, is ModelError, is QuantizationError, is ChatTemplateError,
       is OptimizerError:

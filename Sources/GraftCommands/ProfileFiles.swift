@@ -1,5 +1,6 @@
 import Checkpoints
 import CommandLineParsing
+import Distributed
 import JSONValues
 import Training
 
@@ -49,8 +50,16 @@ final class ProfileFiles {
   var json: JSON? {
     profile.map { profile in
       func seconds(_ time: Int) -> JSON { .number(Double(time) / 1e9) }
+      let exchange: JSON? = profile.exchange.map {
+        [
+          "messages": .integer($0.messages), "begun_in_pass": .integer($0.begun),
+          "done_in_pass": .integer($0.ended), "seconds": .number($0.seconds),
+          "waited_seconds": .number($0.waited),
+        ]
+      }
       return [
-        "step": .integer(profile.step), "seconds": seconds(profile.duration),
+        "exchange": exchange ?? .null, "step": .integer(profile.step),
+        "seconds": seconds(profile.duration),
         "phases": .object(
           JSONObject(profile.phases.map { ($0.name, seconds($0.total)) })),
         "held_bytes": .integer(profile.heldMost), "trace": .string("\(directory)/\(Self.trace)"),

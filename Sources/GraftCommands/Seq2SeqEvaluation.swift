@@ -39,7 +39,7 @@ enum Seq2SeqEvaluation {
     var result = JSONObject([("rows", .integer(records.count))])
     if wanted.contains("loss") || wanted.contains("perplexity") {
       if let peft { try PromptChecks.checkTasks(examples, peft) }
-      let loss = meanLoss(model, examples, batchSize: size)
+      let loss = try meanLoss(model, examples, batchSize: size)
       if wanted.contains("loss") { result["loss"] = .number(loss) }
       if wanted.contains("perplexity") { result["perplexity"] = .number(exp(loss)) }
     }

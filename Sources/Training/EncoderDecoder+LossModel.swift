@@ -27,11 +27,13 @@ extension EncoderDecoderForConditionalGeneration: LossModel {
   /// - Parameters:
   ///   - examples: The data.
   ///   - batchSize: Rows of a batch.
+  ///   - share: The batches of this process.
   /// - Returns: Both.
+  /// - Throws: `CollectiveError` when another process is gone or does something else.
   public func figures(
-    of examples: [TokenizedExample], batchSize: Int
-  ) -> [(name: String, value: Double)] {
-    let loss = meanLoss(self, examples, batchSize: batchSize)
+    of examples: [TokenizedExample], batchSize: Int, share: EvaluationShare
+  ) throws -> [(name: String, value: Double)] {
+    let loss = try meanLoss(self, examples, batchSize: batchSize, share: share)
     return [("loss", loss), ("perplexity", exp(loss))]
   }
 }

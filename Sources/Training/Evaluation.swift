@@ -7,22 +7,24 @@ import Tensors
 ///   - model: The model, with adapters or without.
 ///   - examples: The data.
 ///   - batchSize: Rows of a batch.
-/// - Returns: The loss in nats; zero without a target.
+///   - share: The batches of this process.
+/// - Returns: The loss in nats, on all processes; zero without a target.
+/// - Throws: `CollectiveError` when another process is gone or does something else.
 public func meanLoss(
-  _ model: any LossModel, _ examples: [TokenizedExample], batchSize: Int
-) -> Double {
+  _ model: any LossModel, _ examples: [TokenizedExample], batchSize: Int,
+  share: EvaluationShare = EvaluationShare()
+) throws -> Double {
   let sampler = BatchSampler(
     examples, options: BatchingOptions(batchSize: batchSize, shuffles: false),
     paddingID: model.fillingID)
-  var (sum, count) = (0.0, 0)
-  Runtime.withFastProducts {
-    withoutGradients {
-      for rows in sampler.plan(epoch: 0) {
-        let batch = sampler.batch(rows)
-        sum += model.summedLoss(batch).item()
-        count += batch.targetCount
+  return try Runtime.withFastProducts {
+    try withoutGradients {
+      let plan = sampler.plan(epoch: 0)
+      let found = try share.map(plan.count) { number in
+        let batch = sampler.batch(plan[number])
+        return [model.summedLoss(batch).item(), Double(batch.targetCount)]
       }
+      return found.reduce(0) { $0 + $1[0] } / max(found.reduce(0) { $0 + $1[1] }, 1)
     }
   }
-  return sum / Double(max(count, 1))
 }

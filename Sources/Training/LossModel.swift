@@ -31,10 +31,12 @@ public protocol LossModel: StoredModel {
   /// - Parameters:
   ///   - examples: The data.
   ///   - batchSize: Rows of a batch.
-  /// - Returns: Names, as `metrics.jsonl` has them behind `eval_`, and figures.
+  ///   - share: The batches of this process.
+  /// - Returns: Names, as `metrics.jsonl` has them behind `eval_`, and figures, on all processes.
+  /// - Throws: `CollectiveError` when another process is gone or does something else.
   func figures(
-    of examples: [TokenizedExample], batchSize: Int
-  ) -> [(name: String, value: Double)]
+    of examples: [TokenizedExample], batchSize: Int, share: EvaluationShare
+  ) throws -> [(name: String, value: Double)]
 }
 
 extension LossModel {
@@ -94,11 +96,13 @@ extension DecoderForCausalLM: LossModel {
   /// - Parameters:
   ///   - examples: The data.
   ///   - batchSize: Rows of a batch.
+  ///   - share: The batches of this process.
   /// - Returns: Both.
+  /// - Throws: `CollectiveError` when another process is gone or does something else.
   public func figures(
-    of examples: [TokenizedExample], batchSize: Int
-  ) -> [(name: String, value: Double)] {
-    let loss = meanLoss(self, examples, batchSize: batchSize)
+    of examples: [TokenizedExample], batchSize: Int, share: EvaluationShare
+  ) throws -> [(name: String, value: Double)] {
+    let loss = try meanLoss(self, examples, batchSize: batchSize, share: share)
     return [("loss", loss), ("perplexity", exp(loss))]
   }
 }

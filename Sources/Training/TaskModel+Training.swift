@@ -26,20 +26,24 @@ extension TaskModel: LossModel {
   /// - Parameters:
   ///   - examples: The data.
   ///   - batchSize: Rows of a batch.
+  ///   - share: The batches of this process.
   /// - Returns: Names and figures.
+  /// - Throws: `CollectiveError` when another process is gone or does something else.
   public func figures(
-    of examples: [TokenizedExample], batchSize: Int
-  ) -> [(name: String, value: Double)] {
+    of examples: [TokenizedExample], batchSize: Int, share: EvaluationShare
+  ) throws -> [(name: String, value: Double)] {
     switch task {
     case .questionAnswering:
-      return [("loss", positionScores(of: examples, batchSize: batchSize).loss)]
+      return [
+        ("loss", try positionScores(of: examples, batchSize: batchSize, share: share).loss)
+      ]
     case .tokenClassification:
-      let found = tokenAnswers(of: examples, batchSize: batchSize)
+      let found = try tokenAnswers(of: examples, batchSize: batchSize, share: share)
       let figures = TokenFigures(
         answers: found.answers, rights: examples.map(\.askedLabels), names: labels?.names ?? [])
       return [("loss", found.loss)] + figures.all
     case .maskedLM:
-      let found = tokenAnswers(of: examples, batchSize: batchSize)
+      let found = try tokenAnswers(of: examples, batchSize: batchSize, share: share)
       let pairs = zip(found.answers.joined(), examples.map(\.askedLabels).joined())
       let count = Double(max(found.answers.reduce(0) { $0 + $1.count }, 1))
       return [
@@ -47,7 +51,7 @@ extension TaskModel: LossModel {
         ("accuracy", Double(pairs.count { $0 == $1 }) / count),
       ]
     default:
-      let results = results(of: examples, batchSize: batchSize)
+      let results = try results(of: examples, batchSize: batchSize, share: share)
       return [("loss", results.loss)] + results.figures.all
     }
   }
@@ -57,20 +61,20 @@ extension TaskModel: LossModel {
   /// - Parameters:
   ///   - examples: Rows with targets.
   ///   - batchSize: Rows of a batch.
+  ///   - share: The batches of this process.
   /// - Returns: The mean loss, one list of outputs for each example in their order, and how right they
   ///   are.
+  /// - Throws: `CollectiveError` when another process is gone or does something else.
   public func results(
-    of examples: [TokenizedExample], batchSize: Int
-  ) -> (loss: Double, scores: [[Double]], figures: ClassificationFigures) {
-    var scores = Array(repeating: [Double](), count: examples.count)
-    let loss = pass(over: examples, batchSize: batchSize) { batch, rows in
+    of examples: [TokenizedExample], batchSize: Int, share: EvaluationShare = EvaluationShare()
+  ) throws -> (loss: Double, scores: [[Double]], figures: ClassificationFigures) {
+    let (loss, found) = try pass(over: examples, batchSize: batchSize, share) { batch, rows in
       let found = self(batch.taskInput(on: device))
       let numbers = found.to(.float32)
-      for (place, row) in rows.enumerated() {
-        scores[row] = numbers.selected(0, place).array(of: Float.self).map(Double.init)
-      }
-      return summedLoss(ofRows: found, labels: taskLabels(of: batch)).sum
+      let scores = rows.indices.map { numbers.selected(0, $0).array(of: Float.self) }
+      return (summedLoss(ofRows: found, labels: taskLabels(of: batch)).sum, scores)
     }
+    let scores = found.map { $0.map(Double.init) }
     let figures = ClassificationFigures(
       scores: scores, targets: examples.map { $0.target ?? [] }, problem: problem(of: examples))
     return (loss, scores, figures)
@@ -81,25 +85,26 @@ extension TaskModel: LossModel {
   /// - Parameters:
   ///   - examples: Rows with labels at their own positions.
   ///   - batchSize: Rows of a batch.
+  ///   - share: The batches of this process.
   /// - Returns: The mean loss of a label, and for each example the class or token with the highest score
   ///   at each asked position.
+  /// - Throws: `CollectiveError` when another process is gone or does something else.
   public func tokenAnswers(
-    of examples: [TokenizedExample], batchSize: Int
-  ) -> (loss: Double, answers: [[Int]]) {
-    var answers = Array(repeating: [Int](), count: examples.count)
-    let loss = pass(over: examples, batchSize: batchSize) { batch, rows in
+    of examples: [TokenizedExample], batchSize: Int, share: EvaluationShare = EvaluationShare()
+  ) throws -> (loss: Double, answers: [[Int]]) {
+    let (loss, found) = try pass(over: examples, batchSize: batchSize, share) { batch, rows in
       let (scores, labels) = scores(
         batch.taskInput(on: device), askedBy: batch.labelTensor(on: device))
       var best =
         labels.count == 0 ? [] : scores.indexOfMaximum(-1).array(of: Int.self)[...]
-      for row in rows {
+      let answers = rows.map { row in
         let count = examples[row].askedLabels.count
-        answers[row] = Array(best.prefix(count))
-        best = best.dropFirst(count)
+        defer { best = best.dropFirst(count) }
+        return best.prefix(count).map { Float($0) }
       }
-      return summedCrossEntropy(scores, labels: labels)
+      return (summedCrossEntropy(scores, labels: labels), answers)
     }
-    return (loss, answers)
+    return (loss, found.map { $0.map { Int($0) } })
   }
 
   /// How well each position does as an answer's first and last one.
@@ -107,46 +112,63 @@ extension TaskModel: LossModel {
   /// - Parameters:
   ///   - examples: Rows with answers.
   ///   - batchSize: Rows of a batch.
+  ///   - share: The batches of this process.
   /// - Returns: The mean loss, and for each example the scores of its positions, padding left out.
+  /// - Throws: `CollectiveError` when another process is gone or does something else.
   public func positionScores(
-    of examples: [TokenizedExample], batchSize: Int
-  ) -> (loss: Double, starts: [[Float]], ends: [[Float]]) {
-    var starts = Array(repeating: [Float](), count: examples.count)
-    var ends = starts
-    let loss = pass(over: examples, batchSize: batchSize) { batch, rows in
+    of examples: [TokenizedExample], batchSize: Int, share: EvaluationShare = EvaluationShare()
+  ) throws -> (loss: Double, starts: [[Float]], ends: [[Float]]) {
+    let (loss, both) = try pass(over: examples, batchSize: batchSize, share) { batch, rows in
       let (found, leading) = positionScores(batch.taskInput(on: device))
       let numbers = found.to(.float32)
-      for (place, row) in rows.enumerated() {
+      let scores = rows.enumerated().map { place, row in
         let own = numbers.selected(0, place)
           .narrowed(0, leading..<leading + examples[row].ids.count)
-        starts[row] = own.selected(-1, 0).contiguous().array(of: Float.self)
-        ends[row] = own.selected(-1, 1).contiguous().array(of: Float.self)
+        return [0, 1].flatMap { own.selected(-1, $0).contiguous().array(of: Float.self) }
       }
       guard case .answers(let start, let end) = taskLabels(of: batch) else {
         preconditionFailure("positionScores: rows without answers")
       }
-      return answerLoss(found, start: start, end: end, leading: leading) * Double(rows.count)
+      let loss = answerLoss(found, start: start, end: end, leading: leading)
+      return (loss * Double(rows.count), scores)
     }
-    return (loss, starts, ends)
+    return (
+      loss, both.map { Array($0.prefix($0.count / 2)) }, both.map { Array($0.suffix($0.count / 2)) }
+    )
   }
 
-  /// Runs over examples and gives the mean of a summed loss.
+  /// Runs over examples.
+  ///
+  /// `body` gives the summed loss of a batch, and numbers for each of its rows; what is returned is the mean
+  /// loss, and the numbers of each example.
   private func pass(
-    over examples: [TokenizedExample], batchSize: Int,
-    _ body: (_ batch: TokenBatch, _ rows: [Int]) -> Tensor
-  ) -> Double {
+    over examples: [TokenizedExample], batchSize: Int, _ share: EvaluationShare,
+    _ body: (_ batch: TokenBatch, _ rows: [Int]) -> (loss: Tensor, numbers: [[Float]])
+  ) throws -> (loss: Double, numbers: [[Float]]) {
     let sampler = BatchSampler(
       examples, options: BatchingOptions(batchSize: batchSize, shuffles: false),
       paddingID: fillingID)
-    var (sum, count) = (0.0, 0)
-    withoutGradients {
-      for rows in sampler.plan(epoch: 0) {
-        let batch = sampler.batch(rows)
-        sum += body(batch, rows.map { $0[0] }).item()
-        count += batch.targetCount
+    let plan = sampler.plan(epoch: 0)
+    // Of a batch the loss, its targets, and for each row how many numbers there are, and those.
+    let found = try withoutGradients {
+      try share.map(plan.count) { number in
+        let batch = sampler.batch(plan[number])
+        let (loss, numbers) = body(batch, plan[number].map { $0[0] })
+        return [loss.item(), Double(batch.targetCount)]
+          + numbers.flatMap { [Double($0.count)] + $0.map(Double.init) }
       }
     }
-    return sum / Double(max(count, 1))
+    var numbers = Array(repeating: [Float](), count: examples.count)
+    for (rows, words) in zip(plan, found) {
+      var words = words.dropFirst(2)
+      for row in rows {
+        let count = Int(words.removeFirst())
+        numbers[row[0]] = words.prefix(count).map { Float($0) }
+        words = words.dropFirst(count)
+      }
+    }
+    let sum = found.reduce(0) { $0 + $1[0] }
+    return (sum / max(found.reduce(0) { $0 + $1[1] }, 1), numbers)
   }
 
   /// How the outputs are meant for some examples.

@@ -27,18 +27,24 @@ public final class Trainer {
   let options: TrainingOptions
   /// The processes that share the run; nil for one.
   let processes: ProcessGroup?
-  private let exchange: DataParallel?
-  private var sharded: ShardedOptimizer?
+  let exchange: DataParallel?
+  /// What exchanges gradients of blocks while the backward pass goes on; at stage 3 `sharded` does.
+  let passing: PassingBlocks?
+  var sharded: ShardedOptimizer?
   private var lossScale: LossScale?
   private let sampler: BatchSampler
   private let beginning: BatchStream
-  private let evaluation: [TokenizedExample]
+  let evaluation: [TokenizedExample]
   let trained: [(key: String, parameter: Parameter)]
   /// Whether this process writes the run's files.
   private let writes: Bool
   private let directory: String
   private let recipe: JSON
 
+  /// What each process kept and sent, in the order of ranks; known when the run is over.
+  public internal(set) var shares: [ProcessShare] = []
+  /// That of this process.
+  var share = ProcessShare()
   /// Updates of the whole run.
   public let totalSteps: Int
   /// Updates of the warm-up.
@@ -53,8 +59,10 @@ public final class Trainer {
   public var onEvaluation: (_ step: Int, _ figures: [(name: String, value: Double)]) -> Void = {
     _, _ in
   }
-  /// Measures the model on the evaluation data, the mean loss first; nil for its own figures.
-  public var measure: ((_ batchSize: Int) -> [(name: String, value: Double)])?
+  /// Measures the model on this process's share of the evaluation data, the mean loss first; nil for its
+  /// own figures.
+  public var measure:
+    ((_ batchSize: Int, _ share: EvaluationShare) throws -> [(name: String, value: Double)])?
   /// Where curves go besides `metrics.jsonl`.
   public var tensorBoard: TensorBoardLog?
   /// Called with the profile that the options ask for.
@@ -103,8 +111,9 @@ public final class Trainer {
     exchange = processes.map {
       DataParallel(
         model.trainableParameters.map(\.parameter), in: $0, isOrdered: options.orderedParts != nil,
-        blocks: options.zeroStage == 3 ? SharedUpdate.blocks(of: model) : [])
+        blocks: SharedUpdate.blocks(of: model), joinsBlocks: options.zeroStage < 3)
     }
+    passing = options.zeroStage < 3 ? exchange.map(PassingBlocks.init) : nil
     beginning = BatchStream(
       sampler, accumulating: options.gradientAccumulation,
       cutInto: SharedUpdate.parts(options, processes))
@@ -214,6 +223,7 @@ public final class Trainer {
       }
       if stops { return .stopped(step: position.step) }
     }
+    try noteShares(optimizer)
     try withWholeModel {
       if writes { try model.write(to: directory, asPlainLoRA: options.savesPlainLoRA) }
     }
@@ -226,8 +236,9 @@ public final class Trainer {
   /// Mean loss for each target of the evaluation data.
   ///
   /// - Returns: The loss; its exponential is the perplexity.
-  public func evaluationLoss() -> Double {
-    meanLoss(model.base, evaluation, batchSize: options.batchSize)
+  /// - Throws: `CollectiveError` when another process is gone or does something else.
+  public func evaluationLoss() throws -> Double {
+    try meanLoss(model.base, evaluation, batchSize: options.batchSize, share: evaluationShare)
   }
 
   /// Makes an update and its profile.
@@ -235,7 +246,9 @@ public final class Trainer {
     let (result, recording) = try recorded {
       try withScope(.phase, StepProfile.Phase.step.rawValue) { try update() }
     }
-    try onProfile(StepProfile(step: step, recording))
+    var profile = StepProfile(step: step, recording)
+    profile.exchange = exchange?.overlap
+    try onProfile(profile)
     return result
   }
 
@@ -260,6 +273,8 @@ public final class Trainer {
     _ group: BatchGroup, _ optimizer: any Optimizer, learningRate: Double, step: Int
   ) throws -> (loss: Double, gradientNorm: Double, stops: Bool) {
     let targets = Double(max(1, group.targetCount))
+    let before = processes?.traffic.purposes ?? [:]
+    defer { noteSent(since: before) }
     func compute(_ part: Int) -> Double {
       prepareDraws(step: step, part: part)
       var value = 0.0
@@ -278,11 +293,15 @@ public final class Trainer {
     }
     let parts = group.batches.count
     try sharded?.gatherOutside()
-    let update =
-      try sharded?.gradients(parts: parts, stops: shouldStop(), compute: compute)
-      ?? exchange?.gradients(parts: parts, stops: shouldStop(), compute: compute)
-      ?? DataParallel.Update(values: (0..<parts).map(compute), stops: false)
-    try model.base.residency?.check()
+    let update = try watchingPasses {
+      let update =
+        try sharded?.gradients(parts: parts, stops: shouldStop(), compute: compute)
+        ?? exchange?.gradients(parts: parts, stops: shouldStop(), compute: compute)
+        ?? DataParallel.Update(values: (0..<parts).map(compute), stops: false)
+      try model.base.residency?.check()
+      return update
+    }
+    noteGradients()
     let total = update.values.reduce(0, +)
     guard total.isFinite else { throw TrainingError.diverged(step: step, loss: total) }
     let norm = try withScope(.phase, StepProfile.Phase.clipping.rawValue) { try clip() }
@@ -316,7 +335,9 @@ public final class Trainer {
       }
     }
     multiply(factor)
+    exchange?.passFactor = 1 / factor
     (loss * factor).backward()
+    exchange?.passFactor = 1
     multiply(1 / factor)
   }
 
@@ -345,44 +366,5 @@ public final class Trainer {
     return options.orderedParts == nil
       ? clipGradients(parameters, maximumNorm: options.maximumGradientNorm)
       : GradientNorm.clip(parameters, maximumNorm: options.maximumGradientNorm)
-  }
-
-  /// At stage 3: from here on parameters are there for passes only.
-  private func shardParameters() {
-    guard options.zeroStage == 3, let sharded else { return }
-    sharded.shardParameters()
-    let base: any LossModel = model.base
-    guard !base.blocks.isEmpty else { return }
-    let residency = base.residency ?? BlockResidency()
-    residency.trained = sharded
-    base.residency = residency
-  }
-
-  /// Brings everything that processes share out, where it is read outside of passes; all of them do so.
-  private func withWholeModel(_ body: () throws -> Void) throws {
-    try sharded?.gatherParameters()
-    defer { sharded?.releaseParameters() }
-    guard model.readsBlocks, let residency = model.base.residency else { return try body() }
-    try residency.holdingAll(body)
-  }
-
-  /// Measures on rank 0; on the others too where they have to bring their share to its passes.
-  private func evaluate(_ step: Int, _ log: MetricsLog?) throws {
-    let residency = model.base.residency
-    try sharded?.gatherOutside()
-    defer { sharded?.releaseParameters() }
-    guard log != nil || residency?.isShared == true else { return }
-    model.isTraining = false
-    defer { model.isTraining = true }
-    let figures =
-      measure?(options.batchSize)
-      ?? model.base.figures(of: evaluation, batchSize: options.batchSize)
-    try residency?.check()
-    guard let log else { return }
-    var row = JSONObject([("step", .integer(step))])
-    for (name, value) in figures { row["eval_" + name] = .number(value) }
-    try log.append(.object(row))
-    try tensorBoard?.append(step: step, figures.map { ("eval/" + $0.name, $0.value) })
-    onEvaluation(step, figures)
   }
 }

@@ -62,6 +62,34 @@ private final class ClosedBlocks: BlockSource {
   var isEmpty: Bool { open.isEmpty }
 }
 
+/// Takes the gradients of each block's parameters when the pass has left it, as a message would.
+private final class TakenGradients: BlockSource {
+  private let parameters: [[Parameter]]
+  private(set) var taken: [Parameter: Tensor] = [:]
+  /// Blocks in the order in which they were left.
+  private(set) var left: [Int] = []
+
+  init(_ parameters: [[Parameter]]) { self.parameters = parameters }
+
+  func passedBack(_ block: Int) {
+    left.append(block)
+    for parameter in parameters[block] {
+      guard let gradient = parameter.value.gradient else { continue }
+      taken[parameter] = gradient
+      parameter.value.gradient = nil
+    }
+  }
+
+  func take(_ tensors: [Tensor], of block: Int) {}
+  func takeOutside(_ tensors: [Tensor]) {}
+  func fetch(_ block: Int) {}
+  func await(_ block: Int) {}
+  func drop(_ block: Int) {}
+  func expose(_ block: Int) {}
+  var isShared: Bool { false }
+  func loses(_ tensor: Tensor) -> Bool { false }
+}
+
 /// Passes over blocks that come and go give the bits of those over blocks that stay.
 @Suite struct BlockResidencyTests {
   private static var tiny: TinyModel { TinyModel { $0.layerCount = 4 } }
@@ -123,6 +151,59 @@ private final class ClosedBlocks: BlockSource {
         expectSame(try numbers(directory, sample.configuration, blocks, again: again), plain)
         #expect(blocks.isEmpty)
         #expect(plain.gradients.contains { $0 != nil })
+      }
+    }
+  }
+
+  /// When the pass has left a block, the gradients of what is trained in it alone are whole, whatever the
+  /// method: none comes later.
+  @Test(arguments: ContractCases.all) func gradientsAreWhole(_ sample: ContractCase) throws {
+    try withTemporaryDirectory { directory in
+      try TinyModel().write(to: directory)
+      for (again, fused) in [(false, false), (false, true), (true, false)] {
+        func model() throws -> PeftModel<DecoderForCausalLM> {
+          let peft = try PeftModel(
+            AutoModelForCausalLM.fromPretrained(directory), sample.configuration)
+          disturb(peft)
+          peft.base.model.checkpointsActivations = again
+          peft.base.model.usesFusedLayers = fused
+          return peft
+        }
+        func run(_ peft: PeftModel<DecoderForCausalLM>) {
+          let loss = peft.base.summedLoss(sixTokens, labels: sixTokens.ids)
+          (peft.penalty().map { loss + $0 } ?? loss).backward()
+        }
+        let (plain, peft) = (try model(), try model())
+        run(plain)
+        let decoder = peft.base.model
+        var places: [Parameter: Set<Int>] = [:]
+        for (number, block) in decoder.blocks.enumerated() {
+          for (_, parameter) in block.parameters() {
+            places[parameter, default: []].insert(number)
+          }
+        }
+        let source = TakenGradients(
+          decoder.blocks.indices.map { block in
+            peft.trainableParameters.map(\.parameter).filter { places[$0] == [block] }
+          })
+        let residency = BlockResidency()
+        residency.trained = source
+        decoder.residency = decoder.blocks.isEmpty ? nil : residency
+        run(peft)
+        try residency.check()
+        #expect(
+          source.left == source.left.sorted(by: >) && Set(source.left).count == source.left.count)
+        for (expected, found) in zip(plain.trainableParameters, peft.trainableParameters) {
+          let parameter = found.parameter
+          // Taken, or not in one block alone.
+          if source.taken[parameter] != nil {
+            #expect(parameter.value.gradient == nil, "\(found.key)")
+          }
+          let gradient = source.taken[parameter] ?? parameter.value.gradient
+          let wanted = expected.parameter.value.gradient
+          #expect((gradient == nil) == (wanted == nil), "\(found.key)")
+          if let gradient, let wanted { #expect(gradient.isEqual(to: wanted), "\(found.key)") }
+        }
       }
     }
   }

@@ -34,6 +34,25 @@ import Testing
     expectPassed(results)
   }
 
+  /// Work that is done when the time between two looks at the watchdog is over has not failed.
+  @Test func doneAtTheEndOfASlice() throws {
+    let results = try RankProcesses.run(2, ["slices"])
+    expectPassed(results)
+    #expect(results.map(\.output) == ["passed\n", "passed\n"])
+  }
+
+  /// One that has announced itself, and gives up or ends before all are connected.
+  @Test func goneBeforeItConnects() throws {
+    let processes = try RankProcesses(3, ["operations"], present: [1, 2])
+    try processes.store.set("graft/0/alive/0", "0|is starting")
+    let start = Date()
+    for result in try processes.wait() {
+      #expect(result.code == 1, "\(result)")
+      #expect(result.errors.contains("rank 0 has not answered for 3 s"), "\(result.errors)")
+    }
+    #expect(Date().timeIntervalSince(start) < 15)
+  }
+
   /// The number of processes does not change a bit when gradients are added in order; otherwise the
   /// last digits.
   @Test func gradientsOfParts() throws {

@@ -89,6 +89,60 @@ import Testing
     }
   }
 
+  /// A scaled loss, with gradients on their way before it is divided out again.
+  @Test(arguments: [0, 1, 3]) func scaledLoss(_ stage: Int) throws {
+    try with { fixture in
+      let more = [
+        "--precision", "float16", "--loss-scale", "1024", "--deterministic", "4",
+        "--gradient-accumulation", "2",
+      ]
+      try run(fixture, 1, more, output: "whole")
+      try run(fixture, 2, more + ["--zero", "\(stage)"], output: "run")
+      try expectSame(fixture, "run")
+    }
+  }
+
+  /// The profile counts the messages of gradients, some of them begun before the pass was over.
+  @Test func profile() throws {
+    let tiny = TinyModel {
+      ($0.hiddenSize, $0.intermediateSize, $0.layerCount) = (96, 256, 6)
+    }
+    try CommandFixture.with(tiny) { fixture in
+      let train = [
+        "train", "--model", "model", "--data", "rows.jsonl", "--output", "run", "--max-steps", "4",
+        "--batch-size", "8", "--method", "full", "--profile", "3", "--json",
+      ]
+      let result = try GraftProcess.run(
+        ["launch", "--processes", "2", "--"] + train, directory: fixture.directory)
+      #expect(result.code == 0, "\(result.errors)")
+      let exchange = try JSON.parse(Data(result.output.utf8))["profile"]?["exchange"]
+      // Each block's 442 KB are a message, embeddings and the last norm one.
+      #expect(exchange?["messages"]?.intValue == 7, "\(result.output)")
+      #expect(exchange?["begun_in_pass"]?.intValue ?? 0 > 0, "\(result.output)")
+      let tables = String(decoding: try fixture.bytes("run/profile.txt"), as: UTF8.self)
+      #expect(tables.contains("gradients went in 7 messages"))
+    }
+  }
+
+  /// Evaluation is shared out, and its figures are those of one process, to the last bit.
+  @Test func evaluation() throws {
+    try with { fixture in
+      // Seven batches.
+      try fixture.write("other.jsonl", CommandFixture.rows(25))
+      let more = ["--deterministic", "4", "--eval-data", "other.jsonl", "--eval-every", "4"]
+      try run(fixture, 1, more, output: "whole")
+      let expected = try fixture.metrics("whole").compactMap { $0["eval_loss"]?.doubleValue }
+      #expect(expected.count == 3)
+      for (processes, stage) in [(2, 0), (3, 2), (3, 3), (4, 0)] {
+        let name = "run\(processes)-\(stage)"
+        try run(fixture, processes, more + ["--zero", "\(stage)"], output: name)
+        try expectSame(fixture, name)
+        let found = try fixture.metrics(name).compactMap { $0["eval_loss"]?.doubleValue }
+        #expect(found == expected)
+      }
+    }
+  }
+
   /// Up to rounding without `--deterministic`, but for dropout, whose numbers are others.
   @Test(arguments: [1, 2]) func sameNumbers(_ accumulation: Int) throws {
     try with { fixture in

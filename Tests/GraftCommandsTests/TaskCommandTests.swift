@@ -101,6 +101,34 @@ import Testing
     }
   }
 
+  /// Several processes share the evaluation out; its figures are those of one, to the last bit.
+  @Test(arguments: ["token-classification", "question-answering", "masked-lm"])
+  func processesShareEvaluations(_ task: String) throws {
+    try Self.with { fixture in
+      try fixture.write(
+        "rows.jsonl",
+        ["token-classification": Self.tags, "question-answering": Self.questions][task]
+          ?? Self.texts)
+      let words = [
+        "train", "--model", "model", "--data", "rows.jsonl", "--task", task, "--max-steps", "4",
+        "--batch-size", "5", "--deterministic", "4", "--eval-data", "rows.jsonl", "--eval-every",
+        "2",
+      ]
+      func figures(_ processes: Int) throws -> [String] {
+        let output = "run\(processes)"
+        let train = words + ["--output", output]
+        let result = try GraftProcess.run(
+          processes == 1 ? train : ["launch", "--processes", "\(processes)", "--"] + train,
+          directory: fixture.directory)
+        #expect(result.code == 0, "\(result.errors)")
+        return try fixture.metrics(output).filter { $0["eval_loss"] != nil }.map { $0.serialized() }
+      }
+      let expected = try figures(1)
+      #expect(expected.count == 2)
+      #expect(try figures(3) == expected)
+    }
+  }
+
   @Test func answersAreFoundAlsoInWindows() throws {
     try Self.with { fixture in
       try fixture.write("rows.jsonl", Self.questions)

@@ -71,7 +71,7 @@ enum EvaluateCommand: Verb {
       try source.check(examples, model.configuration)
       if let peft { try PromptChecks.checkTasks(examples, peft) }
       model.model.usesFusedLayers = true
-      let loss = meanLoss(model, examples, batchSize: size)
+      let loss = try meanLoss(model, examples, batchSize: size)
       if wanted.contains("loss") { result["loss"] = .number(loss) }
       if wanted.contains("perplexity") { result["perplexity"] = .number(exp(loss)) }
     }

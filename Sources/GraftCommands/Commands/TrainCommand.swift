@@ -98,7 +98,8 @@ enum TrainCommand: Verb {
     let options: TrainingOptions
     let recipe: TrainRecipe
     /// Measures on the evaluation data; nil for the model's own figures.
-    var measure: ((_ batchSize: Int) -> [(name: String, value: Double)])?
+    var measure:
+      ((_ batchSize: Int, _ share: EvaluationShare) throws -> [(name: String, value: Double)])?
   }
 
   /// Trains to the end or until it is stopped.
@@ -150,15 +151,17 @@ enum TrainCommand: Verb {
     let outcome = try trainer.run(resuming: recipe.isResumed)
     progress.end()
     if writes { profile.show(console, asJSON: given[TrainOptions.json]) }
-    return finish(outcome, recipe.directory, given[TrainOptions.json], console, profile.json)
+    return finish(
+      outcome, recipe.directory, given[TrainOptions.json], console,
+      (profile.json.map { [("profile", $0)] } ?? []) + ShareReport.entries(trainer.shares))
   }
 
   private static func finish(
     _ outcome: TrainingOutcome, _ directory: String, _ asJSON: Bool, _ console: Console,
-    _ profile: JSON?
+    _ more: [(String, JSON)]
   ) -> ExitCode {
     func write(_ entries: [(String, JSON)]) {
-      console.write(.object(JSONObject(entries + (profile.map { [("profile", $0)] } ?? []))))
+      console.write(.object(JSONObject(entries + more)))
     }
     switch outcome {
     case .stopped(let step):

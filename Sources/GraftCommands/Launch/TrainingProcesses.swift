@@ -18,10 +18,9 @@ enum TrainingProcesses {
       return try body(given, console, nil)
     }
     try setThreads(given, world, variables)
-    let group = try ProcessGroup.join(
-      world, patience: try seconds("GRAFT_WATCHDOG_SECONDS", variables, default: 5),
-      rendezvousTimeout: .seconds(
-        try seconds("GRAFT_RENDEZVOUS_SECONDS", variables, default: 120)))
+    let group = joined(
+      world, console, patience: try seconds("GRAFT_WATCHDOG_SECONDS", variables, default: 5),
+      timeout: try seconds("GRAFT_RENDEZVOUS_SECONDS", variables, default: 120))
     var (given, own) = (given, console)
     if !given[TrainOptions.quiet] { console.log("\(world)") }
     if world.rank > 0 {
@@ -35,6 +34,27 @@ enum TrainingProcesses {
       return code
     } catch {
       group.abandon(because: error)
+      console.log("graft: \(error)")
+      fflush(nil)
+      _exit(ExitCode(of: error).rawValue)
+    }
+  }
+
+  /// Joins the others; where that fails the process ends, as threads that wait cannot be stopped.
+  ///
+  /// - Parameters:
+  ///   - world: Place of this process.
+  ///   - console: Where the error goes.
+  ///   - patience: Seconds that another process may be silent.
+  ///   - timeout: Seconds that the others may take to arrive.
+  /// - Returns: The group.
+  static func joined(
+    _ world: World, _ console: Console, patience: Double = 5, timeout: Double = 120
+  ) -> ProcessGroup {
+    do {
+      return try ProcessGroup.join(
+        world, patience: patience, rendezvousTimeout: .seconds(timeout))
+    } catch {
       console.log("graft: \(error)")
       fflush(nil)
       _exit(ExitCode(of: error).rawValue)

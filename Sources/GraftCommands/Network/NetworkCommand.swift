@@ -31,7 +31,7 @@ enum NetworkCommand: Verb {
     guard let world = try World.detect(ProcessInfo.processInfo.environment) else {
       throw UsageError("there is one process: graft launch --processes N -- network")
     }
-    let group = try ProcessGroup.join(world)
+    let group = TrainingProcesses.joined(world, console)
     do {
       let samples = try measure(group)
       try group.leave()

@@ -135,8 +135,9 @@ struct TaskData {
   let report: EncodingReport
   /// Shows an example, by its number.
   let preview: (_ number: Int) -> ExamplePreview
-  /// Measures a model on them.
-  let measure: (_ model: TaskModel, _ batchSize: Int) -> TaskResults
+  /// Measures a model on them, with the batches of this process.
+  let measure:
+    (_ model: TaskModel, _ batchSize: Int, _ share: EvaluationShare) throws -> TaskResults
 }
 
 /// What a model does on the records of a task.

@@ -52,8 +52,9 @@ struct MaskedLMTask: HeadTask {
         let first = masking?.masked(whole[number], number: number, epoch: 0) ?? whole[number]
         return ExamplePreview(first, of: records[number], setting.tokenizer, asked: { _ in nil })
       },
-      measure: { model, batchSize in
-        let found = model.tokenAnswers(of: examples, batchSize: batchSize)
+      measure: { model, batchSize, share in
+        let found = try model.tokenAnswers(
+          of: examples, batchSize: batchSize, share: share)
         let rights = examples.map(\.askedLabels)
         let count = Double(max(rights.reduce(0) { $0 + $1.count }, 1))
         let right = zip(found.answers.joined(), rights.joined()).count { $0 == $1 }

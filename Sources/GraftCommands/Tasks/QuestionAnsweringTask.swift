@@ -61,8 +61,9 @@ struct QuestionAnsweringTask: HeadTask {
             }
           })
       },
-      measure: { model, batchSize in
-        let scores = model.positionScores(of: examples, batchSize: batchSize)
+      measure: { model, batchSize, share in
+        let scores = try model.positionScores(
+          of: examples, batchSize: batchSize, share: share)
         var search = search
         search.allowsNone = rights.contains { $0.isEmpty }
         let answers = search.answers(

@@ -62,8 +62,9 @@ struct SequenceClassificationTask: HeadTask {
           examples[number], of: records[number], setting.tokenizer, rowLabel: label ?? "",
           asked: { _ in nil })
       },
-      measure: { model, batchSize in
-        let (loss, scores, figures) = model.results(of: examples, batchSize: batchSize)
+      measure: { model, batchSize, share in
+        let (loss, scores, figures) = try model.results(
+          of: examples, batchSize: batchSize, share: share)
         let each = zip(labels.names, figures.f1PerClass).map { ($0, JSON.number($1)) }
         return TaskResults(
           loss: loss, figures: figures.all,

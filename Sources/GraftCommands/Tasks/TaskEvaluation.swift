@@ -28,7 +28,7 @@ enum TaskEvaluation {
     if data.report.truncatedCount > 0 { console.log("\(data.report)") }
     try source.check(data.examples, vocabularySize: model.vocabularySize)
 
-    let results = data.measure(model, size)
+    let results = try data.measure(model, size, EvaluationShare())
     let found = Dictionary(uniqueKeysWithValues: results.all.map { ($0.name, $0.value) })
     var result = JSONObject([("rows", .integer(records.count))])
     for name in try wanted(kind, arguments, found) {

@@ -59,7 +59,7 @@ enum TaskTraining {
       TrainCommand.Run(
         model: model, examples: data.examples, evaluation: evaluation?.examples ?? [],
         report: data.report, options: options, recipe: recipe,
-        measure: evaluation.map { data in { data.measure(base, $0).all } }), given, console
+        measure: evaluation.map { data in { try data.measure(base, $0, $1).all } }), given, console
     ) { directory in
       if let labels { try LabelFile.write(labels, to: directory) }
     }

@@ -49,8 +49,9 @@ struct TokenClassificationTask: HeadTask {
           examples[number], of: records[number], setting.tokenizer,
           asked: { labels[$0] == ignoredLabelID ? nil : names[Int(labels[$0])] })
       },
-      measure: { model, batchSize in
-        let found = model.tokenAnswers(of: examples, batchSize: batchSize)
+      measure: { model, batchSize, share in
+        let found = try model.tokenAnswers(
+          of: examples, batchSize: batchSize, share: share)
         let figures = TokenFigures(
           answers: found.answers, rights: examples.map(\.askedLabels), names: names)
         let each = figures.f1PerClass.map { ($0.name, JSON.number($0.value)) }

@@ -186,6 +186,15 @@ public final class BlockResidency {
     }
   }
 
+  /// Frozen bytes that this process keeps: of what is always there, and of what comes and goes.
+  ///
+  /// - Parameter model: The model whose blocks these are.
+  /// - Returns: Both.
+  public func keptByteCounts(of model: any Module) -> (whole: Int, shares: Int) {
+    let whole = model.frozenTensors.filter { frozen?.loses($0) != true }
+    return (whole.reduce(0) { $0 + $1.byteCount }, frozen?.keptByteCount ?? 0)
+  }
+
   private func attempt(_ body: () throws -> Void) {
     do { try body() } catch { failure = error }
   }

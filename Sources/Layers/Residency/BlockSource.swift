@@ -51,6 +51,9 @@ public protocol BlockSource: AnyObject {
   /// Whether every process of the run has to go through the same passes.
   var isShared: Bool { get }
 
+  /// Bytes of its own that this process keeps of what was taken.
+  var keptByteCount: Int { get }
+
   /// Whether a tensor's numbers go away with its block.
   ///
   /// - Parameter tensor: Any tensor.
@@ -59,6 +62,9 @@ public protocol BlockSource: AnyObject {
 }
 
 extension BlockSource {
+  /// None that are counted.
+  public var keptByteCount: Int { 0 }
+
   /// Nothing to do.
   ///
   /// - Parameter block: Ignored.

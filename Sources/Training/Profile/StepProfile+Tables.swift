@@ -1,3 +1,4 @@
+import Distributed
 import Foundation
 
 extension StepProfile {
@@ -24,6 +25,13 @@ extension StepProfile {
       ).text,
       table("layer", layers, nameless: "outside of layers", keeps: true),
     ]
+    if let exchange {
+      tables.insert(
+        String(
+          format: "gradients went in %d messages, %d begun and %d done before their pass was over; "
+            + "%.2f ms on the way, %.2f ms waited for", exchange.messages, exchange.begun,
+          exchange.ended, 1000 * exchange.seconds, 1000 * exchange.waited), at: 2)
+    }
     if listsBlocks { tables.append(table("block", blocks, nameless: "", keeps: true)) }
     tables.append(
       table(

@@ -1,3 +1,4 @@
+public import Distributed
 public import Tensors
 
 /// Where the time and the memory of one update went, by phase, layer and kernel.
@@ -16,6 +17,8 @@ public struct StepProfile: Sendable {
     case forward
     /// From the loss to the gradients.
     case backward
+    /// Waits for gradients that go to other processes and come from them.
+    case exchange
     /// Gradients are measured and shortened.
     case clipping
     /// Parameters are changed.
@@ -42,6 +45,8 @@ public struct StepProfile: Sendable {
   public let duration: Int
   /// The most bytes of tensors at a time, without those that were there before the update.
   public let heldMost: Int
+  /// How gradients were exchanged with other processes; nil for one process.
+  public internal(set) var exchange: DataParallel.Overlap?
 
   /// Gives every event of an update its place.
   ///
