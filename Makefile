@@ -4,7 +4,7 @@ SWIFT_TEST = swift test -c release -Xswiftc -warnings-as-errors --disable-xctest
 SWIFT_PATHS = Package.swift Sources Tests Examples
 
 .PHONY: help bootstrap build test check lint format demo extract-demo interop bench perplexity formats \
-  bench-scaling method-comparison clean
+  bench-scaling method-comparison process-page clean
 
 help:            ## This list
 	@sed -n 's/^\([a-z-]*\): .*## /\1\t/p;s/^\([a-z-]*\):  *## /\1\t/p' Makefile | expand -t 14
@@ -57,6 +57,9 @@ formats: build   ## The demo's fine-tune on a base of each format
 
 method-comparison: build ## The demo's fine-tune by the adapter methods of Recipes/methods.tsv; writes Documentation/Methods.md
 	@scripts/method-comparison
+
+process-page: build ## Bytes and times of several processes, counted, measured and predicted; writes Documentation/Processes.md
+	@scripts/process-page
 
 clean:
 	rm -rf .build demo-output
