@@ -112,17 +112,19 @@ def outside(samples: list) -> str:
 def report(results: dict) -> list:
     lines = ["## What an exchange costs", "", *MODEL.splitlines(), "",
              f"Measured on {results['processor']}; both numbers are fitted on N = 2 alone.", ""]
-    latency, per_byte = results["loopback"]["cost"]
-    lines += [f"**Processes of this machine (loopback, two cores)**: {1e6 * latency:.0f} us a message, {1e-9 / per_byte:.2f} GB/s; "
-              f"{outside(results['loopback']['samples'])}. Four processes on two cores also wait for each other's turn.", "",
-              *table(results["loopback"]["samples"])]
+    if "loopback" in results:
+        latency, per_byte = results["loopback"]["cost"]
+        lines += [f"**Processes of this machine (loopback, two cores)**: {1e6 * latency:.0f} us a message, {1e-9 / per_byte:.2f} GB/s; "
+                  f"{outside(results['loopback']['samples'])}. Four processes on two cores also wait for each other's turn.", "",
+                  *table(results["loopback"]["samples"])]
     for network in results["networks"]:
         latency, per_byte = network["cost"]
         lines += ["", f"**Network namespaces, {1e3 * network['delay']:g} ms each way and {8e-6 * network['rate']:g} Mbit/s out of each** "
                   f"(packets are held back by `Benchmarks/slow_network.py`): {1e3 * latency:.2f} ms a message, {1e-6 / per_byte:.1f} MB/s; "
                   f"{outside(network['samples'])}.", "", *table(network["samples"])]
-    plan = results["plan"]
-    rows = plan["cluster"]["nodes"]
+    if "plan" not in results:
+        return lines
+    rows = results["plan"]["cluster"]["nodes"]
     where = ("the first of these networks" if results["networks"] else "the loopback")
     lines += ["", "## Predicted: up to 1024 machines", "",
               f"Nothing of this table was run. `graft plan --nodes` takes the update of SmolLM2-135M (LoRA, rank 8, 32 micro-batches of",

@@ -15,8 +15,8 @@ COUNTS = {"SmolLM2": [1, 2, 4], "small": [1, 2, 4, 8]}
 STAGES = [0, 1, 2, 3]
 # Passes of each process in an update.
 ROUNDS = 2
-# Buckets are filled up to a multiple of 256 elements for each process, blocks to 64 bytes.
-LIMIT = 0.03
+# Buckets are filled up to a multiple of 256 elements for each process, which is much for a small adapter.
+LIMIT = 0.06
 
 FORMULAS = """With N processes of R passes each, T bytes of what is trained and their gradients, T_o of them in no block and T_l in
 the last one, and a frozen base of which F bytes are whole in every process and B lie in blocks, B_l in the last one; Adam keeps

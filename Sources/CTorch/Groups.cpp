@@ -96,9 +96,9 @@ ctorch_status ctorch_work_wait(ctorch_work handle, int64_t timeout, bool* is_don
     try {
       *is_done = work->wait(std::chrono::milliseconds(timeout));
     } catch (...) {
-      // It also throws when the time is over.
-      if (work->isCompleted()) throw;
-      *is_done = false;
+      // It also throws when the time is over. What was completed just then is asked again, and throws if it
+      // has failed.
+      *is_done = work->isCompleted() && work->wait(std::chrono::milliseconds(timeout));
     }
   });
 }

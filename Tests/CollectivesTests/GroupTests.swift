@@ -34,6 +34,13 @@ import Testing
     expectPassed(results)
   }
 
+  /// Work that is done when the time between two looks at the watchdog is over has not failed.
+  @Test func doneAtTheEndOfASlice() throws {
+    let results = try RankProcesses.run(2, ["slices"])
+    expectPassed(results)
+    #expect(results.map(\.output) == ["passed\n", "passed\n"])
+  }
+
   /// One that has announced itself, and gives up or ends before all are connected.
   @Test func goneBeforeItConnects() throws {
     let processes = try RankProcesses(3, ["operations"], present: [1, 2])
