@@ -36,7 +36,13 @@ extension Tensor {
   ///   - indices: int64 indices of shape `[count]`.
   /// - Returns: A new tensor with `count` slices.
   public func selecting(_ dimension: Int, _ indices: Tensor) -> Tensor {
-    Operators.indexSelect(.tensor(self), .int(dimension), .tensor(indices))
+    if device.kind == .meta {
+      // LibTorch's own has no kernel that computes shapes alone.
+      var shape = shape
+      shape[dimension < 0 ? dimension + rank : dimension] = indices.count
+      return .empty(shape, dtype: dtype, device: device)
+    }
+    return Operators.indexSelect(.tensor(self), .int(dimension), .tensor(indices))
   }
 
   /// One element for each index, along a dimension.
