@@ -19,20 +19,21 @@ ROUNDS = 2
 LIMIT = 0.06
 
 FORMULAS = """With N processes of R passes each, T bytes of what is trained and their gradients, T_o of them in no block and T_l in
-the last one, and a frozen base of which F bytes are whole in every process and B lie in blocks, B_l in the last one; Adam keeps
-two numbers for each:
+the last one, and a frozen base of which B bytes lie in blocks, B_l in the last one, and E before and behind them (embeddings,
+last norm, head); Adam keeps two numbers for each:
 
 | | plain | ZeRO 1 | ZeRO 2 | ZeRO 3 |
 |---|---|---|---|---|
 | parameters | T | T + T / N | T + T / N | T / N |
 | gradients behind a pass | T | T | T / N | T / N |
 | optimiser's state | 2 T | 2 T / N | 2 T / N | 2 T / N |
-| base | F + B | F + B | F + B | F + B / N |
+| base | B + E | B + E | B + E | (B + E) / N |
 | sent: gradients | 2 T (N - 1) / N | T (N - 1) / N | R T (N - 1) / N | R T (N - 1) / N |
 | sent: parameters | 0 | T (N - 1) / N | T (N - 1) / N | (T_o + R (2 (T - T_o) - T_l)) (N - 1) / N |
-| sent: blocks of the base | 0 | 0 | 0 | R (2 B - B_l) (N - 1) / N |
+| sent: the base | 0 | 0 | 0 | R (2 B - B_l + E) (N - 1) / N |
 
-In a backward pass the last block is still there from the forward pass. At ZeRO 1 and 2 the ranges that a process changes are
+In a backward pass the last block is still there from the forward pass. A head that is the embeddings' table is brought twice:
+E counts twice there, as in all models below. At ZeRO 1 and 2 the ranges that a process changes are
 kept beside the whole. Numbers that are not counted here: activations; what is on its way (a message's bytes, at ZeRO 3 two
 blocks); losses and lengths of gradients, some bytes for 256 elements."""
 
@@ -42,16 +43,18 @@ def formula(stage: int, count: int, one: dict, layers: int) -> dict:
     trained, base = one["parameters"], one["base"]
     inside = one["trained_in_blocks"]
     blocks = one["base_in_blocks"]
+    # Both models' head is the embeddings' table, brought at either end.
+    outside = 2 * (base - blocks)
     share = (count - 1) / count
     return {
         "parameters": [trained, trained + trained / count, trained + trained / count, trained / count][stage],
         "gradients": [trained, trained, trained / count, trained / count][stage],
         "optimizer_state": 2 * trained / (1 if stage == 0 else count),
-        "base": base if stage < 3 else base - blocks + blocks / count,
+        "base": base if stage < 3 else base / count,
         "sent_gradients": [2, 1, ROUNDS, ROUNDS][stage] * trained * share,
         "sent_parameters": 0 if stage == 0 else trained * share if stage < 3 else
         (trained - inside + ROUNDS * inside * (2 - 1 / layers)) * share,
-        "sent_base": ROUNDS * blocks * (2 - 1 / layers) * share if stage == 3 else 0,
+        "sent_base": ROUNDS * (blocks * (2 - 1 / layers) + outside) * share if stage == 3 else 0,
     }
 
 
@@ -139,8 +142,6 @@ def measure(options, work: Path) -> list:
                            for name in ("parameters", "gradients", "optimizer_state", "base")}
                 counted |= {f"sent_{name}": max(rank.get(label, 0) for rank in sent)
                             for name, label in (("gradients", "gradients"), ("parameters", "parameters"), ("base", "block"))}
-                if stage == 3:
-                    one["base_in_blocks"] = one["base"] - found[0]["kept_bytes"]["base_whole"]
                 expected = formula(stage, count, one, layers)
                 rows.append({"processes": count, "stage": stage, "counted": counted, "formula": expected})
                 apart = max((abs(counted[name] / expected[name] - 1) if expected[name] else float(counted[name] > 0))

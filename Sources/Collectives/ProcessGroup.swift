@@ -31,6 +31,8 @@ public final class ProcessGroup: @unchecked Sendable {  // Its user keeps to one
   private let watchdog: Watchdog
   private var callCount = 0
   private var isOver = false
+  /// Whether it was left by an error: what another thread still asks for is one then, too.
+  private var isAbandoned = false
 
   private init(
     world: World, store: RendezvousStore, group: ctorch_group, watchdog: Watchdog
@@ -126,7 +128,7 @@ public final class ProcessGroup: @unchecked Sendable {  // Its user keeps to one
   /// - Parameter error: What ends it.
   public func abandon(because error: any Error) {
     guard !isOver else { return }
-    isOver = true
+    (isAbandoned, isOver) = (true, true)
     // What another process has done is not this one's doing.
     if error is CollectiveError { return }
     watchdog.report("rank \(rank) ended with: \(error)")
@@ -146,6 +148,9 @@ public final class ProcessGroup: @unchecked Sendable {  // Its user keeps to one
     _ label: String, _ operation: String, _ tensor: Tensor, sentBytes: Int,
     _ start: (ctorch_group, inout ctorch_work?) -> ctorch_status
   ) throws(CollectiveError) {
+    if isAbandoned {
+      throw .peer(reason: "rank \(rank) has given up and does not do '\(label)'", states: [])
+    }
     precondition(!isOver, "ProcessGroup: '\(label)' after the group was left")
     precondition(
       tensor.device == .cpu && tensor.isContiguous,

@@ -99,12 +99,17 @@ public final class AdamW: Optimizer {
 
   /// Whether weight, gradient and state are ones that the kernel goes over in one pass.
   private static func fitsKernel(_ tensors: [Tensor]) -> Bool {
-    tensors.allSatisfy {
-      $0.dtype == .float32 && $0.device.kind == .cpu && $0.isContiguous && $0.count > 0
-    }
+    tensors.allSatisfy { $0.dtype == .float32 && $0.device.kind == .cpu && $0.count > 0 }
   }
 
-  private static func run(_ step: graft_adamw, _ tensors: [Tensor]) {
+  /// The same numbers whatever the strides are: a run that goes on may have others.
+  private static func run(_ step: graft_adamw, _ strided: [Tensor]) {
+    let tensors = strided.map { $0.contiguous() }
+    defer {
+      for (own, changed) in zip(strided, tensors) where !own.isContiguous {
+        own.copyInPlace(from: changed)
+      }
+    }
     forEachBlockRange(tensors[0].count, blockSize: 1, tensors, name: "adamw") {
       memory, first, end in
       withUnsafePointer(to: step) {

@@ -47,8 +47,10 @@ extension Tensor {
   }
 
   private func fastProduct(_ weight: Tensor, _ bias: Tensor?) -> Tensor {
-    if isMultipliedByKernel(weight), bias?.device.kind ?? .cpu == .cpu {
-      return kernelProduct(weight, bias: bias)
+    // What a tensor's strides are must not change the bits: a run that goes on may have others.
+    if Self.hasFloat32Kernel, bias?.device.kind ?? .cpu == .cpu {
+      return rowsForKernel.kernelProduct(
+        isMultipliedByKernel(weight) ? weight : weight.contiguous(), bias: bias)
     }
     guard let product = Operators.oneDNNLinear else {
       return Operators.linear(.tensor(self), .tensor(weight), .optional(bias))
@@ -61,6 +63,8 @@ extension Tensor {
       .string("none"), .optionalNumbers([]), .string(""))
   }
 
+  private var rowsForKernel: Tensor { rank == 2 ? self : contiguous() }
+
   /// x W^T + sum, of tensors that record nothing.
   ///
   /// - Parameters:
@@ -69,8 +73,9 @@ extension Tensor {
   /// - Returns: `[..., outputSize]`, perhaps in the sum's memory.
   package func linear(_ weight: Tensor, addedTo sum: Tensor) -> Tensor {
     let isFast = usesFastProduct(weight)
-    if isFast, isMultipliedByKernel(weight), sum.dtype == .float32, sum.isContiguous {
-      return kernelProduct(weight, into: sum, adds: true)
+    if isFast, Self.hasFloat32Kernel, sum.dtype == .float32, sum.isContiguous {
+      return rowsForKernel.kernelProduct(
+        isMultipliedByKernel(weight) ? weight : weight.contiguous(), into: sum, adds: true)
     }
     guard isFast, weight.isContiguous || weight.transposed().isContiguous,
       let product = Operators.oneDNNLinearSum
@@ -90,7 +95,7 @@ extension Tensor {
       else { return false }
       // Below these many multiplications the set-up costs more than it gains.
       let multiplications = count * weight.size(0)
-      return isMultipliedByKernel(weight)
+      return Self.hasFloat32Kernel
         ? multiplications > 1 << 15
         : multiplications > 1 << 19 && Operators.oneDNNLinear != nil
     #else
