@@ -30,7 +30,7 @@ public enum Runtime {
   /// oneDNN, which picks its kernels by what the processor can do, where the default library has slow ones
   /// for some makers' (figures: Benchmarks/peers/matrix_products.py). Sums are rounded in another
   /// order: results differ from those of other programs over LibTorch in the last digits, which they
-  /// otherwise often share. ``Trainer`` switches it on for its steps.
+  /// otherwise often share. ``Trainer`` takes them for its steps.
   public static var usesFastProducts: Bool {
     get { takesFastProducts || fastProducts.withLock { $0 } }
     set { fastProducts.withLock { $0 = newValue } }

@@ -138,6 +138,10 @@ public final class Trainer {
   ///   paged optimiser finds no room in the run's directory; `CollectiveError` when another process is
   ///   gone, stopped or does something else.
   public func run(resuming: Bool) throws -> TrainingOutcome {
+    try Runtime.withFastProducts { try takeSteps(resuming: resuming) }
+  }
+
+  private func takeSteps(resuming: Bool) throws -> TrainingOutcome {
     try makeDirectory(directory)
     let optimizer = try makeOptimizer()
     var position = TrainingCheckpoint.Position()
@@ -160,13 +164,10 @@ public final class Trainer {
       ? try MetricsLog(path: directory + "/metrics.jsonl", keepingStepsTo: position.step) : nil
     var meter = Meter(position, totalSteps: totalSteps)
     model.isTraining = true
-    let products = Runtime.usesFastProducts
-    Runtime.usesFastProducts = true
     let base: any LossModel = model.base
     base.usesFusedLayers = options.usesFusedLayers
     defer {
       model.isTraining = false
-      Runtime.usesFastProducts = products
       base.usesFusedLayers = false
     }
 
