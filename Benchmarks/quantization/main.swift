@@ -77,9 +77,10 @@ let stateBytes = try withoutGradients {
   let codes4 = FourBitCodes(quantizing: weight)
   stopwatch.time("dequantize_4bit") { codes4.dequantized() }
   // As in training.
-  Runtime.usesFastProducts = true
-  timeLayers(stopwatch, weight, x)
-  return try timeSteps(stopwatch, weight)
+  return try Runtime.withFastProducts {
+    timeLayers(stopwatch, weight, x)
+    return try timeSteps(stopwatch, weight)
+  }
 }
 let times = stopwatch.medians.map { "\"\($0.name)\": \($0.milliseconds)" }
 print("{\"milliseconds\": {\(times.joined(separator: ", "))}, \"state_bytes\": \(stateBytes)}")

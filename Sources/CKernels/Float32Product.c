@@ -9,6 +9,7 @@
 
 // Outputs of a panel, and its largest depth: it has to stay in the second cache beside rows of x.
 enum { PANEL = 48, DEPTH = 768 };
+
 static int64_t parts(int64_t count, int64_t size) { return (count + size - 1) / size; }
 
 bool graft_has_float32_product(void) {
@@ -104,7 +105,7 @@ TARGET_AVX512 static void pack_columns(const graft_float32_product *p, const til
 TARGET_AVX512 static inline __attribute__((always_inline)) void multiply(
     const graft_float32_product *p, tile_work *work, int64_t row, const int rows,
     const int vectors) {
-  __m512 sum[24][3];
+  __m512 sum[16][3];
   float *y = p->y + row * p->outputs + work->output;
   const bool continues = !work->begins || p->adds;
 #pragma clang loop unroll(full)

@@ -2,8 +2,6 @@
 #ifndef GRAFT_NARROW_COLUMNS_H
 #define GRAFT_NARROW_COLUMNS_H
 
-#include <stdbool.h>
-
 #include "include/NarrowTerm.h"
 
 // columns[r * panel + n] = scale * factor[r, output + n] for n < count, 0 up to panel.

@@ -71,6 +71,7 @@ public final class AdamW: Optimizer {
     let c = configuration
     let meanCorrection = 1 - pow(c.beta1, Double(stepCount))
     let rootCorrection = (1 - pow(c.beta2, Double(stepCount))).squareRoot()
+    lazy var correction = Tensor.full([], rootCorrection, dtype: .float64)
     withoutGradients {
       for (index, (_, parameter)) in parameters.enumerated() {
         guard let gradient = parameter.value.gradient else { continue }
@@ -90,7 +91,6 @@ public final class AdamW: Optimizer {
         mean.interpolateInPlace(towards: gradient, weight: 1 - c.beta1)
         square.multiplyInPlace(c.beta2)
           .addProductInPlace(gradient, gradient, scale: 1 - c.beta2)
-        let correction = Tensor.full([], rootCorrection, dtype: .float64)
         let root = square.squareRoot().divideInPlace(correction).addInPlace(c.epsilon)
         weight.addQuotientInPlace(mean, root, scale: -learningRate / meanCorrection)
       }

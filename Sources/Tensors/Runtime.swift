@@ -1,5 +1,4 @@
 import CTorch
-import Synchronization
 
 /// Settings of the engine that hold for the whole process.
 public enum Runtime {
@@ -31,11 +30,7 @@ public enum Runtime {
   /// for some makers' (figures: Benchmarks/peers/matrix_products.py). Sums are rounded in another
   /// order: results differ from those of other programs over LibTorch in the last digits, which they
   /// otherwise often share. ``Trainer`` takes them for its steps.
-  public static var usesFastProducts: Bool {
-    get { takesFastProducts || fastProducts.withLock { $0 } }
-    set { fastProducts.withLock { $0 = newValue } }
-  }
-  private static let fastProducts = Mutex(false)
+  public static var usesFastProducts: Bool { takesFastProducts }
   @TaskLocal private static var takesFastProducts = false
 
   /// Runs something with ``usesFastProducts``, whatever others on other threads do meanwhile.

@@ -8,16 +8,15 @@ extension Tensor {
   ///
   /// - Parameter weight: `[outputs, depth]`.
   /// - Returns: Whether types, places and strides are ones that it takes.
-  package func isMultipliedByKernel(_ weight: Tensor) -> Bool {
-    Self.hasFloat32Kernel && dtype == .float32 && weight.dtype == .float32
-      && device.kind == .cpu && weight.device.kind == .cpu && rank >= 2 && weight.rank == 2
-      && (rank == 2 || isContiguous)
-      && Self.rowStride(weight) != nil
-  }
+  package func isMultipliedByKernel(_ weight: Tensor) -> Bool { kernelLayout(weight) != nil }
 
-  /// From a row of a weight to the next, of outputs or, `isTransposed`, of the depth; nil where neither of
-  /// them lies side by side.
-  private static func rowStride(_ weight: Tensor) -> (stride: Int, isTransposed: Bool)? {
+  /// From a row of a weight to the next, of outputs or, `isTransposed`, of the depth; nil where the kernel
+  /// cannot multiply by it.
+  private func kernelLayout(_ weight: Tensor) -> (stride: Int, isTransposed: Bool)? {
+    guard Self.hasFloat32Kernel, dtype == .float32, weight.dtype == .float32,
+      device.kind == .cpu, weight.device.kind == .cpu, rank >= 2, weight.rank == 2,
+      rank == 2 || isContiguous
+    else { return nil }
     let (strides, shape) = (weight.strides, weight.shape)
     if strides[1] == 1, strides[0] >= shape[1] { return (strides[0], false) }
     if strides[0] == 1, strides[1] >= shape[0] { return (strides[1], true) }
@@ -45,8 +44,9 @@ extension Tensor {
     let (outputs, depth, count) = (weight.size(0), weight.size(1), self.count)
     let shape = Array(self.shape.dropLast()) + [outputs]
     let result = memory ?? Tensor.empty(shape, dtype: .float32)
+    let layout = kernelLayout(weight)
     precondition(
-      isMultipliedByKernel(weight) && size(-1) == depth && result.shape == shape
+      layout != nil && size(-1) == depth && result.shape == shape
         && result.dtype == .float32 && result.isContiguous && (memory != nil || !adds),
       "kernelProduct: \(dtype)\(self.shape) by \(weight.dtype)\(weight.shape) into \(result.shape)")
     let rows = self.shape.dropLast().reduce(1, *)
@@ -59,7 +59,7 @@ extension Tensor {
       return result
     }
     let bias = bias?.detached().to(.float32).contiguous()
-    let (weightRow, isTransposed) = Self.rowStride(weight) ?? (depth, false)
+    let (weightRow, isTransposed) = layout ?? (depth, false)
     let strides = rank == 2 ? self.strides : [depth, 1]
     // A part has 48 outputs; where these are few, parts of the rows give every thread some of them.
     let panels = (outputs + 47) / 48

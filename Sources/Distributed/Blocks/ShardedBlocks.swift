@@ -35,8 +35,8 @@ public final class ShardedBlocks: BlockSource {
   ///   - group: The processes, which open the same model.
   ///   - directory: An existing directory of the disk that this process's ranges go to, of which the
   ///     system keeps in memory what is used; nil for memory.
-  ///   - pieceByteCount: Most bytes of a range that are sent at once. Gloo keeps what it gathers a second
-  ///     time until it is whole, which for a table of embeddings would be more than a process keeps.
+  ///   - pieceByteCount: Most bytes of a range that are sent at once, so that what sending takes besides
+  ///     the block stays small where that is a table of embeddings.
   public init(
     _ group: ProcessGroup, directory: String? = nil, pieceByteCount: Int = 4 << 20
   ) {
