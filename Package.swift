@@ -142,7 +142,7 @@ let package = Package(
     tests(of: "JSONValues"),
     tests(of: "Tokenizers", ["JSONValues", "TestSupport"], exclude: ["Fixtures"]),
     tests(of: "CommandLineParsing"),
-    tests(of: "Checkpoints", ["JSONValues", "Tensors"], exclude: ["Fixtures"]),
+    tests(of: "Checkpoints", ["JSONValues", "Tensors", "TestSupport"], exclude: ["Fixtures"]),
     tests(of: "Datasets", ["JSONValues", "Tokenizers"]),
     tests(of: "Distributed", ["CollectivesPeer", "TestSupport"]),
     tests(

@@ -1,5 +1,15 @@
 public import Tensors
 
+extension Module {
+  /// Gives the memory of frozen parameters that lie in a mapped file back to the system, which reads it
+  /// again when it is used next.
+  public func releaseFileBackedMemory() {
+    for (_, parameter) in parameters() where !parameter.isTrainable {
+      parameter.value.releaseFileBackedMemory()
+    }
+  }
+}
+
 /// Computes a part of a model without keeping its activations; the backward pass computes it again.
 ///
 /// Frozen parameters that lie in a mapped file give their memory back to the system after each pass, so

@@ -66,6 +66,8 @@ func fusedCrossEntropy(
         scores.linear(part.transposed(), addedTo: $0.multiplyInPlace(factor.unsqueezed(1)))
       } ?? scores.linear(part.transposed())
   }
+  // Rows of the answers are read once more, behind the parts.
+  defer { weight.releaseFileBackedMemory() }
   let losses = Tensor.empty([count], dtype: .float32)
   forEachBlockRange(
     count, blockSize: 64, [top, sum, own, losses, factor], name: "cross_entropy_end"

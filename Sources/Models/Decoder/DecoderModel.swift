@@ -196,6 +196,8 @@ public final class DecoderModel: Module {
   /// - Returns: Their shape and the hidden size.
   func tokenEmbeddings(_ ids: Tensor) -> Tensor {
     let x = pass.entry { embedding(ids) }
+    // Like the blocks': a row that is looked up may bring megabytes of its surroundings along.
+    if checkpointsActivations && isRecordingGradients { embedding.releaseFileBackedMemory() }
     let scale = configuration.embeddingScale
     // Rounded to the weights' type first, as transformers does.
     return scale == 1 ? x : x * Tensor([Float(scale)]).to(x.dtype).to(device: x.device)

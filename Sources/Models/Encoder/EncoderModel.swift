@@ -94,6 +94,9 @@ public final class EncoderModel: Module {
           return embeddings.norm(x)
         }, c.dropout.embeddings)
     }
+    if checkpointsActivations && isRecordingGradients {
+      embeddings.tokens.releaseFileBackedMemory()
+    }
     var rotations: [RopeConfiguration: (cosine: Tensor, sine: Tensor)] = [:]
     for rope in Set(c.ropes) {
       rotations[rope] = rope.tables(positions: placed.positions, dtype: x.dtype)

@@ -62,6 +62,7 @@ final class EncoderDecoderStack: Module {
     var x = dropout(
       pass.entry(number) { embedded(ids, virtual: virtual, past: past) },
       configuration.dropout.embeddings)
+    if checkpointsActivations && isRecordingGradients { tokens.releaseFileBackedMemory() }
     let (length, device) = (x.size(1), ids.device)
     let keyLength = past + length
     var own: AttentionMask =
