@@ -6,13 +6,14 @@
 
 #include "InstructionSet.h"
 #include "NarrowColumns.h"
+#include "PanelFetch.h"
 #include "TransposeWords.h"
 #include "VectorMath.h"
 #include "include/BFloat16Kernels.h"
 #include "include/CKernels.h"
 
-// Outputs of a panel, rows of a tile, and rows of x that one part does.
-enum { PANEL = 64, TILE_ROWS = 6, ROWS = 96 };
+// Outputs of a panel, and rows of a tile.
+enum { PANEL = 64, TILE_ROWS = 6 };
 
 static int64_t parts(int64_t count, int64_t size) { return (count + size - 1) / size; }
 
@@ -25,7 +26,7 @@ bool graft_has_bfloat16_dot(void) {
 }
 
 int64_t graft_bfloat16_parts(const graft_bfloat16_product *p) {
-  return parts(p->outputs, PANEL) * parts(p->rows, ROWS);
+  return parts(p->outputs, PANEL) * p->row_parts;
 }
 
 int64_t graft_bfloat16_workspace(const graft_bfloat16_product *p) {
@@ -90,7 +91,7 @@ TARGET_BF16 static void pack_columns(const graft_bfloat16_product *p, int64_t ou
 // One tile: `rows` rows of x with a panel, what low rank adds, and y.
 TARGET_BF16 static inline __attribute__((always_inline)) void multiply(
     const graft_bfloat16_product *p, const int rows, int64_t row, int64_t output, int64_t count,
-    const uint32_t *panel, const float *columns) {
+    const uint32_t *panel, const float *columns, graft_panel_fetch *fetch) {
   __m512 sum[TILE_ROWS][4];
 #pragma clang loop unroll(full)
   for (int r = 0; r < rows; ++r) {
@@ -100,8 +101,9 @@ TARGET_BF16 static inline __attribute__((always_inline)) void multiply(
   int64_t k = 0;
   for (; k + 2 <= p->depth; k += 2) {
     const uint32_t *w = panel + k / 2 * PANEL;
-    __m512i weight[4] = {_mm512_loadu_si512(w), _mm512_loadu_si512(w + 16),
-                         _mm512_loadu_si512(w + 32), _mm512_loadu_si512(w + 48)};
+    graft_fetch_line(fetch);
+    __m512i weight[4] = {_mm512_load_si512(w), _mm512_load_si512(w + 16),
+                         _mm512_load_si512(w + 32), _mm512_load_si512(w + 48)};
 #pragma clang loop unroll(full)
     for (int r = 0; r < rows; ++r) {
       int32_t pair;
@@ -151,9 +153,18 @@ TARGET_BF16 static inline __attribute__((always_inline)) void multiply(
   }
 }
 
+static graft_panel_fetch panel_fetch(const graft_bfloat16_product *p, int64_t output) {
+  const int64_t size = sizeof(float);
+  if (output >= p->outputs) return (graft_panel_fetch){0};
+  if (p->transposed) return graft_fetch_rows(p->weight + output, p->depth, p->outputs * size, 2);
+  const int64_t count = p->outputs - output < PANEL ? p->outputs - output : PANEL;
+  return graft_fetch_stretch(p->weight + output * p->depth, count * p->depth * size);
+}
+
 TARGET_BF16 static void multiply_avx512(const graft_bfloat16_product *p, int64_t first,
-                                        int64_t end, uint32_t *panel, float *columns) {
-  const int64_t row_parts = parts(p->rows, ROWS);
+                                        int64_t end, int64_t next, uint32_t *panel,
+                                        float *columns) {
+  const int64_t row_parts = p->row_parts, rows = parts(p->rows, row_parts);
   int64_t current = -1;
   for (int64_t part = first; part < end; ++part) {
     int64_t output = part / row_parts * PANEL;
@@ -164,11 +175,12 @@ TARGET_BF16 static void multiply_avx512(const graft_bfloat16_product *p, int64_t
       else pack_rows(p, output, count, panel);
       graft_narrow_columns(&p->term, output, count, PANEL, columns);
     }
-    int64_t row = part % row_parts * ROWS, stop = row + ROWS < p->rows ? row + ROWS : p->rows;
+    graft_panel_fetch fetch = panel_fetch(p, (part + 1 < end ? part + 1 : next) / row_parts * PANEL);
+    int64_t row = part % row_parts * rows, stop = row + rows < p->rows ? row + rows : p->rows;
     for (; row + TILE_ROWS <= stop; row += TILE_ROWS) {
-      multiply(p, TILE_ROWS, row, output, count, panel, columns);
+      multiply(p, TILE_ROWS, row, output, count, panel, columns, &fetch);
     }
-    for (; row < stop; ++row) multiply(p, 1, row, output, count, panel, columns);
+    for (; row < stop; ++row) multiply(p, 1, row, output, count, panel, columns, &fetch);
   }
 }
 #endif
@@ -181,12 +193,12 @@ void graft_round_to_bfloat16(const float *x, int64_t first, int64_t end, uint16_
 }
 
 void graft_bfloat16_multiply(const graft_bfloat16_product *p, int64_t first, int64_t end,
-                             void *workspace) {
+                             int64_t next, void *workspace) {
 #ifdef GRAFT_X86
   uint32_t *panel = (uint32_t *)(((uintptr_t)workspace + 63) / 64 * 64);
   float *columns = (float *)(panel + parts(p->depth, 2) * PANEL);
-  multiply_avx512(p, first, end, panel, columns);
+  multiply_avx512(p, first, end, next, panel, columns);
 #else
-  (void)p, (void)first, (void)end, (void)workspace;
+  (void)p, (void)first, (void)end, (void)next, (void)workspace;
 #endif
 }

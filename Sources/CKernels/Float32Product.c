@@ -2,6 +2,7 @@
 // 8 rows, whose 24 sums stay in registers.
 #include "InstructionSet.h"
 #include "NarrowColumns.h"
+#include "PanelFetch.h"
 #include "TransposeWords.h"
 #include "VectorMath.h"
 #include "include/CKernels.h"
@@ -38,28 +39,17 @@ typedef struct {
   bool begins, ends;
   // [rank, PANEL] and [PANEL], for the last part.
   const float *columns, *bias;
-  // What comes next from memory: line i at fetch + (i >> bits) * stride + (i % 2^bits) lines.
-  const char *fetch;
-  int64_t fetch_lines, fetch_stride, fetch_bits, fetched;
+  graft_panel_fetch fetch;
 } tile_work;
 
-// A panel's weight as lines of the cache, for fetching it while another is multiplied.
-static void fetch_panel(const graft_float32_product *p, int64_t panel, tile_work *work) {
+static graft_panel_fetch panel_fetch(const graft_float32_product *p, int64_t panel) {
   const int64_t output = panel * PANEL;
-  work->fetched = work->fetch_lines = 0;
-  if (output >= p->outputs) return;
+  const int64_t row = p->weight_row * (int64_t)sizeof(float);
+  if (output >= p->outputs) return (graft_panel_fetch){0};
+  if (p->transposed) return graft_fetch_rows(p->weight + output, p->depth, row, 2);
+  if (p->weight_row != p->depth) return (graft_panel_fetch){0};
   const int64_t count = p->outputs - output < PANEL ? p->outputs - output : PANEL;
-  if (p->transposed) {
-    work->fetch = (const char *)(p->weight + output);
-    work->fetch_bits = 2;
-    work->fetch_stride = p->weight_row * (int64_t)sizeof(float);
-    work->fetch_lines = 4 * p->depth;
-  } else if (p->weight_row == p->depth) {
-    work->fetch = (const char *)(p->weight + output * p->depth);
-    work->fetch_bits = 0;
-    work->fetch_stride = 64;
-    work->fetch_lines = count * p->depth * (int64_t)sizeof(float) / 64;
-  }
+  return graft_fetch_stretch(p->weight + output * p->depth, count * row);
 }
 
 TARGET_AVX512 static inline __mmask16 lanes(int64_t count) {
@@ -124,13 +114,8 @@ TARGET_AVX512 static inline __attribute__((always_inline)) void multiply(
     }
   }
   const float *x = work->x + row * p->x_row, *w = work->panel;
-  const int64_t last = work->fetch_lines - 1, lines = (1 << work->fetch_bits) - 1;
   for (int64_t k = 0; k < work->depth; ++k, x += p->x_step, w += work->panel_row) {
-    if (work->fetched < last) {
-      const int64_t i = work->fetched++;
-      _mm_prefetch(work->fetch + (i >> work->fetch_bits) * work->fetch_stride + (i & lines) * 64,
-                   _MM_HINT_T1);
-    }
+    graft_fetch_line(&work->fetch);
     __m512 weight[3];
 #pragma clang loop unroll(full)
     for (int n = 0; n < vectors; ++n) weight[n] = _mm512_loadu_ps(w + 16 * n);
@@ -242,7 +227,7 @@ static void multiply_avx512(const graft_float32_product *p, int64_t first, int64
       }
       graft_narrow_columns(&p->term, work.output, work.count, PANEL, columns);
     }
-    fetch_panel(p, (part + 1 < end ? part + 1 : next) / count, &work);
+    work.fetch = panel_fetch(p, (part + 1 < end ? part + 1 : next) / count);
     int64_t row = part % count * rows, stop = row + rows < p->rows ? row + rows : p->rows;
     multiply_part(p, &work, row, stop, memory);
   }

@@ -9,8 +9,7 @@
 #include "Int8Tile.h"
 #include "NarrowColumns.h"
 
-// Outputs of a panel, and rows of x that one part does.
-enum { PANEL = GRAFT_PANEL, ROWS = 96 };
+enum { PANEL = GRAFT_PANEL };
 
 // As many rows as this are done without a panel.
 enum { FEW = 4 };
@@ -23,13 +22,12 @@ static bool uses_panels(const graft_int8_product *p) {
 }
 
 int64_t graft_int8_parts(const graft_int8_product *p) {
-  return parts(p->outputs, PANEL) * parts(p->rows, ROWS);
+  return parts(p->outputs, PANEL) * p->row_parts;
 }
 
 int64_t graft_int8_workspace(const graft_int8_product *p) {
   int64_t panel = uses_panels(p) ? PANEL * parts(p->depth, 4) * 4 : 0;
-  int64_t offsets = p->rows * (int64_t)sizeof(int32_t);
-  return panel + offsets + PANEL * (int64_t)sizeof(float) * (1 + p->outlier_count + p->term.rank) + 64;
+  return panel + PANEL * (int64_t)sizeof(float) * (1 + p->outlier_count + p->term.rank) + 64;
 }
 
 // What the outputs of one panel need besides codes: their scales, and a row for each outlier column and
@@ -55,9 +53,8 @@ static void prepare_epilogue(const graft_int8_product *p, int64_t output, int64_
 #pragma STDC FP_CONTRACT OFF
 
 // Sums of one row and one panel to numbers.
-static void finish_scalar(const graft_int8_product *p, const int32_t *sums, int64_t row,
-                          int64_t output, int64_t count, const float *scale,
-                          const float *columns) {
+static void finish_row(const graft_int8_product *p, const int32_t *sums, int64_t row,
+                       int64_t output, int64_t count, const float *scale, const float *columns) {
   float *y = p->y + row * p->outputs + output;
   const float *factor = columns + p->outlier_count * PANEL;
   float row_scale = p->x_scale[row] * (1.0f / 127);
@@ -75,78 +72,44 @@ static void finish_scalar(const graft_int8_product *p, const int32_t *sums, int6
 }
 
 #ifdef GRAFT_X86
-// values[r] += x[r, c] * columns[c] over c, for the vector of a panel that `columns` points to.
-TARGET_AVX512 static inline __attribute__((always_inline)) void add_columns(
-    __m512 values[GRAFT_TILE_ROWS], const int rows, const float *x, int64_t stride, int64_t count,
-    const float *columns) {
-  for (int64_t c = 0; c < count; ++c) {
-    __m512 column = _mm512_loadu_ps(columns + c * PANEL);
-#pragma clang loop unroll(full)
-    for (int r = 0; r < rows; ++r) {
-      values[r] = _mm512_fmadd_ps(_mm512_set1_ps(x[r * stride + c]), column, values[r]);
-    }
-  }
-}
-
-TARGET_AVX512 static inline __attribute__((always_inline)) void finish_avx512(
-    const graft_int8_product *p, const int32_t *sums, const int rows, int64_t row, int64_t output,
-    int64_t count, const float *scale, const float *columns) {
+// The same to the bit.
+TARGET_AVX512 static void finish_row_avx512(const graft_int8_product *p, const int32_t *sums,
+                                            int64_t row, int64_t output, int64_t count,
+                                            const float *scale, const float *columns) {
+  const float *factor = columns + p->outlier_count * PANEL;
+  const __m512 row_scale = _mm512_set1_ps(p->x_scale[row] * (1.0f / 127));
   for (int64_t n = 0; n < count; n += 16) {
     __mmask16 lanes = count - n >= 16 ? 0xFFFF : (__mmask16)((1u << (count - n)) - 1);
     float *y = p->y + row * p->outputs + output + n;
-    __m512 values[GRAFT_TILE_ROWS], whole = _mm512_loadu_ps(scale + n);
-#pragma clang loop unroll(full)
-    for (int r = 0; r < rows; ++r) {
-      __m512 factor = _mm512_mul_ps(_mm512_set1_ps(p->x_scale[row + r] * (1.0f / 127)), whole);
-      __m512 sum = _mm512_cvtepi32_ps(_mm512_loadu_si512(sums + r * PANEL + n));
-      values[r] = _mm512_mul_ps(sum, factor);
-    }
+    __m512 value = _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_loadu_si512(sums + n)),
+                                 _mm512_mul_ps(row_scale, _mm512_loadu_ps(scale + n)));
     if (p->bias != NULL) {
-      __m512 bias = _mm512_maskz_loadu_ps(lanes, p->bias + output + n);
-#pragma clang loop unroll(full)
-      for (int r = 0; r < rows; ++r) values[r] = _mm512_add_ps(values[r], bias);
+      value = _mm512_add_ps(value, _mm512_maskz_loadu_ps(lanes, p->bias + output + n));
     }
-    if (p->outlier_count > 0) {
-      add_columns(values, rows, p->outlier + row * p->outlier_count, p->outlier_count,
-                  p->outlier_count, columns + n);
+    for (int64_t c = 0; c < p->outlier_count; ++c) {
+      value = _mm512_fmadd_ps(_mm512_set1_ps(p->outlier[row * p->outlier_count + c]),
+                              _mm512_loadu_ps(columns + c * PANEL + n), value);
     }
-    if (p->term.rank > 0) {
-      add_columns(values, rows, p->term.rows + row * p->term.stride, p->term.stride, p->term.rank,
-                  columns + p->outlier_count * PANEL + n);
+    for (int64_t r = 0; r < p->term.rank; ++r) {
+      value = _mm512_fmadd_ps(_mm512_set1_ps(p->term.rows[row * p->term.stride + r]),
+                              _mm512_loadu_ps(factor + r * PANEL + n), value);
     }
-#pragma clang loop unroll(full)
-    for (int r = 0; r < rows; ++r) {
-      float *to = y + r * p->outputs;
-      if (p->adds) values[r] = _mm512_add_ps(values[r], _mm512_maskz_loadu_ps(lanes, to));
-      _mm512_mask_storeu_ps(to, lanes, values[r]);
-    }
-  }
-}
-
-TARGET_AVX512 static void finish_rows_avx512(const graft_int8_product *p, const int32_t *sums,
-                                             int64_t rows, int64_t row, int64_t output,
-                                             int64_t count, const float *scale,
-                                             const float *columns) {
-  if (rows == GRAFT_TILE_ROWS) {
-    finish_avx512(p, sums, GRAFT_TILE_ROWS, row, output, count, scale, columns);
-    return;
-  }
-  for (int64_t r = 0; r < rows; ++r) {
-    finish_avx512(p, sums + r * PANEL, 1, row + r, output, count, scale, columns);
+    if (p->adds) value = _mm512_add_ps(value, _mm512_maskz_loadu_ps(lanes, y));
+    _mm512_mask_storeu_ps(y, lanes, value);
   }
 }
 #endif
 
 static void finish(const graft_int8_product *p, const int32_t *sums, int64_t rows, int64_t row,
                    int64_t output, int64_t count, const float *scale, const float *columns) {
-#ifdef GRAFT_X86
-  if (graft_instruction_set() == GRAFT_AVX512) {
-    finish_rows_avx512(p, sums, rows, row, output, count, scale, columns);
-    return;
-  }
-#endif
   for (int64_t r = 0; r < rows; ++r) {
-    finish_scalar(p, sums + r * PANEL, row + r, output, count, scale, columns);
+#ifdef GRAFT_X86
+    if (graft_instruction_set() == GRAFT_AVX512) {
+      finish_row_avx512(p, sums + r * PANEL, row + r, output, count, scale, columns);
+      continue;
+    }
+#endif
+    finish_row(p, sums + r * PANEL, row + r, output, count, scale, columns);
   }
 }
 
@@ -160,38 +123,48 @@ static void transpose_panel(const graft_int8_product *p, int64_t output, int64_t
   }
 }
 
-void graft_int8_multiply(const graft_int8_product *p, int64_t first, int64_t end,
+static graft_panel_fetch panel_fetch(const graft_int8_product *p, int64_t output) {
+  if (output >= p->outputs) return (graft_panel_fetch){0};
+  if (p->transposed) return graft_fetch_rows(p->weight + output, p->depth, p->outputs, 0);
+  return graft_fetch_stretch(p->weight + output * p->depth,
+                             least(p->outputs - output, PANEL) * p->depth);
+}
+
+// Some rows of y, of at most FEW at a time.
+static void multiply_rows(const graft_int8_product *p, const graft_int8_panel *panel,
+                          const int8_t *weight, int64_t row, int64_t end) {
+  int32_t sums[FEW * PANEL];
+  for (; row < end; row += FEW) {
+    int64_t rows = least(end - row, FEW);
+    graft_multiply_rows(p->x + row * p->depth, rows, p->depth, weight, panel->count, sums);
+    finish(p, sums, rows, row, panel->output, panel->count, panel->scale, panel->columns);
+  }
+}
+
+void graft_int8_multiply(const graft_int8_product *p, int64_t first, int64_t end, int64_t next,
                          void *workspace) {
-  const int64_t row_parts = parts(p->rows, ROWS);
+  const int64_t count = p->row_parts, rows = parts(p->rows, count);
   const bool dot = graft_has_int8_dot(), panels = uses_panels(p);
   float *scale = workspace, *columns = scale + PANEL;
-  int32_t *offsets = (int32_t *)(columns + PANEL * (p->outlier_count + p->term.rank));
   // Its loads are of whole vectors.
-  uint8_t *panel = (uint8_t *)(((uintptr_t)(offsets + p->rows) + 63) / 64 * 64);
-  if (panels && dot) graft_sum_offsets(p->x, p->rows, p->depth, offsets);
-  int32_t sums[GRAFT_TILE_ROWS * PANEL];
-  int64_t current = -1;
+  uint8_t *codes = (uint8_t *)(((uintptr_t)(columns + PANEL * (p->outlier_count + p->term.rank)) +
+                                63) / 64 * 64);
+  graft_int8_panel panel = {.codes = codes, .output = -1, .scale = scale, .columns = columns};
   for (int64_t part = first; part < end; ++part) {
-    int64_t output = part / row_parts * PANEL, count = least(p->outputs - output, PANEL);
-    if (output != current) {
-      current = output;
-      prepare_epilogue(p, output, count, scale, columns);
-      if (panels && dot) graft_pack_panel(p, output, count, panel);
-      else if (panels) transpose_panel(p, output, count, (int8_t *)panel);
+    int64_t output = part / count * PANEL;
+    if (output != panel.output) {
+      panel.output = output;
+      panel.count = least(p->outputs - output, PANEL);
+      prepare_epilogue(p, output, panel.count, scale, columns);
+      if (panels && dot) graft_pack_panel(p, output, panel.count, codes);
+      else if (panels) transpose_panel(p, output, panel.count, (int8_t *)codes);
     }
-    int64_t begin = part % row_parts * ROWS, stop = least(p->rows, begin + ROWS);
-    while (begin < stop) {
-      int64_t rows = least(stop - begin, panels && dot ? GRAFT_TILE_ROWS : FEW);
-      const int8_t *x = p->x + begin * p->depth;
-      if (panels && dot) {
-        graft_multiply_panel(x, rows, p->depth, panel, offsets + begin, sums);
-      } else {
-        const int8_t *weight =
-            panels ? (const int8_t *)panel : p->weight + output * p->depth;
-        graft_multiply_rows(x, rows, p->depth, weight, count, sums);
-      }
-      finish(p, sums, rows, begin, output, count, scale, columns);
-      begin += rows;
+    panel.fetch = panel_fetch(p, (part + 1 < end ? part + 1 : next) / count * PANEL);
+    int64_t row = part % count * rows, stop = least(p->rows, row + rows);
+    if (panels && dot) {
+      graft_multiply_panel(p, &panel, row, stop);
+    } else {
+      multiply_rows(p, &panel, panels ? (int8_t *)codes : p->weight + output * p->depth, row, stop);
     }
   }
 }
@@ -203,15 +176,10 @@ int64_t graft_int8_few_rows_workspace(const graft_int8_product *p) {
 void graft_int8_multiply_few_rows(const graft_int8_product *p, int64_t first, int64_t end,
                                   void *workspace) {
   float *scale = workspace, *columns = scale + PANEL;
-  int32_t sums[FEW * PANEL];
   for (int64_t output = first; output < end; output += PANEL) {
-    int64_t count = least(end - output, PANEL);
-    prepare_epilogue(p, output, count, scale, columns);
-    for (int64_t row = 0; row < p->rows; row += FEW) {
-      int64_t rows = least(p->rows - row, FEW);
-      graft_multiply_rows(p->x + row * p->depth, rows, p->depth, p->weight + output * p->depth,
-                          count, sums);
-      finish(p, sums, rows, row, output, count, scale, columns);
-    }
+    graft_int8_panel panel = {.output = output, .count = least(end - output, PANEL),
+                              .scale = scale, .columns = columns};
+    prepare_epilogue(p, output, panel.count, scale, columns);
+    multiply_rows(p, &panel, p->weight + output * p->depth, 0, p->rows);
   }
 }

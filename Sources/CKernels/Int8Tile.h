@@ -3,25 +3,33 @@
 #define GRAFT_INT8_TILE_H
 
 #include "InstructionSet.h"
+#include "PanelFetch.h"
 
 enum { GRAFT_PANEL = 64, GRAFT_TILE_ROWS = 6 };
 
 // Whether the processor has dot products of bytes (VNNI) and they may be used.
 bool graft_has_int8_dot(void);
 
-// Only with dot products: puts outputs output ..< output + count of a weight into the order of
-// `graft_multiply_panel`: for each four k the four bytes of every output, plus 128 so that they are
-// unsigned.
-void graft_pack_panel(const graft_int8_product *p, int64_t output, int64_t count, uint8_t *panel);
+// A panel of outputs in the order of the dot products, and what their epilogue needs.
+typedef struct {
+  // For each four k the four bytes of every output, plus 128 so that they are unsigned.
+  const uint8_t *codes;
+  int64_t output, count;
+  // [GRAFT_PANEL], and a row of as many for each outlier column and each of the term's rank.
+  const float *scale, *columns;
+  graft_panel_fetch fetch;
+} graft_int8_panel;
 
-// What that offset adds to every output of each row.
-void graft_sum_offsets(const int8_t *x, int64_t rows, int64_t depth, int32_t *sums);
+// Both only with dot products.
 
-// sums[r * GRAFT_PANEL + n] over k of x[r, k] w[n, k], for at most GRAFT_TILE_ROWS rows.
-void graft_multiply_panel(const int8_t *x, int64_t rows, int64_t depth, const uint8_t *panel,
-                          const int32_t *offsets, int32_t *sums);
+// Puts a panel's outputs of the weight into the order of the dot products.
+void graft_pack_panel(const graft_int8_product *p, int64_t output, int64_t count, uint8_t *codes);
 
-// The same for weight rows as they lie and at most 4 rows of x, on every processor.
+// Rows row ..< end of y for the panel's outputs.
+void graft_multiply_panel(const graft_int8_product *p, graft_int8_panel *panel, int64_t row,
+                          int64_t end);
+
+// sums[r * GRAFT_PANEL + n] over k of x[r, k] w[n, k] for weight rows as they lie and at most 4 rows of x, on every processor.
 void graft_multiply_rows(const int8_t *x, int64_t rows, int64_t depth, const int8_t *weight,
                          int64_t count, int32_t *sums);
 

@@ -1,5 +1,19 @@
 import Synchronization
 
+/// How many parts the rows of a product are split into, for each of its panels of outputs.
+///
+/// Where panels are few, parts of the rows give every thread several of them, so that none waits long
+/// for the last; but a thread that does a part makes the panel first, which is worth some rows.
+///
+/// - Parameters:
+///   - rows: Rows of the product.
+///   - panels: Its panels.
+/// - Returns: At least 1.
+package func partsOfRows(_ rows: Int, panels: Int) -> Int {
+  let wanted = (8 * Runtime.threadCount + panels - 1) / panels
+  return max(1, min((rows + 95) / 96, wanted))
+}
+
 /// Does the parts of a kernel's product of matrices, split over LibTorch's threads.
 ///
 /// - Parameters:

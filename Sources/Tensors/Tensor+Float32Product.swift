@@ -61,9 +61,7 @@ extension Tensor {
     let bias = bias?.detached().to(.float32).contiguous()
     let (weightRow, isTransposed) = layout ?? (depth, false)
     let strides = rank == 2 ? self.strides : [depth, 1]
-    // A part has 48 outputs; where these are few, parts of the rows give every thread some of them.
-    let panels = (outputs + 47) / 48
-    let rowParts = Swift.max(1, Swift.min((rows + 47) / 48, 4 * Runtime.threadCount / panels))
+    let rowParts = partsOfRows(rows, panels: (outputs + 47) / 48)
     let product = graft_float32_product(
       x: firstElement(), weight: weight.firstElement(), weight_row: Int64(weightRow),
       scale: Float(scale), term: term.forKernels, bias: bias?.elements(), y: result.elements(),

@@ -27,15 +27,17 @@ typedef struct {
   const float *_Nullable row_scale;    // [rows]; NULL writes y anew
   float *_Nonnull y;                   // [rows, outputs]
   int64_t rows, depth, outputs;
+  int64_t row_parts;                   // How many parts the rows of a panel of outputs are split into.
   bool transposed;
 } graft_bfloat16_product;
 
-// Parts that the work is split into, and the bytes that one caller needs to do some of them.
+// Parts that the work is split into, and the bytes that one caller needs to do some of them. `next` is
+// the part that the caller does afterwards, whose weight is fetched meanwhile; their count for none.
 int64_t graft_bfloat16_parts(const graft_bfloat16_product *_Nonnull product);
 int64_t graft_bfloat16_workspace(const graft_bfloat16_product *_Nonnull product);
 // Only where there is graft_has_bfloat16_dot.
 void graft_bfloat16_multiply(const graft_bfloat16_product *_Nonnull product, int64_t first,
-                             int64_t end, void *_Nonnull workspace);
+                             int64_t end, int64_t next, void *_Nonnull workspace);
 
 #ifdef __cplusplus
 }

@@ -161,15 +161,22 @@ typedef struct {
   const int64_t *_Nullable outlier_column;
   graft_narrow_term term;
   int64_t outlier_count, rows, outputs, depth;
+  int64_t row_parts;                  // How many parts the rows of a panel of outputs are split into.
+  const int32_t *_Nullable x_sums;    // [rows], by graft_int8_row_sums; only graft_int8_multiply reads it.
   bool transposed, adds;
   float *_Nonnull y;                  // [rows, outputs]
 } graft_int8_product;
 
-// Parts that the work is split into, and the bytes that one caller needs to do some of them.
+// 128 times the sum of each row of x, for rows first..<end.
+void graft_int8_row_sums(const int8_t *_Nonnull x, int64_t depth, int64_t first, int64_t end,
+                         int32_t *_Nonnull sums);
+
+// Parts that the work is split into, and the bytes that one caller needs to do some of them. `next` is
+// the part that the caller does afterwards, whose weight is fetched meanwhile; their count for none.
 int64_t graft_int8_parts(const graft_int8_product *_Nonnull product);
 int64_t graft_int8_workspace(const graft_int8_product *_Nonnull product);
 void graft_int8_multiply(const graft_int8_product *_Nonnull product, int64_t first, int64_t end,
-                         void *_Nonnull workspace);
+                         int64_t next, void *_Nonnull workspace);
 
 // The same for few rows, of a weight that is not transposed: outputs first..<end, with the weight read
 // as it lies.

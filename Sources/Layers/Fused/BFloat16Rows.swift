@@ -77,17 +77,17 @@ package struct BFloat16Rows {
     term?.require(rows: rows, outputs: outputs)
     guard rows > 0, outputs > 0 else { return result }
     let (weight, scale) = (weight.detached().contiguous(), rowScale?.contiguous())
+    let rowParts = partsOfRows(rows, panels: (outputs + 63) / 64)
     let product = graft_bfloat16_product(
       x: numbers.elements(), weight: weight.elements(), term: term.forKernels,
       row_scale: scale?.elements(), y: result.elements(), rows: Int64(rows), depth: Int64(depth),
-      outputs: Int64(outputs), transposed: isTransposed)
-    // A part has 64 outputs and up to 96 rows.
+      outputs: Int64(outputs), row_parts: Int64(rowParts), transposed: isTransposed)
     withUnsafePointer(to: product) { product in
       multiplyParts(
         product, count: graft_bfloat16_parts(product),
         workspace: graft_bfloat16_workspace(product), multiplications: rows * outputs * depth,
-        perPart: 64 * min(rows, 96) * depth, name: "bfloat16_multiply"
-      ) { graft_bfloat16_multiply($0, $1, $2, $4) }
+        perPart: rows / rowParts * 64 * depth, name: "bfloat16_multiply", oneByOne: true
+      ) { graft_bfloat16_multiply($0, $1, $2, $3, $4) }
     }
     withExtendedLifetime((weight, scale, term?.rows, term?.factor, result)) {}
     return result

@@ -69,24 +69,39 @@ extension RowCodes {
     let (bias, outliers) = (
       bias?.detached().to(.float32).contiguous(), outliers?.contiguous()
     )
+    let rowParts = partsOfRows(rows, panels: (outputs + 63) / 64)
+    let sums = rowSums(x)
     let product = graft_int8_product(
       x: x.elements(), x_scale: xScales.elements(), weight: weight.elements(),
       weight_scale: weightScales?.elements(), bias: bias?.elements(),
       outlier: outliers?.elements(), outlier_column: places?.elements(),
       term: term.forKernels, outlier_count: Int64(places?.count ?? 0),
-      rows: Int64(rows), outputs: Int64(outputs), depth: Int64(depth), transposed: isTransposed,
-      adds: adds, y: result.elements())
-    // A part has 64 outputs and up to 96 rows.
+      rows: Int64(rows), outputs: Int64(outputs), depth: Int64(depth), row_parts: Int64(rowParts),
+      x_sums: sums.elements(), transposed: isTransposed, adds: adds, y: result.elements())
     withUnsafePointer(to: product) { product in
       multiplyParts(
         product, count: graft_int8_parts(product), workspace: graft_int8_workspace(product),
-        multiplications: rows * outputs * depth, perPart: 64 * min(rows, 96) * depth,
-        name: "int8_multiply"
-      ) { graft_int8_multiply($0, $1, $2, $4) }
+        multiplications: rows * outputs * depth, perPart: rows / rowParts * 64 * depth,
+        name: "int8_multiply", oneByOne: true
+      ) { graft_int8_multiply($0, $1, $2, $3, $4) }
     }
     withExtendedLifetime(
-      (x, weight, xScales, weightScales, bias, outliers, places, term?.rows, term?.factor, result)
+      (
+        x, sums, weight, xScales, weightScales, bias, outliers, places, term?.rows, term?.factor,
+        result
+      )
     ) {}
     return result
+  }
+
+  /// What the bytes' offset adds to every output of a row.
+  private func rowSums(_ x: Tensor) -> Tensor {
+    let (rows, depth) = (x.size(0), x.size(1))
+    let sums = Tensor.empty([rows], dtype: .int32)
+    forEachBlockRange(rows, blockSize: depth, [x, sums], name: "int8_row_sums") {
+      graft_int8_row_sums(
+        $0.elements(0, Int8.self), Int64(depth), $1, $2, $0.elements(1, Int32.self))
+    }
+    return sums
   }
 }

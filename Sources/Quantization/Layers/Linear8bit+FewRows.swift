@@ -35,8 +35,8 @@ private struct Int8FewRowsProduct: FewRowsProduct {
       x: x.codes, x_scale: x.scales, weight: codes.elements(), weight_scale: scales.elements(),
       bias: bias?.elements(), outlier: x.outliers, outlier_column: x.outlierColumns,
       term: NarrowTerm?.none.forKernels, outlier_count: Int64(x.outlierCount),
-      rows: Int64(rows.count), outputs: Int64(outputSize), depth: Int64(inputSize),
-      transposed: false, adds: false, y: result)
+      rows: Int64(rows.count), outputs: Int64(outputSize), depth: Int64(inputSize), row_parts: 1,
+      x_sums: nil, transposed: false, adds: false, y: result)
     let room = withUnsafePointer(to: product) { Int(graft_int8_few_rows_workspace($0)) }
     return { range in
       withUnsafeTemporaryAllocation(byteCount: room, alignment: 64) { workspace in
