@@ -214,11 +214,10 @@ public final class Trainer {
         position.pendingLosses = meter.losses
         position.lastLoss = meter.lastLoss
         position.lossScale = lossScale?.json
-        let state = try sharded?.wholeState() ?? optimizer.state
         try withWholeModel {
-          guard writes else { return }
+          guard writes || sharded != nil else { return }
           try TrainingCheckpoint.save(
-            run: directory, position: position, model: model, optimizerState: state, recipe: recipe,
+            run: directory, position: position, model: model, optimizer: optimizer, recipe: recipe,
             keep: options.keptCheckpoints)
         }
       }
@@ -349,7 +348,7 @@ public final class Trainer {
   /// The optimiser, or this process's share of it.
   private func makeOptimizer() throws -> any Optimizer {
     let named = trained.map { (name: $0.key, parameter: $0.parameter) }
-    guard options.zeroStage > 0, let exchange else {
+    guard options.zeroStage > 0, let exchange, processes?.size ?? 1 > 1 else {
       return try options.optimizer.make(
         named, options.optimizerSettings, stateDirectory: directory)
     }
