@@ -80,7 +80,8 @@ public final class Trainer {
   ///   - directory: The run's directory.
   ///   - recipe: Saved with every checkpoint, for those who go on with the run.
   ///   - processes: Those that share the run, each with the same model, data and options; nil for one.
-  ///     Rank 0 writes; the others read the same directory when they go on with a run.
+  ///     Rank 0 writes, all but shares of the optimiser's state; the others read the same directory when
+  ///     they go on with a run.
   /// - Throws: ``TrainingError`` for an option that cannot be, `AdapterError` when a schedule of the
   ///   adapter does not fit the number of updates.
   public init(

@@ -4,7 +4,7 @@ import Testing
 
 /// Optimisers' states that processes saved, a share each.
 extension CommandFixture {
-  /// Expects a checkpoint to have a share for each process, all of about the same size, and what the
+  /// Expects a checkpoint to have a share for each process, none of them much larger, and what the
   /// optimiser's file of another one, of one process, has when they are put together.
   func expectShares(
     _ shared: String, _ count: Int, of whole: String,
@@ -39,10 +39,11 @@ extension CommandFixture {
       }
       sizes.append(size)
     }
+    // Blocks of 256 elements are not cut, of which tiny parameters fill one each.
     let total = sizes.reduce(0, +)
     for size in sizes {
       #expect(
-        abs(Double(size * count) / Double(total) - 1) < 0.25, "\(sizes)",
+        abs(Double(size * count) / Double(total) - 1) < 0.5, "\(sizes)",
         sourceLocation: sourceLocation)
     }
     let expected = try SafetensorsFile(path: path(whole + "/optimizer.safetensors"))

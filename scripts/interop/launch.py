@@ -62,7 +62,7 @@ expected, none = state("alone", 2)
 check("alone: one file", not none, none)
 found, sizes = state("zero3", 2)
 check("ZeRO 3: a share for each rank", sorted(sizes) == [f"optimizer-0000{i}-of-00002.safetensors" for i in (1, 2)], sizes)
-check("ZeRO 3: shares of equal size", max(sizes.values()) < 1.01 * min(sizes.values()), sizes)
+check("ZeRO 3: shares of about one size", max(sizes.values()) < 1.05 * min(sizes.values()), sizes)
 check("ZeRO 3: shares are one process's state", found == expected)
 
 
