@@ -82,7 +82,22 @@ struct TrainingCheckpoint {
       try write(output.temporaryPath, optimizer.state, [("format", "pt")])
       try output.commit()
     }
-    for old in all(run: run).dropLast(keep) { try? FileManager.default.removeItem(atPath: old) }
+    removeOld(run: run, keep: keep)
+  }
+
+  /// Removes all but the newest checkpoints.
+  ///
+  /// They get another name first: what a killed process leaves of one must not look like a whole one. It
+  /// is removed the next time.
+  private static func removeOld(run: String, keep: Int) {
+    let (files, directory, mark) = (FileManager.default, "\(run)/checkpoints", ".removed-")
+    for old in all(run: run).dropLast(keep) {
+      try? files.moveItem(atPath: old, toPath: "\(directory)/\(mark)\(lastComponent(of: old))")
+    }
+    for name in (try? files.contentsOfDirectory(atPath: directory)) ?? []
+    where name.hasPrefix(mark) {
+      try? files.removeItem(atPath: "\(directory)/\(name)")
+    }
   }
 
   /// Paths of the whole checkpoints of a run, oldest first.

@@ -2,8 +2,9 @@ import Foundation
 import TestSupport
 import Testing
 
-/// Optimisers' states that processes save and read, a share each; what they do stands in
-/// Tests/CollectivesPeer. One run after another: each process has to answer within seconds.
+/// Optimisers' states that processes save and read, a share each.
+///
+/// What they do stands in Tests/CollectivesPeer. One run after another, as each process has to answer within seconds.
 @Suite(.serialized) struct SavingTests {
   private func run(
     _ processes: Int, _ words: [String], expecting code: Int32 = 0,
