@@ -4,7 +4,8 @@ import Testing
 
 /// Optimisers' states that processes save and read, a share each.
 ///
-/// What they do stands in Tests/CollectivesPeer. One run after another, as each process has to answer within seconds.
+/// What they do stands in Tests/CollectivesPeer. One run after another, as each process has to answer
+/// within seconds.
 @Suite(.serialized) struct SavingTests {
   private func run(
     _ processes: Int, _ words: [String], expecting code: Int32 = 0,
