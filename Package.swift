@@ -127,7 +127,9 @@ let package = Package(
     // A process of a group, run by the tests.
     .executableTarget(
       name: "CollectivesPeer",
-      dependencies: ["Collectives", "Datasets", "Distributed", "Layers", "Optimizers", "Tensors"],
+      dependencies: [
+        "Checkpoints", "Collectives", "Datasets", "Distributed", "Layers", "Optimizers", "Tensors",
+      ],
       path: "Tests/CollectivesPeer", swiftSettings: settings),
 
     // Tests, and what they share.
@@ -144,7 +146,9 @@ let package = Package(
     tests(of: "CommandLineParsing"),
     tests(of: "Checkpoints", ["JSONValues", "Tensors", "TestSupport"], exclude: ["Fixtures"]),
     tests(of: "Datasets", ["JSONValues", "Tokenizers"]),
-    tests(of: "Distributed", ["CollectivesPeer", "TestSupport"]),
+    tests(
+      of: "Distributed",
+      ["Checkpoints", "CollectivesPeer", "Layers", "Optimizers", "Tensors", "TestSupport"]),
     tests(
       of: "Optimizers",
       ["CKernels", "Checkpoints", "Layers", "Quantization", "Tensors", "TestSupport"]),

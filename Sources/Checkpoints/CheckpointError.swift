@@ -56,6 +56,25 @@ extension CheckpointError {
   }
 }
 
+extension CheckpointError {
+  /// The error of writing in a directory that gets another name when it is complete, with that name.
+  ///
+  /// - Parameters:
+  ///   - temporary: the directory that was written into.
+  ///   - final: the name that it would have had.
+  /// - Returns: the same error; one of another place or kind is left as it is.
+  package func renaming(_ temporary: String, to final: String) -> CheckpointError {
+    func renamed(_ place: String) -> String {
+      place.hasPrefix(temporary) ? final + place.dropFirst(temporary.count) : place
+    }
+    return switch self {
+    case .diskFull(let place): .diskFull(path: renamed(place))
+    case .cannotWrite(let place, let reason): .cannotWrite(path: renamed(place), reason: reason)
+    default: self
+    }
+  }
+}
+
 extension CheckpointError: CustomStringConvertible {
   /// The path, what is wrong there, and what was expected.
   public var description: String {

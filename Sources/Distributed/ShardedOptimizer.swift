@@ -34,7 +34,7 @@ public final class ShardedOptimizer: Optimizer {
 
   let exchange: DataParallel
   private let stage: Int
-  private let names: [String]
+  let names: [String]
   let shards: [Tensor]
   let slices: [Slice]
   /// At stage 3, once they are shared out: where the parameters of each bucket are when they are whole.
@@ -43,7 +43,7 @@ public final class ShardedOptimizer: Optimizer {
   var whole: Set<Int> = []
   /// Gatherings of blocks that were begun.
   var gatherings: [Int: Gathering] = [:]
-  private let optimizer: any Optimizer
+  let optimizer: any Optimizer
   var sums: [Tensor] = []
   /// Parameters that have a gradient in this update.
   var present: [Bool] = []
@@ -195,6 +195,12 @@ public final class ShardedOptimizer: Optimizer {
     for parameter in exchange.parameters { parameter.value.gradient = nil }
   }
 
+  /// Number of this process, from 0.
+  public var rank: Int { exchange.group.rank }
+
+  /// Processes that share it out.
+  public var processCount: Int { exchange.group.size }
+
   /// The state of this process's slices, whose names end in `@` and the first element.
   public var state: [(name: String, tensor: Tensor)] { optimizer.state }
 
@@ -208,115 +214,4 @@ public final class ShardedOptimizer: Optimizer {
 
   /// Bytes of state that this process keeps.
   public var stateByteCount: Int { optimizer.state.reduce(0) { $0 + $1.tensor.byteCount } }
-}
-
-extension ShardedOptimizer {
-  /// Takes this process's slices of the state of a whole optimiser.
-  ///
-  /// - Parameter saved: Tensors by the names of an optimiser that is not shared out.
-  /// - Throws: `OptimizerError` when one is missing or does not fit; nothing is changed then.
-  public func load(_ saved: [String: Tensor]) throws(OptimizerError) {
-    var own: [String: Tensor] = [:]
-    for (name, tensor) in state {
-      let key = StateKey(name)
-      guard let whole = saved[key.wholeName] else {
-        throw .state(name: key.wholeName, reason: "is missing")
-      }
-      guard let start = key.start, let slice = slice(key.parameter, start) else {
-        own[name] = whole
-        continue
-      }
-      let parameter = exchange.parameters[slice.index]
-      own[name] = try cut(whole, key, tensor, slice.range, of: parameter.count)
-    }
-    try optimizer.load(own)
-  }
-
-  private func slice(_ name: String, _ start: Int) -> Slice? {
-    slices.first { names[$0.index] == name && $0.range.lowerBound == start }
-  }
-
-  /// The part of a whole state that belongs to a slice: by elements, or by blocks of elements.
-  private func cut(
-    _ whole: Tensor, _ key: StateKey, _ own: Tensor, _ range: Range<Int>, of count: Int
-  ) throws(OptimizerError) -> Tensor {
-    if key.isShared { return whole }
-    let unit = key.isOfBlocks ? FlatBuckets.alignment : 1
-    let (first, width) = (range.lowerBound / unit, own.size(-1))
-    let rows = own.count / max(width, 1)
-    let length = (count + unit - 1) / unit
-    guard whole.count == rows * length else {
-      throw .state(
-        name: key.wholeName, reason: "has \(whole.count) elements, expected \(rows * length)")
-    }
-    return whole.reshaped([rows, length]).narrowed(1, first..<(first + width)).contiguous()
-      .reshaped(own.shape)
-  }
-
-  /// The state of the whole optimiser, as one that is not shared out has it.
-  ///
-  /// - Returns: Tensors and their names on rank 0, nothing on others.
-  /// - Throws: `CollectiveError` when another process is gone or does something else.
-  public func wholeState() throws(CollectiveError) -> [(name: String, tensor: Tensor)] {
-    let group = exchange.group
-    var pieces: [String: [(start: Int, tensor: Tensor)]] = [:]
-    // Process after process, so that rank 0 keeps one copy, and one message of another.
-    for source in 0..<group.size {
-      let list = try group.allGather(
-        group.rank == source
-          ? state.map { "\($0.name)\t\($0.tensor.dtype.rawValue)\t\($0.tensor.shape)" }
-            .joined(separator: "\n") : "", "names of states")[source]
-      for (index, line) in list.split(separator: "\n").enumerated() {
-        let fields = line.split(separator: "\t")
-        guard fields.count == 3, let dtype = Int32(fields[1]).flatMap(DType.init(rawValue:)) else {
-          continue
-        }
-        let shape = fields[2].dropFirst().dropLast().split(separator: ", ").compactMap { Int($0) }
-        let tensor =
-          group.rank == source
-          ? state[index].tensor.detached().contiguous() : .empty(shape, dtype: dtype)
-        try group.broadcast(tensor, from: source, "state of rank \(source)")
-        guard group.rank == 0 else { continue }
-        let key = StateKey(String(fields[0]))
-        pieces[key.wholeName, default: []].append((key.start ?? 0, tensor))
-      }
-    }
-    return pieces.map { name, parts in (name, joined(name, parts.sorted { $0.start < $1.start })) }
-  }
-
-  private func joined(_ name: String, _ parts: [(start: Int, tensor: Tensor)]) -> Tensor {
-    let key = StateKey(name)
-    if key.isShared { return parts[0].tensor }
-    let flat = Tensor.concatenated(parts.map(\.tensor), dimension: -1)
-    guard !key.isOfBlocks, let index = names.firstIndex(of: key.parameter) else { return flat }
-    let shape = exchange.parameters[index].value.shape
-    let count = exchange.parameters[index].count
-    return flat.reshaped(flat.count == count ? shape : [flat.count / max(count, 1)] + shape)
-  }
-}
-
-/// The name of a state: the parameter's, possibly the first element of a slice, and what it is.
-private struct StateKey {
-  let parameter: String
-  let start: Int?
-  let kind: String
-
-  init(_ name: String) {
-    let dot = name.lastIndex(of: ".")
-    kind = dot.map { String(name[name.index(after: $0)...]) } ?? name
-    let head = dot.map { String(name[..<$0]) } ?? ""
-    if let at = head.lastIndex(of: "@"), let number = Int(head[head.index(after: at)...]) {
-      parameter = String(head[..<at])
-      start = number
-    } else {
-      parameter = head
-      start = nil
-    }
-  }
-
-  var wholeName: String { parameter.isEmpty ? kind : "\(parameter).\(kind)" }
-  /// Whether all slices have the same: counts of steps, lengths of whole directions, tables of codes.
-  var isShared: Bool { kind == "step" || kind == "unorm_vec" || kind.hasPrefix("qmap") }
-  /// Whether it has one number for each block of elements.
-  var isOfBlocks: Bool { kind.hasPrefix("absmax") }
 }

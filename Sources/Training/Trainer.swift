@@ -80,7 +80,8 @@ public final class Trainer {
   ///   - directory: The run's directory.
   ///   - recipe: Saved with every checkpoint, for those who go on with the run.
   ///   - processes: Those that share the run, each with the same model, data and options; nil for one.
-  ///     Rank 0 writes; the others read the same directory when they go on with a run.
+  ///     Rank 0 writes, all but shares of the optimiser's state; the others read the same directory when
+  ///     they go on with a run.
   /// - Throws: ``TrainingError`` for an option that cannot be, `AdapterError` when a schedule of the
   ///   adapter does not fit the number of updates.
   public init(
@@ -214,11 +215,10 @@ public final class Trainer {
         position.pendingLosses = meter.losses
         position.lastLoss = meter.lastLoss
         position.lossScale = lossScale?.json
-        let state = try sharded?.wholeState() ?? optimizer.state
         try withWholeModel {
-          guard writes else { return }
+          guard writes || sharded != nil else { return }
           try TrainingCheckpoint.save(
-            run: directory, position: position, model: model, optimizerState: state, recipe: recipe,
+            run: directory, position: position, model: model, optimizer: optimizer, recipe: recipe,
             keep: options.keptCheckpoints)
         }
       }
@@ -349,7 +349,7 @@ public final class Trainer {
   /// The optimiser, or this process's share of it.
   private func makeOptimizer() throws -> any Optimizer {
     let named = trained.map { (name: $0.key, parameter: $0.parameter) }
-    guard options.zeroStage > 0, let exchange else {
+    guard options.zeroStage > 0, let exchange, processes?.size ?? 1 > 1 else {
       return try options.optimizer.make(
         named, options.optimizerSettings, stateDirectory: directory)
     }

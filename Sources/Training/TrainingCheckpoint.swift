@@ -1,6 +1,7 @@
 import Adapters
 import Checkpoints
 import Datasets
+import Distributed
 import Foundation
 import JSONValues
 import Models
@@ -36,27 +37,67 @@ struct TrainingCheckpoint {
   let path: String
 
   /// Writes a checkpoint beside the others; it has its name only when it is whole.
+  ///
+  /// - Parameters:
+  ///   - run: The run's directory.
+  ///   - position: Where in the run it is.
+  ///   - model: What is trained.
+  ///   - optimizer: Its optimiser. Where processes share it out, all of them call this, each writes its share
+  ///     of the state, and rank 0 everything else; otherwise the one that calls this writes.
+  ///   - recipe: For those who go on with the run.
+  ///   - keep: How many checkpoints stay.
+  /// - Throws: `CheckpointError` and others of writing; `CollectiveError` where another process cannot
+  ///   write or is gone.
   static func save(
-    run: String, position: Position, model: any TrainableModel,
-    optimizerState: [(name: String, tensor: Tensor)], recipe: JSON, keep: Int
+    run: String, position: Position, model: any TrainableModel, optimizer: any Optimizer,
+    recipe: JSON, keep: Int
   ) throws {
     let directory = "\(run)/checkpoints"
-    try makeDirectory(directory)
     let name =
       "step-" + String(repeating: "0", count: max(0, 8 - "\(position.step)".count))
       + "\(position.step)"
-    let output = try AtomicDirectory(path: "\(directory)/\(name)", existing: .replace)
-    try model.writeCheckpoint(to: output.temporaryPath)
-    try SafetensorsWriter.save(
-      output.path(of: "optimizer.safetensors"),
-      tensors: optimizerState + model.trainingState
-        + [("generator", model.generator.state)])
-    try AtomicFile.write(
-      path: output.path(of: "recipe.json"), text: recipe.serialized(indent: 2) + "\n")
-    try AtomicFile.write(
-      path: output.path(of: "state.json"), text: position.json.serialized(indent: 2) + "\n")
-    try output.commit()
-    for old in all(run: run).dropLast(keep) { try? FileManager.default.removeItem(atPath: old) }
+    let path = "\(directory)/\(name)"
+    func write(
+      _ place: String, _ state: [(name: String, tensor: Tensor)],
+      _ metadata: [(key: String, value: String)]
+    ) throws {
+      try model.writeCheckpoint(to: place)
+      try SafetensorsWriter.save(
+        "\(place)/\(OptimizerFiles.common)",
+        tensors: state + model.trainingState + [("generator", model.generator.state)],
+        metadata: metadata)
+      try AtomicFile.write(
+        path: "\(place)/recipe.json", text: recipe.serialized(indent: 2) + "\n")
+      try AtomicFile.write(
+        path: "\(place)/state.json", text: position.json.serialized(indent: 2) + "\n")
+    }
+    if let sharded = optimizer as? ShardedOptimizer {
+      try sharded.save(path) { place in
+        try write(place, [], OptimizerFiles.commonMetadata(shares: sharded.processCount))
+      }
+      guard sharded.rank == 0 else { return }
+    } else {
+      try makeDirectory(directory)
+      let output = try AtomicDirectory(path: path, existing: .replace)
+      try write(output.temporaryPath, optimizer.state, [("format", "pt")])
+      try output.commit()
+    }
+    removeOld(run: run, keep: keep)
+  }
+
+  /// Removes all but the newest checkpoints.
+  ///
+  /// They get another name first: what a killed process leaves of one must not look like a whole one. It
+  /// is removed the next time.
+  private static func removeOld(run: String, keep: Int) {
+    let (files, directory, mark) = (FileManager.default, "\(run)/checkpoints", ".removed-")
+    for old in all(run: run).dropLast(keep) {
+      try? files.moveItem(atPath: old, toPath: "\(directory)/\(mark)\(lastComponent(of: old))")
+    }
+    for name in (try? files.contentsOfDirectory(atPath: directory)) ?? []
+    where name.hasPrefix(mark) {
+      try? files.removeItem(atPath: "\(directory)/\(name)")
+    }
   }
 
   /// Paths of the whole checkpoints of a run, oldest first.
@@ -79,11 +120,15 @@ struct TrainingCheckpoint {
       throw TrainingError.resume(path: path, reason: "state.json is not complete")
     }
     try model.reload(path)
-    let file = try SafetensorsFile(path: "\(path)/optimizer.safetensors")
+    let file = try SafetensorsFile(path: "\(path)/\(OptimizerFiles.common)")
     var tensors: [String: Tensor] = [:]
     for (name, tensor) in try file.tensors() { tensors[name] = tensor }
     model.restoreTrainingState(tensors)
-    try optimizer.load(tensors.filter { !$0.key.hasPrefix("adapter.") })
+    if let shares = try OptimizerShares(directory: path, common: file) {
+      try shares.load(into: optimizer)
+    } else {
+      try optimizer.load(tensors.filter { !$0.key.hasPrefix("adapter.") })
+    }
     if let generator = tensors["generator"] {
       model.generator.state = generator.cloned()
     }

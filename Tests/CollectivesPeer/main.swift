@@ -11,7 +11,15 @@ import Tensors
 func sharded(_ processes: ProcessGroup?) throws -> String {
   let words = CommandLine.arguments
   return try shardedRun(
-    processes, stage: Int(words[2]) ?? 0, optimizer: words[3], parts: Int(words[4]) ?? 1)
+    processes, stage: Int(words[2]) ?? 0, optimizer: words[3], parts: Int(words[4]) ?? 1,
+    directory: words.count > 5 ? place(words[5...], rank: processes?.rank ?? 0) : nil)
+}
+
+/// A directory of a process: the first word, or, where the second one names its rank, another that is not
+/// the others'.
+func place(_ words: ArraySlice<String>, rank: Int) -> String {
+  let shared = words[words.startIndex]
+  return words.count > 1 && words.last == "\(rank)" ? shared + "/elsewhere/saved" : shared
 }
 
 /// Arguments behind the first one of a pass over blocks: the kind.
@@ -31,6 +39,7 @@ guard let world = try World.detect(ProcessInfo.processInfo.environment) else {
   switch CommandLine.arguments[1] {
   case "accelerator": print(try accelerated(nil))
   case "sharded": print(try sharded(nil))
+  case "reshare": print(try reshareRun(nil, CommandLine.arguments))
   case "blocks": print(try blocks(nil))
   case "trained-blocks": print(try trainedBlocksRun(nil))
   default: print("alone")
@@ -130,6 +139,10 @@ do {
     )
   case "accelerator": print(try accelerated(group))
   case "sharded": print(try sharded(group))
+  case "reshare": print(try reshareRun(group, CommandLine.arguments))
+  case "save-fails":
+    try savingFails(group, CommandLine.arguments[2], CommandLine.arguments[3])
+    print("not noticed")
   case "blocks": print(try blocks(group))
   case "trained-blocks": print(try trainedBlocksRun(group))
   case "overlap": print(try overlapRun(group))

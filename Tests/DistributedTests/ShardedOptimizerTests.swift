@@ -20,16 +20,18 @@ import Testing
   /// Elements with those that fill up: parameters of 5250, 5, 8192 and 12297 elements.
   private static let aligned = 5376 + 256 + 8192 + 12544
 
-  /// To the last bit those of one process, parameters and state, with 5 parts of an update.
+  /// To the last bit those of one process, parameters and saved state, with 5 parts of an update.
   @Test(arguments: ["adamw", "ademamix-8bit", "lamb", "lars", "lamb-8bit", "lars-8bit"])
   func sameBits(_ optimizer: String) throws {
     let alone = try run(1, ["0", optimizer, "5"])[0]
     #expect(alone[0].contains("layer.3."))
     for (stage, processes) in [("0", 2), ("1", 3), ("2", 2), ("3", 2), ("3", 4)] {
-      let all = try run(processes, [stage, optimizer, "5"])
-      #expect(all[0][0] == alone[0], "stage \(stage) with \(processes) processes")
-      let parameters = alone[0].prefix { $0 != "]" }
-      for other in all { #expect(other[0].hasPrefix(parameters)) }
+      try withTemporaryDirectory { directory in
+        let all = try run(processes, [stage, optimizer, "5", directory + "/saved"])
+        #expect(all[0][0] == alone[0], "stage \(stage) with \(processes) processes")
+        let parameters = alone[0].prefix { $0 != "]" }
+        for other in all { #expect(other[0].hasPrefix(parameters)) }
+      }
     }
   }
 

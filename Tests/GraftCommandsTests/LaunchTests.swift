@@ -11,14 +11,14 @@ import Testing
   ]
 
   /// Words of a run of 18 rows.
-  private func words(_ more: [String], output: String) -> [String] {
+  func words(_ more: [String], output: String) -> [String] {
     [
       "train", "--model", "model", "--data", "eighteen.jsonl", "--output", output, "--batch-size",
       "4", "--learning-rate", "1e-2", "--log-every", "1",
     ] + (more.contains("adamss") ? [] : ["--rank", "4", "--dropout", "0.1"]) + Self.recipe + more
   }
 
-  private func with(_ body: (CommandFixture) throws -> Void) throws {
+  func with(_ body: (CommandFixture) throws -> Void) throws {
     try CommandFixture.with { fixture in
       try fixture.write("eighteen.jsonl", CommandFixture.rows(18))
       try body(fixture)
@@ -26,7 +26,7 @@ import Testing
   }
 
   @discardableResult
-  private func run(
+  func run(
     _ fixture: CommandFixture, _ processes: Int, _ more: [String] = [], output: String,
     launch: [String] = [], expecting code: Int32 = 0,
     sourceLocation: SourceLocation = #_sourceLocation
@@ -40,7 +40,7 @@ import Testing
     return result
   }
 
-  private func expectSame(
+  func expectSame(
     _ fixture: CommandFixture, _ name: String, _ other: String = "whole",
     sourceLocation: SourceLocation = #_sourceLocation
   ) throws {
@@ -69,47 +69,6 @@ import Testing
     }
   }
 
-  /// An optimiser that is shared out changes nothing, also in what is saved.
-  @Test(arguments: [1, 2, 3]) func zero(_ stage: Int) throws {
-    try with { fixture in
-      let more = ["--deterministic", "4", "--gradient-accumulation", "2", "--save-every", "3"]
-      try run(fixture, 1, more, output: "whole")
-      try run(fixture, 3, more + ["--zero", "\(stage)"], output: "run")
-      try expectSame(fixture, "run")
-      let state = "checkpoints/step-00000003/optimizer.safetensors"
-      #expect(try fixture.bytes("run/" + state) == fixture.bytes("whole/" + state))
-      // Stopped in the middle, gone on with by other processes and another stage.
-      try FileManager.default.removeItem(atPath: fixture.path("run/checkpoints/step-00000006"))
-      try run(fixture, 2, more + ["--zero", "\(3 - stage % 3)", "--resume"], output: "run")
-      try expectSame(fixture, "run")
-    }
-  }
-
-  /// Methods that look at gradients or change parameters after each update, and those with a penalty.
-  @Test(
-    arguments: [
-      (["--method", "adalora"], 1), (["--method", "adalora"], 3),
-      (["--method", "adamss", "--adapter-fields", Self.adamss], 2),
-      (["--method", "adamss", "--adapter-fields", Self.adamss], 3),
-      (["--adapter-fields", #"{"kasa_config": {}}"#], 3),
-    ])
-  func zeroBetweenUpdates(_ method: [String], _ stage: Int) throws {
-    try with { fixture in
-      let more =
-        method + ["--deterministic", "4", "--gradient-accumulation", "2", "--save-every", "3"]
-      try run(fixture, 1, more, output: "whole")
-      try run(fixture, 3, more + ["--zero", "\(stage)"], output: "run")
-      try expectSame(fixture, "run")
-      for file in ["optimizer", "adapter_model"] {
-        let path = "checkpoints/step-00000003/\(file).safetensors"
-        #expect(try fixture.bytes("run/" + path) == fixture.bytes("whole/" + path), "\(path)")
-      }
-      try FileManager.default.removeItem(atPath: fixture.path("run/checkpoints/step-00000006"))
-      try run(fixture, 2, more + ["--zero", "\(3 - stage % 3)", "--resume"], output: "run")
-      try expectSame(fixture, "run")
-    }
-  }
-
   /// A scaled loss, with gradients on their way before it is divided out again.
   @Test(arguments: [0, 1, 3]) func scaledLoss(_ stage: Int) throws {
     try with { fixture in
@@ -122,10 +81,6 @@ import Testing
       try expectSame(fixture, "run")
     }
   }
-
-  private static let adamss =
-    #"{"r": 8, "num_subspaces": 2, "use_asa": true, "asa_target_subspaces": 4, "init_warmup": 1, "#
-    + #""final_warmup": 5, "mask_interval": 2}"#
 
   /// The profile counts the messages of gradients, some of them begun before the pass was over.
   @Test func profile() throws {

@@ -67,9 +67,15 @@ import Testing
       #expect(shared.code == 0, "\(shared.errors)")
       for other in ["file", "shared"] {
         #expect(try fixture.losses(other) == fixture.losses("memory"))
-        for file in [
-          "adapter_model.safetensors", "checkpoints/step-00000003/optimizer.safetensors",
-        ] { #expect(try fixture.bytes("\(other)/" + file) == fixture.bytes("memory/" + file)) }
+        let file = "adapter_model.safetensors"
+        #expect(try fixture.bytes("\(other)/" + file) == fixture.bytes("memory/" + file))
+        let checkpoint = "/checkpoints/step-00000003"
+        if other == "shared" {
+          try fixture.expectShares(other + checkpoint, 2, of: "memory" + checkpoint)
+        } else {
+          let state = checkpoint + "/optimizer.safetensors"
+          #expect(try fixture.bytes(other + state) == fixture.bytes("memory" + state))
+        }
       }
     }
   }

@@ -61,6 +61,21 @@ import Testing
     }
   }
 
+  /// With shares of the optimiser's state in its files, a process has its own.
+  @Test func `shares of the state are counted`() throws {
+    try CommandFixture.with(TinyModel { $0.hiddenSize = 128 }) { fixture in
+      let more = ["--batch-size", "4"]
+      let alone = try plan(fixture, more)["memory"]
+      let shared = try plan(fixture, more + ["--processes", "2", "--zero", "1"])["memory"]
+      let whole = try #require(alone?["optimiser's state"]?.doubleValue)
+      let half = try #require(shared?["optimiser's state"]?.doubleValue)
+      // Beside the headers of the files.
+      #expect(abs(2 * half / whole - 1) < 0.1, "\(half) of \(whole)")
+      #expect(alone?["trained weights"] == shared?["trained weights"])
+      #expect(try 2 * #require(alone?["trained weights"]?.doubleValue) < 1.1 * whole)
+    }
+  }
+
   @Test func `what cannot be is named`() throws {
     try CommandFixture.with { fixture in
       let words = ["plan", "--model", "model", "--data", "rows.jsonl"]

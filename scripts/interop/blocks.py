@@ -3,38 +3,20 @@
 A model three times as large as the memory that a process may take is trained from disk; the same run with the base in
 memory fails there. An adapter that several processes trained under ZeRO 3 opens in PEFT, whose loss is Graft's.
 """
-import argparse
 import json
 import os
 import resource
 import shutil
-import subprocess
-import sys
-from pathlib import Path
 
 import torch
 from peft import PeftModel
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
-parser = argparse.ArgumentParser()
-parser.add_argument("--graft", required=True)
-parser.add_argument("--work", required=True)
-parser.add_argument("--smollm2", required=True)
-options = parser.parse_args()
-work = Path(options.work)
-shutil.rmtree(work, ignore_errors=True)
-work.mkdir(parents=True)
-graft = os.path.abspath(options.graft)
-smollm2 = os.path.abspath(options.smollm2)
-environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-failures = 0
+from process_runs import ProcessRuns
 
-
-def check(name, passed, detail=""):
-    global failures
-    failures += not passed
-    print(("ok   " if passed else "FAIL ") + name, "" if passed else detail)
+runs = ProcessRuns()
+check, loss, work, graft, smollm2 = runs.check, runs.losses, runs.work, runs.graft, runs.smollm2
 
 
 def run(command, limit=None):
@@ -42,19 +24,11 @@ def run(command, limit=None):
     def restrict():
         resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
 
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=900,
-                          preexec_fn=restrict if limit else None)
+    return runs.run(command, preexec_fn=restrict if limit else None)
 
 
-def loss(name):
-    return [json.loads(line)["loss"] for line in (work / name / "metrics.jsonl").read_text().splitlines()]
-
-
-rows = work / "rows.jsonl"
-rows.write_text("".join(
-    json.dumps({"prompt": f"{i} plus {i} is", "completion": f" {2 * i}" + " indeed" * (i % 3)}) + "\n"
-    for i in range(8)))
-common = ["--data", str(rows), "--batch-size", "2", "--max-steps", "2", "--log-every", "1", "--rank", "4"]
+rows = runs.rows("rows.jsonl", 8)
+common = ["--data", rows, "--batch-size", "2", "--max-steps", "2", "--log-every", "1", "--rank", "4"]
 
 # ---- Larger than the memory: stored in bfloat16, computed in float32, so that its numbers are in no file.
 mebibyte = 1 << 20
@@ -72,17 +46,15 @@ for name in ["tokenizer.json", "tokenizer_config.json", "special_tokens_map.json
 blocks = bytes_in_float32 - 4 * 49152 * 1024
 check("the model is three times the limit", bytes_in_float32 >= 3 * limit, (bytes_in_float32, limit))
 train = [graft, "train", "--model", str(work / "large"), *common, "--activation-checkpointing", "--json"]
-held = run([*train, "--output", str(work / "held")])
+held = run([*train, *runs.output("held")])
 check("in memory", held.returncode == 0, held.stderr)
-refused = run([*train, "--output", str(work / "refused")], limit)
+refused = run([*train, *runs.output("refused")], limit)
 check("in memory, limited: fails", refused.returncode != 0, refused.stdout)
-disk = run([*train, "--output", str(work / "disk"), "--base-offload", "disk"], limit)
+disk = run([*train, *runs.output("disk"), "--base-offload", "disk"], limit)
 check("from disk, limited", disk.returncode == 0, disk.stderr[-2000:])
 if disk.returncode == 0 and held.returncode == 0:
     check("the same losses", loss("disk") == loss("held"), (loss("disk"), loss("held")))
-    same = (work / "disk/adapter_model.safetensors").read_bytes() == (
-        work / "held/adapter_model.safetensors").read_bytes()
-    check("the same adapter", same)
+    check("the same adapter", runs.adapter("disk") == runs.adapter("held"))
     peaks = [json.loads(result.stdout)["peak_memory_bytes"] for result in (held, disk)]
     print(f"model {bytes_in_float32 / mebibyte:.0f} MiB in float32, its blocks {blocks / mebibyte:.0f}, limit "
           f"{limit / mebibyte:.0f}; peak in memory {peaks[0] / mebibyte:.0f}, from disk {peaks[1] / mebibyte:.0f} MiB")
@@ -90,14 +62,12 @@ if disk.returncode == 0 and held.returncode == 0:
 
 # ---- The same model shared out: a process's peak is its share, two blocks and the table, not the model.
 train[train.index("--batch-size") + 1] = "4"
-shared = run([graft, "launch", "--processes", "4", "--", *train[1:], "--output", str(work / "four"), "--zero", "3",
-              "--deterministic", "4"])
+shared = run([*runs.launch(4), *train[1:], *runs.output("four"), "--zero", "3", "--deterministic", "4"])
 check("ZeRO 3, four processes", shared.returncode == 0, shared.stderr[-2000:])
-alone = run([*train, "--output", str(work / "one"), "--deterministic", "4"])
+alone = run([*train, *runs.output("one"), "--deterministic", "4"])
 if shared.returncode == 0 and alone.returncode == 0:
     check("ZeRO 3: the same losses", loss("four") == loss("one"), (loss("four"), loss("one")))
-    peak = max(json.loads(line)["peak_memory_bytes"]
-               for line in (work / "four" / "metrics.jsonl").read_text().splitlines())
+    peak = max(row["peak_memory_bytes"] for row in runs.metrics("four"))
     table = 4 * 49152 * 1024
     expected = bytes_in_float32 / 4 + table + 2 * blocks / 16
     whole = json.loads(alone.stdout)["peak_memory_bytes"]
@@ -110,23 +80,20 @@ shutil.rmtree(work / "large", ignore_errors=True)
 # ---- ZeRO 3: the adapter is whole and opens in PEFT.
 for name, more in [("dense", []), ("int8", ["--quantize", "int8"]), ("nf4", ["--quantize", "nf4"])]:
     train = ["train", "--model", smollm2, *common, "--deterministic", "2", *more]
-    alone = run([graft, *train, "--output", str(work / f"{name}-alone")])
+    alone = run([graft, *train, *runs.output(f"{name}-alone")])
     check(f"{name}, alone", alone.returncode == 0, alone.stderr)
-    shared = run([graft, "launch", "--processes", "2", "--", *train, "--zero", "3", "--output",
-                  str(work / f"{name}-zero3")])
+    shared = run([*runs.launch(2), *train, "--zero", "3", *runs.output(f"{name}-zero3")])
     check(f"{name}, ZeRO 3", shared.returncode == 0, shared.stderr)
     if alone.returncode or shared.returncode:
         continue
-    files = [work / f"{name}-{kind}" / "adapter_model.safetensors" for kind in ("alone", "zero3")]
-    check(f"{name}: the same losses and adapter", loss(f"{name}-alone") == loss(f"{name}-zero3")
-          and files[0].read_bytes() == files[1].read_bytes())
-    tensors = load_file(files[1])
+    check(f"{name}: the same losses and adapter", runs.same(f"{name}-alone", f"{name}-zero3"))
+    tensors = load_file(work / f"{name}-zero3" / "adapter_model.safetensors")
     check(f"{name}: every tensor is whole", len(tensors) == 2 * 7 * 30 and all(t.numel() for t in tensors.values()))
 
 tokenizer = AutoTokenizer.from_pretrained(smollm2)
 base = AutoModelForCausalLM.from_pretrained(smollm2, dtype=torch.float32)
 model = PeftModel.from_pretrained(base, work / "dense-zero3")
-text = json.loads(rows.read_text().splitlines()[3])
+text = json.loads((work / "rows.jsonl").read_text().splitlines()[3])
 prompt, whole = (tokenizer(t)["input_ids"] for t in (text["prompt"], text["prompt"] + text["completion"]))
 whole = whole + [tokenizer.eos_token_id]
 labels = [-100] * len(prompt) + whole[len(prompt):]
@@ -138,5 +105,4 @@ evaluated = run([graft, "evaluate", "--model", smollm2, "--adapter", str(work / 
 found = json.loads(evaluated.stdout)["loss"] if evaluated.returncode == 0 else float("nan")
 check("PEFT opens it with the same loss", abs(found - expected) < 1e-4 * expected, (found, expected, evaluated.stderr))
 
-print(f"{failures} failed" if failures else "blocks: all equal")
-sys.exit(1 if failures else 0)
+runs.finish("blocks: all equal")

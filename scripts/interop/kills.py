@@ -4,77 +4,35 @@ A run of two processes is killed, stopped or asked to end, up to three times: at
 checkpoint is being written, while it evaluates. Plain data parallel, ZeRO 2 and ZeRO 3 take turns. At the end losses of all steps,
 evaluations and the adapter are those of one process, to the last bit. `--count` says how many runs, `--seed` which.
 """
-import argparse
 import json
 import os
 import random
 import shutil
 import signal
 import subprocess
-import sys
 import time
-from pathlib import Path
 
-parser = argparse.ArgumentParser()
-parser.add_argument("--graft", required=True)
-parser.add_argument("--work", required=True)
-parser.add_argument("--smollm2", required=True)
-parser.add_argument("--count", type=int, default=4)
-parser.add_argument("--seed", type=int, default=1)
-options = parser.parse_args()
-work = Path(options.work)
-shutil.rmtree(work, ignore_errors=True)
-work.mkdir(parents=True)
-graft = os.path.abspath(options.graft)
-environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-failures = 0
+from process_runs import ProcessRuns, children
+
+runs = ProcessRuns({"count": 4, "seed": 1})
+check, work, options = runs.check, runs.work, runs.options
 STEPS = 10
 # Codes of runs that were asked to end, with a checkpoint and without.
 STOPPED = (75, 130)
 
-
-def check(name, passed, detail=""):
-    global failures
-    failures += not passed
-    print(("ok   " if passed else "FAIL ") + name, "" if passed else detail, flush=True)
-
-
-def rows(name, count):
-    (work / name).write_text("".join(
-        json.dumps({"prompt": f"{i} plus {i} is", "completion": f" {2 * i}" + " indeed" * (i % 3)}) + "\n"
-        for i in range(count)))
-    return str(work / name)
-
-
-train = ["train", "--model", os.path.abspath(options.smollm2), "--data", rows("rows.jsonl", 14), "--batch-size", "4",
+train = ["train", "--model", runs.smollm2, "--data", runs.rows("rows.jsonl", 14), "--batch-size", "4",
          "--max-steps", str(STEPS), "--log-every", "1", "--save-every", "2", "--deterministic", "2", "--dropout", "0.1",
-         "--rank", "4", "--eval-data", rows("more.jsonl", 9), "--eval-every", "3"]
+         "--rank", "4", "--eval-data", runs.rows("more.jsonl", 9), "--eval-every", "3"]
 
 
 def metrics(name):
     """Every row's numbers that do not tell of time, losses and evaluations."""
-    found = []
-    for line in (work / name / "metrics.jsonl").read_text().splitlines():
-        row = json.loads(line)
-        found.append({key: row[key] for key in ("step", "loss", "gradient_norm", "eval_loss") if key in row})
-    return found
+    return [{key: row[key] for key in ("step", "loss", "gradient_norm", "eval_loss") if key in row}
+            for row in runs.metrics(name)]
 
 
-def adapter(name):
-    return (work / name / "adapter_model.safetensors").read_bytes()
-
-
-def ranks_of(launcher):
-    """The launcher's children, by their numbers."""
-    found = []
-    for place in Path("/proc").iterdir():
-        try:
-            fields = (place / "stat").read_text().rpartition(")")[2].split() if place.name.isdigit() else []
-        except OSError:
-            continue
-        if len(fields) > 1 and fields[0] != "Z" and int(fields[1]) == launcher.pid:
-            found.append(int(place.name))
-    return sorted(found)
+def is_as_alone(name):
+    return metrics(name) == metrics("alone") and runs.adapter(name) == runs.adapter("alone")
 
 
 def is_writing(name):
@@ -103,7 +61,7 @@ def disturb(launcher, name, chance, moment, after, delay, killed):
     """
     reached = None
     while launcher.poll() is None:
-        victims = [rank for rank in ranks_of(launcher) if rank not in killed]
+        victims = [rank for rank in children(launcher.pid) if rank not in killed]
         if len(victims) == 2 and reached is None and (moment == "starting" or steps_of(name) >= after):
             reached = time.time()
         is_there = {"writing": is_writing, "evaluating": is_evaluating}.get(moment)
@@ -123,8 +81,8 @@ def disturb(launcher, name, chance, moment, after, delay, killed):
 
 def launch(name, more):
     with open(work / f"{name}.log", "a") as log:
-        return subprocess.Popen([graft, "launch", "--processes", "2", "--max-restarts", "5", "--", *train, *more,
-                                 "--output", str(work / name)], env=environment, stdout=log, stderr=subprocess.STDOUT)
+        return runs.start([*runs.launch(2, "--max-restarts", 5), *train, *more, *runs.output(name)], stdout=log,
+                          stderr=subprocess.STDOUT)
 
 
 def end(launcher):
@@ -135,13 +93,12 @@ def end(launcher):
         return "none after 600 s"
 
 
-alone = subprocess.run([graft, *train, "--output", str(work / "alone")], env=environment, capture_output=True, text=True,
-                       timeout=600)
+alone = runs.run([runs.graft, *train, *runs.output("alone")], timeout=600)
 check("alone", alone.returncode == 0, alone.stderr)
 begin = time.time()
 check("undisturbed", launch("undisturbed", []).wait(600) == 0, (work / "undisturbed.log").read_text()[-2000:])
 length = time.time() - begin
-check("undisturbed equals alone", metrics("undisturbed") == metrics("alone") and adapter("undisturbed") == adapter("alone"))
+check("undisturbed equals alone", is_as_alone("undisturbed"))
 
 disturbances = 0
 for number in range(options.count):
@@ -166,11 +123,10 @@ for number in range(options.count):
     check(title, code == 0, f"code {code}\n{log[-4000:]}")
     if code == 0:
         check(f"run {number}: losses, evaluations and adapter as undisturbed",
-              metrics(name) == metrics("alone") and adapter(name) == adapter("alone"), (metrics(name), metrics("alone")))
+              is_as_alone(name), (metrics(name), metrics("alone")))
         wanted = sum("SIGTERM" not in what for what in done)
         check(f"run {number}: started anew no more often", log.count("graft launch: starting anew") <= wanted, log[-4000:])
         shutil.rmtree(work / name)
 
 check("ranks were killed", disturbances >= options.count, disturbances)
-print(f"{failures} failed" if failures else f"kills: {disturbances} in {options.count} runs, all as undisturbed")
-sys.exit(1 if failures else 0)
+runs.finish(f"kills: {disturbances} in {options.count} runs, all as undisturbed")

@@ -1,74 +1,95 @@
 """Several processes: torchrun as launcher, and two network namespaces as two machines.
 
 Compares the losses of runs that were started in different ways; with --deterministic they are equal to the
-last bit. Namespaces need root and the tools of iproute2; without them that part is left out and says so.
+last bit. Checkpoints of ZeRO runs have a share of the state for each rank, with which other numbers of processes go
+on, also where the ranks write on different disks. Namespaces need root and the tools of iproute2; without them that
+part is left out and says so.
 """
-import argparse
-import json
-import os
 import shutil
 import subprocess
 import sys
 import time
 from pathlib import Path
 
-parser = argparse.ArgumentParser()
-parser.add_argument("--graft", required=True)
-parser.add_argument("--work", required=True)
-parser.add_argument("--smollm2", required=True)
-options = parser.parse_args()
-work = Path(options.work)
-shutil.rmtree(work, ignore_errors=True)
-work.mkdir(parents=True)
-graft = os.path.abspath(options.graft)
-failures = 0
+from safetensors import safe_open
 
+from process_runs import ProcessRuns
 
-def check(name, passed, detail=""):
-    global failures
-    failures += not passed
-    print(("ok   " if passed else "FAIL ") + name, "" if passed else detail)
-
-
-rows = work / "rows.jsonl"
-rows.write_text("".join(
-    json.dumps({"prompt": f"{i} plus {i} is", "completion": f" {2 * i}" + " indeed" * (i % 3)}) + "\n"
-    for i in range(10)))
-train = ["train", "--model", os.path.abspath(options.smollm2), "--data", str(rows), "--batch-size", "4", "--max-steps",
-         "4", "--log-every", "1", "--deterministic", "2", "--dropout", "0.1", "--rank", "4"]
-environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-
-
-def losses(name):
-    lines = (work / name / "metrics.jsonl").read_text().splitlines()
-    return [json.loads(line)["loss"] for line in lines]
-
-
-def adapter(name):
-    return (work / name / "adapter_model.safetensors").read_bytes()
+runs = ProcessRuns()
+check, work, graft = runs.check, runs.work, runs.graft
+train = ["train", "--model", runs.smollm2, "--data", runs.rows("rows.jsonl", 10), "--batch-size", "4", "--max-steps",
+         "4", "--save-every", "2", "--log-every", "1", "--deterministic", "2", "--dropout", "0.1", "--rank", "4"]
 
 
 def run(name, before, more=()):
-    command = [*before, *train, "--output", str(work / name), *more]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+    return runs.run([*before, *train, *runs.output(name), *more], timeout=300)
+
+
+def compare(title, name, before, more=()):
+    """Runs and compares with one process."""
+    done = run(name, before, more)
+    if check(title, done.returncode == 0, done.stderr):
+        check(f"{title} equals alone", runs.same(name, "alone"))
 
 
 alone = run("alone", [graft])
 check("alone", alone.returncode == 0, alone.stderr)
-launched = run("launched", [graft, "launch", "--processes", "2", "--"])
-check("launched", launched.returncode == 0, launched.stderr)
-check("launched equals alone", losses("launched") == losses("alone") and adapter("launched") == adapter("alone"))
+compare("launched", "launched", runs.launch(2))
+compare("ZeRO 3", "zero3", runs.launch(2), ["--zero", "3"])
 
-zero3 = run("zero3", [graft, "launch", "--processes", "2", "--"], ["--zero", "3"])
-check("ZeRO 3", zero3.returncode == 0, zero3.stderr)
-check("ZeRO 3 equals alone", losses("zero3") == losses("alone") and adapter("zero3") == adapter("alone"))
+
+def state(name, step):
+    """The optimiser's state of a checkpoint, flat and whole, and the bytes of each file with slices."""
+    folder = work / name / "checkpoints" / f"step-{step:08}"
+    whole, slices, sizes = {}, {}, {}
+    for path in sorted(folder.glob("optimizer*.safetensors")):
+        with safe_open(path, "pt") as file:
+            for key in file.keys():
+                tensor = file.get_tensor(key)
+                parameter, at, rest = key.rpartition("@")
+                if not at:
+                    whole[key] = tensor.flatten()
+                    continue
+                start, _, kind = rest.partition(".")
+                slices.setdefault(f"{parameter}.{kind}", {})[int(start)] = tensor
+                sizes[path.name] = sizes.get(path.name, 0) + tensor.numel() * tensor.element_size()
+    for key, parts in slices.items():
+        whole[key] = [value for start in sorted(parts) for value in parts[start].tolist()]
+    return {key: value if isinstance(value, list) else value.tolist() for key, value in whole.items()}, sizes
+
+
+expected, none = state("alone", 2)
+check("alone: one file", not none, none)
+found, sizes = state("zero3", 2)
+check("ZeRO 3: a share for each rank", sorted(sizes) == [f"optimizer-0000{i}-of-00002.safetensors" for i in (1, 2)], sizes)
+check("ZeRO 3: shares of about one size", max(sizes.values()) < 1.05 * min(sizes.values()), sizes)
+check("ZeRO 3: shares are one process's state", found == expected)
+
+
+def resume(title, name, before, source, more=()):
+    """Goes on from the first checkpoint of a copy of another run."""
+    shutil.copytree(work / source, work / name)
+    shutil.rmtree(work / name / "checkpoints" / "step-00000004")
+    compare(title, name, before, [*more, "--resume"])
+
+
+resume("from two shares by one process", "to-one", [graft], "zero3", ["--zero", "0"])
+resume("from one process by two at stage 1", "from-one", runs.launch(2), "alone", ["--zero", "1"])
+
+# Two launches, whose ranks write to different directories, as on machines without a common disk.
+places = ["disk0", "disk1"]
+nodes = [runs.start([*runs.launch(1, "--nodes", 2, "--node-rank", i, "--rendezvous", "127.0.0.1:29633"), *train,
+                     *runs.output(place), "--zero", "2"]) for i, place in enumerate(places)]
+ends = [process.communicate(timeout=300) for process in nodes]
+if check("two disks", all(process.returncode == 0 for process in nodes), ends):
+    check("two disks equal alone", runs.same("disk0", "alone"))
+    found, sizes = state("disk0", 2)
+    check("two disks: both shares are on the first", len(sizes) == 2 and found == expected, sizes)
+    check("two disks: nothing is on the second", not list((work / "disk1").rglob("*.safetensors")))
 
 torchrun = Path(sys.executable).with_name("torchrun")
 for name, place in [("standalone", ["--standalone"]), ("static", ["--master-addr", "127.0.0.1", "--master-port", "29631"])]:
-    other = run(name, [str(torchrun), *place, "--nproc-per-node", "2", "--no-python", graft])
-    check(f"torchrun {name}", other.returncode == 0, other.stderr)
-    if other.returncode == 0:
-        check(f"torchrun {name} equals alone", losses(name) == losses("alone") and adapter(name) == adapter("alone"))
+    compare(f"torchrun {name}", name, [str(torchrun), *place, "--nproc-per-node", "2", "--no-python", graft])
 
 
 def shell(command):
@@ -90,24 +111,21 @@ if shutil.which("ip") is None or shell(setup).returncode != 0:
     print("left out: two machines (no network namespaces here)")
 else:
     try:
-        def node(index, name, more=()):
-            command = ["ip", "netns", "exec", f"graft{index}", graft, "launch", "--processes", "1", "--nodes", "2",
-                       "--node-rank", str(index), "--rendezvous", "10.91.0.1:29632", *more, "--", *train, "--output",
-                       str(work / name)]
-            return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        def node(index, name):
+            return runs.start([
+                "ip", "netns", "exec", f"graft{index}",
+                *runs.launch(1, "--nodes", 2, "--node-rank", index, "--rendezvous", "10.91.0.1:29632"), *train,
+                *runs.output(name)])
 
         nodes = [node(0, "nodes"), node(1, "nodes")]
         ends = [process.communicate(timeout=300) for process in nodes]
         check("two machines", all(process.returncode == 0 for process in nodes), ends)
-        check("two machines equal alone", losses("nodes") == losses("alone") and adapter("nodes") == adapter("alone"))
+        check("two machines equal alone", runs.same("nodes", "alone"))
 
         # The cable is cut in the middle of a run: both sides end, and say which rank is gone.
         train[train.index("--max-steps") + 1] = "4000"
         nodes = [node(0, "cut"), node(1, "cut")]
-        log = work / "cut" / "metrics.jsonl"
-        limit = time.time() + 120
-        while time.time() < limit and not (log.exists() and log.read_text().count("\n") > 2):
-            time.sleep(0.1)
+        runs.wait_for_lines("cut", 3)
         shell("ip -n graft0 link set graft-a down")
         start = time.time()
         ends = [process.communicate(timeout=120) for process in nodes]
@@ -118,5 +136,4 @@ else:
     finally:
         shell(remove)
 
-print(f"{failures} failed" if failures else "launch: all equal")
-sys.exit(1 if failures else 0)
+runs.finish("launch: all equal")

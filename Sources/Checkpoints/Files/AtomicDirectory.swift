@@ -81,16 +81,9 @@ public final class AtomicDirectory {
   public func writing(_ body: () throws(CheckpointError) -> Void) throws(CheckpointError) {
     do throws(CheckpointError) {
       try body()
-    } catch .diskFull(let place) {
-      throw .diskFull(path: final(place))
-    } catch .cannotWrite(let place, let reason) {
-      throw .cannotWrite(path: final(place), reason: reason)
+    } catch {
+      throw error.renaming(temporaryPath, to: path)
     }
-  }
-
-  private func final(_ place: String) -> String {
-    guard place.hasPrefix(temporaryPath) else { return place }
-    return path + place.dropFirst(temporaryPath.count)
   }
 
   /// Flushes all files and gives the directory its final name.

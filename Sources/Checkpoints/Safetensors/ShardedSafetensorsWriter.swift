@@ -66,9 +66,7 @@ public struct ShardedSafetensorsWriter {
     let count = groups.count
     shards = groups.enumerated().map { index, tensors in
       let name =
-        count == 1
-        ? "\(stem).safetensors"
-        : "\(stem)-\(Self.fiveDigits(index + 1))-of-\(Self.fiveDigits(count)).safetensors"
+        count == 1 ? "\(stem).safetensors" : Self.fileName(stem: stem, index, of: count)
       return Shard(fileName: name, tensors: tensors)
     }
   }
@@ -147,6 +145,17 @@ public struct ShardedSafetensorsWriter {
       ],
       "weight_map": .object(JSONObject(ordered)),
     ]
+  }
+
+  /// What one of several files is called, in the way of `save_pretrained`.
+  ///
+  /// - Parameters:
+  ///   - stem: the file name without numbers and suffix.
+  ///   - index: the file's number, from 0; names count from 1.
+  ///   - count: how many there are.
+  /// - Returns: for example `model-00001-of-00003.safetensors`.
+  package static func fileName(stem: String, _ index: Int, of count: Int) -> String {
+    "\(stem)-\(fiveDigits(index + 1))-of-\(fiveDigits(count)).safetensors"
   }
 
   private static func fiveDigits(_ number: Int) -> String {

@@ -1,4 +1,5 @@
 import Checkpoints
+import Distributed
 import Foundation
 import JSONValues
 import Training
@@ -52,8 +53,8 @@ struct TrialRun {
         return sum + Double((found?[.size] as? Int) ?? 0)
       }
     }
-    trained = bytes(saved) { $0.hasSuffix(".safetensors") && $0 != "optimizer.safetensors" }
-    state = bytes(saved) { $0 == "optimizer.safetensors" }
+    trained = bytes(saved) { $0.hasSuffix(".safetensors") && !OptimizerFiles.contains($0) }
+    state = bytes(saved, OptimizerFiles.contains)
     checkpoint = bytes(saved)
     result = bytes(output) { $0.hasSuffix(".safetensors") || $0.hasSuffix(".json") }
   }
