@@ -1,13 +1,29 @@
 // Keys and values that all processes of a run see: c10d's TCPStore.
+#include <c10/util/Logging.h>
 #include <torch/csrc/distributed/c10d/TCPStore.hpp>
+
+#include <cstdlib>
 
 #include "StoreHandle.h"
 
 using ctorch::store;
 
+namespace {
+
+// c10d logs each attempt to connect, with its own stack; what fails in the end is an error anyway.
+void logErrorsOnly() {
+  constexpr int error = 2;
+  if (std::getenv("TORCH_CPP_LOG_LEVEL") == nullptr && FLAGS_caffe2_log_level < error) {
+    FLAGS_caffe2_log_level = error;
+  }
+}
+
+}  // namespace
+
 ctorch_status ctorch_store_open(const char* host, int32_t port, bool is_server, int64_t timeout,
                                 ctorch_store* result) {
   return ctorch::guarded([&] {
+    logErrorsOnly();
     c10d::TCPStoreOptions options;
     options.port = static_cast<uint16_t>(port);
     options.isServer = is_server;

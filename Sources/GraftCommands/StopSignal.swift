@@ -28,7 +28,13 @@ enum StopSignal {
     for number in [SIGINT, SIGTERM] { signal(number) { _ in StopSignal.counted += 1 } }
   }
 
-  /// Signals since ``countSignals()``.
+  /// From now on a signal ends the process as if nobody looked at it.
+  static func endsProcess() {
+    unblock()
+    for number in [SIGINT, SIGTERM] { signal(number, SIG_DFL) }
+  }
+
+  /// Signals that ``countSignals()`` has counted.
   static var count: Int { Int(counted) }
 
   /// A parent that blocks them in the thread from which it starts programs hands that down.

@@ -62,7 +62,10 @@ enum LaunchCommand: Verb {
       throw UsageError("--threads is \(threads), expected a number in 1...1024")
     }
     let restarts = try number(arguments, maximumRestarts, 0...1_000_000)
-    StopSignal.countSignals()
+    StopSignal.endsProcess()
+    if machines > 1, let place = arguments[rendezvous] {
+      console.log("graft launch: node \(node) of \(machines) meets the others at \(place)")
+    }
     let launcher = ProcessLauncher(
       processes: count, nodes: machines, node: node, maximumRestarts: restarts,
       threads: arguments[threads], command: words,

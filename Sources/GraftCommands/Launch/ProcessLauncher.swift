@@ -69,6 +69,9 @@ struct ProcessLauncher {
   }
 
   private func runOnce(_ attempt: Int) throws -> End {
+    // Until now a signal ended the launcher: nobody was there to be asked.
+    StopSignal.countSignals()
+    defer { StopSignal.endsProcess() }
     let program = Bundle.main.executablePath ?? CommandLine.arguments[0]
     var ranks: [RankProcess] = []
     do {
