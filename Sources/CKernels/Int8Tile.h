@@ -29,7 +29,8 @@ void graft_pack_panel(const graft_int8_product *p, int64_t output, int64_t count
 void graft_multiply_panel(const graft_int8_product *p, graft_int8_panel *panel, int64_t row,
                           int64_t end);
 
-// sums[r * GRAFT_PANEL + n] over k of x[r, k] w[n, k] for weight rows as they lie and at most 4 rows of x, on every processor.
+// sums[r * GRAFT_PANEL + n] over k of x[r, k] w[n, k], for weight rows as they lie and at most 4 rows
+// of x, on every processor.
 void graft_multiply_rows(const int8_t *x, int64_t rows, int64_t depth, const int8_t *weight,
                          int64_t count, int32_t *sums);
 

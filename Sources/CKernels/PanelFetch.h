@@ -5,19 +5,19 @@
 #include "InstructionSet.h"
 
 typedef struct {
-  // Row i is row_lines lines of the cache from `from` + i * `stride` bytes on.
+  // Row i is 2^row_bits lines of the cache from `from` + i * `stride` bytes on.
   const char *from;
   int64_t stride, row_bits, lines;
   // Lines that were asked for.
   int64_t next;
 } graft_panel_fetch;
 
-// Rows of 2^row_bits lines each; for one stretch of memory rows of a line, 64 bytes apart.
 static inline graft_panel_fetch graft_fetch_rows(const void *from, int64_t rows, int64_t stride,
                                                  int64_t row_bits) {
   return (graft_panel_fetch){from, stride, row_bits, rows << row_bits, 0};
 }
 
+// One stretch of memory.
 static inline graft_panel_fetch graft_fetch_stretch(const void *from, int64_t bytes) {
   return graft_fetch_rows(from, bytes / 64, 64, 0);
 }

@@ -82,7 +82,8 @@ public struct World: Equatable, Sendable {
     guard missing.isEmpty else {
       throw .environment(
         "\(names.filter(reader.has).joined(separator: " and ")) "
-          + "\(missing.count == names.count - 1 ? "asks" : "ask") for several processes, but \(missing.joined(separator: ", ")) "
+          + "\(missing.count == names.count - 1 ? "asks" : "ask") for several processes, but "
+          + "\(missing.joined(separator: ", ")) "
           + "\(missing.count == 1 ? "is" : "are") not set; start them with graft launch, or unset the "
           + "others")
     }
