@@ -40,6 +40,8 @@ typedef struct {
   // [rank, PANEL] and [PANEL], for the last part.
   const float *columns, *bias;
   graft_panel_fetch fetch;
+  // Whether neighbours along the depth lie side by side in x, so that its lines can be asked for.
+  bool fetches_rows;
 } tile_work;
 
 static graft_panel_fetch panel_fetch(const graft_float32_product *p, int64_t panel) {
@@ -98,6 +100,14 @@ TARGET_AVX512 static inline __attribute__((always_inline)) void multiply(
   __m512 sum[16][3];
   float *y = p->y + row * p->outputs + work->output;
   const bool continues = !work->begins || p->adds;
+  // By the time that the sums are written, y's lines are there.
+#pragma clang loop unroll(full)
+  for (int r = 0; r < rows; ++r) {
+#pragma clang loop unroll(full)
+    for (int n = 0; n < vectors; ++n) {
+      _mm_prefetch((const char *)(y + r * p->outputs + 16 * n), _MM_HINT_T0);
+    }
+  }
 #pragma clang loop unroll(full)
   for (int r = 0; r < rows; ++r) {
 #pragma clang loop unroll(full)
@@ -114,16 +124,29 @@ TARGET_AVX512 static inline __attribute__((always_inline)) void multiply(
     }
   }
   const float *x = work->x + row * p->x_row, *w = work->panel;
-  for (int64_t k = 0; k < work->depth; ++k, x += p->x_step, w += work->panel_row) {
-    graft_fetch_line(&work->fetch);
-    __m512 weight[3];
+  // Rows of x that the next tile reads, which lie in a farther cache.
+  const float *following = x + rows * p->x_row;
+  for (int64_t begin = 0; begin < work->depth; begin += 16) {
+    if (work->fetches_rows) {
 #pragma clang loop unroll(full)
-    for (int n = 0; n < vectors; ++n) weight[n] = _mm512_loadu_ps(w + 16 * n);
+      for (int r = 0; r < rows; ++r) {
+        _mm_prefetch((const char *)(following + r * p->x_row + begin), _MM_HINT_T1);
+      }
+    }
+    const int64_t end = begin + 16 < work->depth ? begin + 16 : work->depth;
+    for (int64_t k = begin; k < end; ++k, x += p->x_step, w += work->panel_row) {
+      graft_fetch_line(&work->fetch);
+      __m512 weight[3];
 #pragma clang loop unroll(full)
-    for (int r = 0; r < rows; ++r) {
-      __m512 value = _mm512_set1_ps(x[r * p->x_row]);
+      for (int n = 0; n < vectors; ++n) weight[n] = _mm512_loadu_ps(w + 16 * n);
 #pragma clang loop unroll(full)
-      for (int n = 0; n < vectors; ++n) sum[r][n] = _mm512_fmadd_ps(weight[n], value, sum[r][n]);
+      for (int r = 0; r < rows; ++r) {
+        __m512 value = _mm512_set1_ps(x[r * p->x_row]);
+#pragma clang loop unroll(full)
+        for (int n = 0; n < vectors; ++n) {
+          sum[r][n] = _mm512_fmadd_ps(weight[n], value, sum[r][n]);
+        }
+      }
     }
   }
   if (work->ends) {
@@ -215,7 +238,7 @@ static void multiply_avx512(const graft_float32_product *p, int64_t first, int64
   const int64_t depth = p->depth < DEPTH ? p->depth : DEPTH;
   float *columns = memory + depth * PANEL, *bias = columns + p->term.rank * PANEL;
   int64_t current = -1;
-  tile_work work = {.columns = columns, .bias = bias};
+  tile_work work = {.columns = columns, .bias = bias, .fetches_rows = p->x_step == 1};
   for (int64_t part = first; part < end; ++part) {
     work.output = part / count * PANEL;
     work.count = p->outputs - work.output < PANEL ? p->outputs - work.output : PANEL;

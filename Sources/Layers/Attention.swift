@@ -17,14 +17,18 @@ public import Tensors
 ///   - softcap: Their cap c; nil for none.
 ///   - dropped: Drops some of the weights; nil for none.
 ///   - fused: Whether own kernels compute it where the types allow it.
+///   - productType: Type that own kernels compute their products in, bfloat16 or float32; sums, scores
+///     and weights are float32.
 /// - Returns: A new tensor.
 public func attention(
   query: Tensor, key: Tensor, value: Tensor, mask: AttentionMask, scale: Double,
-  softcap: Double? = nil, dropped: ((_ weights: Tensor) -> Tensor)? = nil, fused: Bool = false
+  softcap: Double? = nil, dropped: ((_ weights: Tensor) -> Tensor)? = nil, fused: Bool = false,
+  productType: DType = .float32
 ) -> Tensor {
   if softcap == nil, dropped == nil {
     if fused,
-      let mixed = fusedAttention(query: query, key: key, value: value, mask: mask, scale: scale)
+      let mixed = fusedAttention(
+        query: query, key: key, value: value, mask: mask, scale: scale, productType: productType)
     {
       return mixed
     }

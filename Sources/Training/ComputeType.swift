@@ -6,8 +6,8 @@ public import Tensors
 extension LossModel {
   /// Decides what type a model over a quantised base multiplies numbers in.
   ///
-  /// These are the products of its loss that are not of whole numbers: those with 4-bit layers, and with the
-  /// head. Their sums are float32.
+  /// These are the products of its loss that are not of whole numbers: those with 4-bit layers, of
+  /// attention, and with the head. Their sums are float32.
   ///
   /// Without quantised layers nothing is changed, nor on processors that do not multiply bfloat16.
   ///
@@ -19,6 +19,9 @@ extension LossModel {
     }
     guard isQuantized else { return }
     setFourBitProductTypes(type)
-    for case let model as DecoderForCausalLM in all { model.lossProductType = type }
+    for module in all {
+      (module as? DecoderForCausalLM)?.lossProductType = type
+      (module as? DecoderModel)?.attentionProductType = type
+    }
   }
 }

@@ -20,8 +20,8 @@ typedef struct {
   const float *_Nonnull key;    // [batch, groups, key_length, size]
   const float *_Nonnull value;  // likewise
   // Keys and values of a head with positions side by side, [batch, groups, size, padded]:
-  // graft_attention_turn makes them.
-  const float *_Nonnull key_columns;
+  // graft_attention_turn makes them. Null for products in bfloat16, which read pairs instead.
+  const float *_Nullable key_columns;
   const float *_Nullable value_columns;  // for the backward pass alone
   float *_Nonnull output;                // [batch, heads, length, size]
   // log(sum(e^score)) of each query, [batch, heads, length]; minus infinity where it sees no key.

@@ -216,6 +216,7 @@ void graft_4bit_multiply(const graft_4bit_product *_Nonnull product,
 #endif
 
 #include "AttentionKernels.h"
+#include "BFloat16AttentionKernels.h"
 #include "BFloat16Kernels.h"
 #include "Float32Kernels.h"
 #include "DecodingKernels.h"

@@ -16,12 +16,15 @@ import Tensors
 ///   - value: v.
 ///   - mask: What may be seen; a query that sees nothing gets zeros.
 ///   - scale: Factor of the scores.
+///   - productType: Type that the products are computed in, forward and backward, bfloat16 (where
+///     ``BFloat16Rows/isSupported``) or float32; sums, scores and shares are float32.
 /// - Returns: The mixed values; nil where types, places or sizes do not allow it.
 /// - Note: Source: FlashAttention-2, arXiv 2307.08691.
 func fusedAttention(
-  query: Tensor, key: Tensor, value: Tensor, mask: AttentionMask, scale: Double
+  query: Tensor, key: Tensor, value: Tensor, mask: AttentionMask, scale: Double,
+  productType: DType = .float32
 ) -> Tensor? {
-  guard let call = FusedAttention(query, key, value, mask, scale) else { return nil }
+  guard let call = FusedAttention(query, key, value, mask, scale, productType) else { return nil }
   return differentiable("FusedAttention", [query, key, value]) { inputs in
     let inputs = inputs.map(FusedAttention.withAdjacentNumbers)
     let (output, logSums) = call.forward(inputs)
@@ -29,16 +32,19 @@ func fusedAttention(
   }
 }
 
-private struct FusedAttention {
+struct FusedAttention {
   // B batch, H heads, K groups, L length, T key length, D size.
   let batch, heads, groups, length, keyLength, size: Int
   let visible: Tensor?
   let isCausal: Bool
   let scale: Double
+  /// Whether products are of numbers that are rounded to bfloat16.
+  let rounds: Bool
 
   /// Nil where the kernels cannot do it.
   init?(
-    _ query: Tensor, _ key: Tensor, _ value: Tensor, _ mask: AttentionMask, _ scale: Double
+    _ query: Tensor, _ key: Tensor, _ value: Tensor, _ mask: AttentionMask, _ scale: Double,
+    _ productType: DType
   ) {
     let all = [query, key, value]
     (batch, heads, length, size) = (query.size(0), query.size(1), query.size(2), query.size(3))
@@ -58,6 +64,7 @@ private struct FusedAttention {
     }
     isCausal = mask.isCausal
     self.scale = scale
+    rounds = productType == .bfloat16 && BFloat16Rows.isSupported
   }
 
   /// A copy where the numbers of a head do not lie side by side.
@@ -65,27 +72,10 @@ private struct FusedAttention {
     x.strides[3] == 1 ? x : x.contiguous()
   }
 
-  private func strides(_ x: Tensor) -> graft_attention_strides {
+  func strides(_ x: Tensor) -> graft_attention_strides {
     let strides = x.strides
     return graft_attention_strides(
       batch: Int64(strides[0]), head: Int64(strides[1]), row: Int64(strides[2]))
-  }
-
-  /// Of a head the positions beside each other, `[B, K, D, padded]`.
-  private func turned(_ x: Tensor) -> Tensor {
-    let padded = paddedLength
-    let result = Tensor.empty([batch, groups, size, padded], dtype: .float32)
-    let (strides, groups, keyLength, size) = (strides(x), groups, keyLength, size)
-    let memory = TurnedMemory(from: x.firstElement(), to: result.elements())
-    withScope(.kernel, "attention_turn") {
-      Runtime.parallelFor(0..<batch * groups, grain: 1) { range in
-        graft_attention_turn(
-          memory.from, strides, Int64(groups), Int64(keyLength), Int64(padded), Int64(size),
-          Int64(range.lowerBound), Int64(range.upperBound), memory.to)
-      }
-    }
-    withExtendedLifetime((x, result)) {}
-    return result
   }
 
   /// Multiplications and additions of one product of all queries with the keys that they see.
@@ -94,7 +84,7 @@ private struct FusedAttention {
   }
 
   /// A whole number of the kernels' blocks of keys.
-  private var paddedLength: Int { (keyLength + 63) / 64 * 64 }
+  var paddedLength: Int { (keyLength + 63) / 64 * 64 }
 
   /// A tensor `[B, H, L, D]` of which the numbers of a position lie side by side, as projections
   /// write and read them.
@@ -103,13 +93,13 @@ private struct FusedAttention {
   }
 
   private func kernelCall(
-    _ inputs: [Tensor], keys: Tensor, _ output: Tensor, _ logSums: Tensor
+    _ inputs: [Tensor], _ output: Tensor, _ logSums: Tensor
   ) -> graft_attention {
     var call = graft_attention(
       query: inputs[0].firstElement(), key: inputs[1].firstElement(),
-      value: inputs[2].firstElement(), key_columns: keys.elements(), value_columns: nil,
-      output: output.firstElement(),
-      log_sums: logSums.elements(), visible: nil, visible_batch: 0, visible_row: 0,
+      value: inputs[2].firstElement(), key_columns: nil, value_columns: nil,
+      output: output.firstElement(), log_sums: logSums.elements(),
+      visible: nil, visible_batch: 0, visible_row: 0,
       output_gradient: nil, query_gradient: nil, key_gradient: nil, value_gradient: nil,
       query_strides: strides(inputs[0]), key_strides: strides(inputs[1]),
       value_strides: strides(inputs[2]), output_strides: strides(output),
@@ -128,14 +118,14 @@ private struct FusedAttention {
   func forward(_ inputs: [Tensor]) -> (output: Tensor, logSums: Tensor) {
     let output = empty()
     let logSums = Tensor.empty([batch, heads, length], dtype: .float32)
-    let keys = turned(inputs[1])
-    let call = KernelCall(kernelCall(inputs, keys: keys, output, logSums))
-    let chunk = Int(graft_attention_chunk())
-    let units = batch * heads * ((length + chunk - 1) / chunk)
+    var settings = kernelCall(inputs, output, logSums)
+    let turned = turned(inputs, [.keyColumns, .valueRows], for: &settings)
+    let call = AttentionCall(settings, turned.pairs)
+    let units = batch * heads * ((length + call.chunk - 1) / call.chunk)
     withScope(.kernel, "attention_forward", operations: 2 * products) {
       Runtime.parallelFor(0..<units, grain: 1) { range in call.forward(range) }
     }
-    withExtendedLifetime((inputs, keys, output, logSums, visible)) {}
+    withExtendedLifetime((inputs, turned, output, logSums, visible)) {}
     return (output, logSums)
   }
 
@@ -143,22 +133,21 @@ private struct FusedAttention {
     _ inputs: [Tensor], _ output: Tensor, _ logSums: Tensor, gradient: Tensor
   ) -> [Tensor?] {
     let gradient = Self.withAdjacentNumbers(gradient)
-    let (keys, values) = (turned(inputs[1]), turned(inputs[2]))
     let ofQuery = empty()
     let ofKey = Tensor.empty([batch, heads, keyLength, size], dtype: .float32)
     let ofValue = ofKey.emptyLike()
-    var settings = kernelCall(inputs, keys: keys, output, logSums)
-    settings.value_columns = UnsafePointer(values.elements(Float.self))
+    var settings = kernelCall(inputs, output, logSums)
     settings.output_gradient = UnsafePointer(gradient.firstElement(Float.self))
     settings.output_gradient_strides = strides(gradient)
     settings.query_gradient = ofQuery.firstElement()
     settings.key_gradient = ofKey.elements()
     settings.value_gradient = ofValue.elements()
-    let call = KernelCall(settings)
+    let turned = turned(inputs, [.keyColumns, .keyRows, .valueColumns], for: &settings)
+    let call = AttentionCall(settings, turned.pairs)
     withScope(.kernel, "attention_backward", operations: 5 * products) {
       Runtime.parallelFor(0..<batch * heads, grain: 1) { range in call.backward(range) }
     }
-    withExtendedLifetime((inputs, keys, values, output, logSums, gradient, visible)) {}
+    withExtendedLifetime((inputs, turned, output, logSums, gradient, visible)) {}
     return [ofQuery] + [ofKey, ofValue].map(summedOverHeads)
   }
 
@@ -166,30 +155,5 @@ private struct FusedAttention {
   private func summedOverHeads(_ x: Tensor) -> Tensor {
     heads == groups
       ? x : x.reshaped([batch, groups, heads / groups, keyLength, size]).sum([2])
-  }
-}
-
-/// Memory of which parts are read and written by different threads.
-private struct TurnedMemory: @unchecked Sendable {
-  let from: UnsafeMutablePointer<Float>
-  let to: UnsafeMutablePointer<Float>
-}
-
-/// A call whose parts write to different memory.
-private struct KernelCall: @unchecked Sendable {
-  private let settings: graft_attention
-
-  init(_ settings: graft_attention) { self.settings = settings }
-
-  func forward(_ range: Range<Int>) {
-    withUnsafePointer(to: settings) {
-      graft_attention_forward($0, Int64(range.lowerBound), Int64(range.upperBound))
-    }
-  }
-
-  func backward(_ range: Range<Int>) {
-    withUnsafePointer(to: settings) {
-      graft_attention_backward($0, Int64(range.lowerBound), Int64(range.upperBound))
-    }
   }
 }

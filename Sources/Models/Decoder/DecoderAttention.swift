@@ -115,7 +115,7 @@ final class DecoderAttention: Module {
     var mixed = attention(
       query: q, key: k, value: v, mask: mask, scale: context.configuration.attentionScales[layer],
       softcap: c.attentionSoftcap, dropped: dropout.acts(rate) ? { dropout($0, rate) } : nil,
-      fused: context.usesFusedLayers)
+      fused: context.usesFusedLayers, productType: context.attentionProductType)
     if case .separate(_, let key, let value) = projections {
       for addition in extensions { mixed = mixed + addition(query: q, key: key, value: value) }
     }

@@ -114,6 +114,7 @@ struct DecoderContext {
   let configuration: DecoderConfiguration
   let cache: KeyValueCache?
   let usesFusedLayers: Bool
+  let attentionProductType: DType
   let dropout: ModelDropout
 
   func mask(layer: Int) -> AttentionMask {

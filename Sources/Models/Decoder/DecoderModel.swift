@@ -22,6 +22,10 @@ public final class DecoderModel: Module {
   /// Sums are added up in another order than by the single layers: results differ in the last digits.
   /// `Trainer` switches it on for its steps, unless told not to.
   public var usesFusedLayers = false
+  /// Type that attention multiplies in where layers are fused and no cache is used: float32 or bfloat16.
+  ///
+  /// Scores, shares and sums are float32.
+  public var attentionProductType = DType.float32
   /// Whether generation takes single new tokens through the blocks by kernels of its own, where every
   /// part of the decoder has one.
   ///
@@ -129,7 +133,8 @@ public final class DecoderModel: Module {
     }
     let context = DecoderContext(
       rotations: rotations, masks: masks, queryGrowth: growth, configuration: configuration,
-      cache: cache, usesFusedLayers: fused ?? usesFusedLayers, dropout: dropout)
+      cache: cache, usesFusedLayers: fused ?? usesFusedLayers,
+      attentionProductType: cache == nil ? attentionProductType : .float32, dropout: dropout)
     if let step, let cache, placed.keysAndValues == nil, residency == nil, step.fits(x, context) {
       let states = step(x, context, cache)
       cache.advance(by: 1)
