@@ -98,10 +98,13 @@ TARGET_BF16 static inline __attribute__((always_inline)) void multiply(
     for (int n = 0; n < 4; ++n) sum[r][n] = _mm512_setzero_ps();
   }
   const uint16_t *x = p->x + row * p->depth;
+  const int64_t bytes = rows * p->depth * (int64_t)sizeof(*x);
+  graft_fetch_tile(p->y + row * p->outputs + output, p->outputs, rows, 4);
   int64_t k = 0;
   for (; k + 2 <= p->depth; k += 2) {
     const uint32_t *w = panel + k / 2 * PANEL;
     graft_fetch_line(fetch);
+    if (k % 16 == 0) graft_fetch_rows_ahead(x + rows * p->depth, bytes, k / 16, 3);
     __m512i weight[4] = {_mm512_load_si512(w), _mm512_load_si512(w + 16),
                          _mm512_load_si512(w + 32), _mm512_load_si512(w + 48)};
 #pragma clang loop unroll(full)

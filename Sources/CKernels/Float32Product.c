@@ -100,14 +100,7 @@ TARGET_AVX512 static inline __attribute__((always_inline)) void multiply(
   __m512 sum[16][3];
   float *y = p->y + row * p->outputs + work->output;
   const bool continues = !work->begins || p->adds;
-  // By the time that the sums are written, y's lines are there.
-#pragma clang loop unroll(full)
-  for (int r = 0; r < rows; ++r) {
-#pragma clang loop unroll(full)
-    for (int n = 0; n < vectors; ++n) {
-      _mm_prefetch((const char *)(y + r * p->outputs + 16 * n), _MM_HINT_T0);
-    }
-  }
+  graft_fetch_tile(y, p->outputs, rows, vectors);
 #pragma clang loop unroll(full)
   for (int r = 0; r < rows; ++r) {
 #pragma clang loop unroll(full)

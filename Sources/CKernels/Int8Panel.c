@@ -173,9 +173,11 @@ TARGET_VNNI static inline __attribute__((always_inline)) void multiply(
     __m512i start = _mm512_set1_epi32(-p->x_sums[row + r]);
     for (int n = 0; n < 4; ++n) sum[r][n] = start;
   }
+  graft_fetch_tile(p->y + row * p->outputs + panel->output, p->outputs, rows, 4);
   int64_t k = 0;
   for (; k + 4 <= depth; k += 4) {
     graft_fetch_line(&panel->fetch);
+    if (k % 32 == 0) graft_fetch_rows_ahead(x + rows * depth, rows * depth, k / 32, 3);
     step(sum, rows, x + k, depth, 4, panel->codes + k * GRAFT_PANEL);
   }
   if (k < depth) step(sum, rows, x + k, depth, depth - k, panel->codes + k * GRAFT_PANEL);

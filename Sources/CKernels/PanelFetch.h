@@ -1,4 +1,5 @@
-// The weight that a product's next panel is made from, asked for while another panel is multiplied.
+// What a product reads and writes next, asked for while it multiplies: the weight that the next panel is
+// made from, the rows of x of the next tile, and a tile of y.
 #ifndef GRAFT_PANEL_FETCH_H
 #define GRAFT_PANEL_FETCH_H
 
@@ -29,6 +30,31 @@ TARGET_AVX512 static inline __attribute__((always_inline)) void graft_fetch_line
   if (fetch->next >= fetch->lines) return;
   const int64_t i = fetch->next++, inside = i & (((int64_t)1 << fetch->row_bits) - 1);
   _mm_prefetch(fetch->from + (i >> fetch->row_bits) * fetch->stride + inside * 64, _MM_HINT_T1);
+}
+
+// Asks for lines `index` * `count` ..< (`index` + 1) * `count` of `bytes` from `from` on, into the second
+// cache.
+TARGET_AVX512 static inline __attribute__((always_inline)) void graft_fetch_rows_ahead(
+    const void *from, int64_t bytes, int64_t index, const int count) {
+  const char *next = (const char *)from + 64 * count * index;
+  if (64 * count * index >= bytes) return;
+#pragma clang loop unroll(full)
+  for (int i = 0; i < count; ++i) _mm_prefetch(next + 64 * i, _MM_HINT_T1);
+}
+
+// Asks for a tile of y, which has `stride` columns, so that its lines are there, and nobody else's, when
+// the sums are.
+TARGET_AVX512 static inline __attribute__((always_inline)) void graft_fetch_tile(
+    const float *y, int64_t stride, const int rows, const int vectors) {
+#pragma clang loop unroll(full)
+  for (int r = 0; r < rows; ++r) {
+#pragma clang loop unroll(full)
+    for (int n = 0; n < vectors; ++n) {
+      // Without a name that needs no more of the target than AVX-512; asked for as what is only read,
+      // lines that another core wrote last cost more than they gain.
+      __asm__ volatile("prefetchw %0" : : "m"(y[r * stride + 16 * n]));
+    }
+  }
 }
 #endif
 
