@@ -60,7 +60,7 @@ public func fusedGatedMLP(
     ) -> [Tensor?] {
       let (inner, trainedDown) = second.gradients(
         [gradient.rows().contiguous()], narrow: narrowDown, needsInput: needsInner
-      ) { gatedProduct(gate, up) }
+      ) { gatedRows(gate, up) }
       guard let inner else {
         return [nil] + Array(repeating: nil, count: count) + trainedDown
       }
@@ -74,7 +74,7 @@ public func fusedGatedMLP(
       }
       let (input, trained) = first.gradients(
         [gateGradient, inner], narrow: narrowFirst, needsInput: needsInput
-      ) { normalized ?? norm.again(rows, scale: scale) }
+      ) { normalized.map { RowSource($0) } ?? norm.again(rows, scale: scale) }
       return [
         input.map { norm.pulledBack($0, rows: rows, scale: scale).reshaped(shape) }
       ] + trained + trainedDown
@@ -85,7 +85,7 @@ public func fusedGatedMLP(
         guard kept != .whole else { return gradients(gradient, gateAndUp[0], gateAndUp[1], nil) }
         return first.withScratch(rows.size(0)) { memory in
           guard kept == .rounded else {
-            let normalized = norm.again(rows, scale: scale)
+            let normalized = norm.again(rows, scale: scale).tensor
             let halves = first.outputs(normalized, narrow: narrowFirst, into: memory)
             return gradients(gradient, halves[0], halves[1], normalized)
           }
@@ -121,6 +121,16 @@ extension LinearGroup {
     _ rows: Int, _ body: (_ memory: [Tensor]) -> Result
   ) -> Result {
     ScratchRows.withPair(rows: rows, columns: outputSizes[0], body)
+  }
+}
+
+/// silu(gate) * up of contiguous float32 tensors on the processor, computed where it is read.
+private func gatedRows(_ gate: Tensor, _ up: Tensor) -> RowSource {
+  let size = gate.size(1)
+  return RowSource(count: gate.size(0), columns: size, [gate, up], name: "swiglu") {
+    graft_swiglu(
+      $0.elements(0, Float.self) + $1 * size, $0.elements(1, Float.self) + $1 * size, 0,
+      Int64(($2 - $1) * size), $3)
   }
 }
 
