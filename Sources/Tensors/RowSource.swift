@@ -52,12 +52,9 @@ package struct RowSource {
     return result
   }
 
-  /// Gives a body what writes rows, as long as the body runs.
-  func withWriter<Result>(
-    _ run: (@Sendable (_ first: Int, _ end: Int, UnsafeMutablePointer<Float>) -> Void) -> Result
-  ) -> Result {
+  /// Writes some rows, the first of them at a place, as long as this source lives.
+  var writer: @Sendable (_ first: Int, _ end: Int, UnsafeMutablePointer<Float>) -> Void {
     let (memory, body) = (KernelMemory(tensors), body)
-    defer { withExtendedLifetime(tensors) {} }
-    return run { body(memory, $0, $1, $2) }
+    return { body(memory, $0, $1, $2) }
   }
 }

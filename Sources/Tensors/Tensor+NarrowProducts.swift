@@ -26,29 +26,23 @@ extension Tensor {
   ///   - narrow: n, `[N, rank]`.
   ///   - scale: s.
   ///   - needsB: Whether the gradient of B is wanted.
-  ///   - rounding: A factor for each column of g, `[outputs]`, where g is wanted in codes.
   ///   - target: Where s g B is written to, `[N, rank]`; nil for a new tensor.
-  /// - Returns: s g B, the gradient of B, `[outputs, rank]`, and the codes, nil where they are not made.
+  /// - Returns: s g B, and the gradient of B, `[outputs, rank]`.
   package func narrowGradients(
-    b: Tensor, narrow: RowPass.Columns, scale: Double, needsB: Bool, rounding: Tensor? = nil,
+    b: Tensor, narrow: RowPass.Columns, scale: Double, needsB: Bool,
     into target: RowPass.Columns? = nil
-  ) -> (inner: Tensor, ofB: Tensor?, coded: CodedRows?) {
+  ) -> (inner: Tensor, ofB: Tensor?) {
     guard RowPass.takes(rank: b.size(1)), b.dtype == .float32, narrow.matrix.dtype == .float32,
       var pass = RowPass(self)
     else {
       let inner = pulledBack(throughB: b, scale: scale)
-      let ofB =
-        needsB
-        ? gradientOfB(narrow: narrow.tensor, scale: scale) : nil
-      return (target?.tensor.copyInPlace(from: inner) ?? inner, ofB, nil)
+      let ofB = needsB ? gradientOfB(narrow: narrow.tensor, scale: scale) : nil
+      return (target?.tensor.copyInPlace(from: inner) ?? inner, ofB)
     }
     let target =
       target ?? RowPass.Columns(Tensor.empty([size(0), b.size(1)], dtype: .float32))
-    pass.multiply(by: b.transposed(), scale: scale, into: target)
-    if needsB { pass.add(RowPass.Sum(left: narrow, scale: scale, isTransposed: true)) }
-    if let rounding { pass.round(columnFactors: rounding) }
-    let (sum, coded) = pass("narrow_gradients")
-    return (target.tensor, sum, coded)
+    pass.pullBack(throughB: b, narrow: narrow, scale: scale, needsB: needsB, into: target)
+    return (target.tensor, pass("narrow_gradients").sum)
   }
 
   /// Rows in codes, each column times a factor first.
@@ -76,6 +70,17 @@ extension Tensor {
     }
     // Transposed, as libraries are slow where the result has few columns.
     return weight.linear(rows).multiplyInPlace(scale).transposed().contiguous()
+  }
+}
+
+extension RowPass {
+  /// Adds both sides of a low-rank update's gradient to what is computed of these rows, as
+  /// ``Tensor/narrowGradients(b:narrow:scale:needsB:into:)`` does.
+  package mutating func pullBack(
+    throughB b: Tensor, narrow: Columns, scale: Double, needsB: Bool, into target: Columns
+  ) {
+    multiply(by: b.transposed(), scale: scale, into: target)
+    if needsB { add(Sum(left: narrow, scale: scale, isTransposed: true)) }
   }
 }
 

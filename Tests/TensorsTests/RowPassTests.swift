@@ -84,37 +84,20 @@ import Testing
     }
   }
 
-  /// Both sides of a gradient together are each alone, near the exact ones.
-  @Test(arguments: shapes) func gradientsTogether(_ shape: [Int]) {
+  /// Both sides of a gradient together are near the exact ones, with the kernel and without.
+  @Test(arguments: shapes, [true, false]) func gradientsTogether(_ shape: [Int], fast: Bool) {
     let (rows, columns, rank) = (shape[0], shape[1], shape[2])
     let (g, b) = (Self.normal([rows, columns], seed: 1), Self.normal([columns, rank], seed: 2))
     let narrow = Self.normal([rows, rank], seed: 3)
-    let factors = Self.normal([columns], seed: 4)
-    let (exactG, exactB) = (g.to(.float64), b.to(.float64))
-    Runtime.withFastProducts {
-      let (inner, ofB, coded) = g.narrowGradients(
-        b: b, narrow: RowPass.Columns(narrow), scale: 0.3, needsB: true, rounding: factors)
-      expectClose(
-        inner.to(.float64), exactG.matrixProduct(exactB) * 0.3,
-        absolute: 2e-6 * Double(columns).squareRoot(), relative: 1e-5)
-      let sums = Self.sum(
-        g.array(of: Float.self), narrow.array(of: Float.self), shape, scale: 0.3)
-      let expected = Tensor(sums, shape: [rank, columns]).transposed()
-      #expect(ofB?.isEqual(to: expected) == true)
-      let alone = g.rounded(columnFactors: factors)
-      #expect(coded != nil && alone != nil)
-      if let coded, let alone {
-        #expect(coded.codes.isEqual(to: alone.codes) && coded.scales.isEqual(to: alone.scales))
-        let codeSums = coded.codes.to(.int64).sum([1]) * 128.0
-        #expect(coded.sums?.to(.int64).array(of: Int.self) == codeSums.array(of: Int.self))
-      }
-      let frozen = g.narrowGradients(
-        b: b, narrow: RowPass.Columns(narrow), scale: 0.3, needsB: false)
-      #expect(frozen.inner.isEqual(to: inner) && frozen.ofB == nil && frozen.coded == nil)
+    func found(_ needsB: Bool) -> (inner: Tensor, ofB: Tensor?) {
+      let columns = RowPass.Columns(narrow)
+      return fast
+        ? Runtime.withFastProducts {
+          g.narrowGradients(b: b, narrow: columns, scale: 0.3, needsB: needsB)
+        } : g.narrowGradients(b: b, narrow: columns, scale: 0.3, needsB: needsB)
     }
-    // Without the kernel, by products of matrices.
-    let (inner, ofB, coded) = g.narrowGradients(
-      b: b, narrow: RowPass.Columns(narrow), scale: 0.3, needsB: true, rounding: factors)
+    let (inner, ofB) = found(true)
+    let (exactG, exactB) = (g.to(.float64), b.to(.float64))
     expectClose(
       inner.to(.float64), exactG.matrixProduct(exactB) * 0.3,
       absolute: 2e-6 * Double(columns).squareRoot(), relative: 1e-5)
@@ -122,7 +105,43 @@ import Testing
       ofB?.to(.float64) ?? inner,
       exactG.transposed().matrixProduct(narrow.to(.float64)) * 0.3,
       absolute: 2e-6 * Double(rows).squareRoot(), relative: 1e-5)
-    #expect(coded == nil)
+    let frozen = found(false)
+    #expect(frozen.inner.isEqual(to: inner) && frozen.ofB == nil)
+    guard fast else { return }
+    let sums = Self.sum(
+      g.array(of: Float.self), narrow.array(of: Float.self), shape, scale: 0.3)
+    #expect(ofB?.isEqual(to: Tensor(sums, shape: [rank, columns]).transposed()) == true)
+  }
+
+  /// Several passes at once are each alone, and one may read what another wrote.
+  @Test(arguments: shapes) func passesTogether(_ shape: [Int]) throws {
+    let (rows, columns, rank) = (shape[0], shape[1], shape[2])
+    let (x, other) = (Self.normal([rows, columns], seed: 1), Self.normal([rows, 37], seed: 2))
+    let factor = Self.normal([rank, columns], seed: 3)
+    let factors = Self.normal([columns], seed: 4)
+    try Runtime.withFastProducts {
+      let inner = Tensor.empty([rows, rank], dtype: .float32)
+      var first = try #require(RowPass(x))
+      first.multiply(by: factor, into: RowPass.Columns(inner))
+      first.round(columnFactors: factors)
+      // Of rows that are computed where they are read.
+      let source = RowSource(count: rows, columns: 37, [other], name: "test") {
+        for i in 0..<($2 - $1) * 37 { $3[i] = $0.elements(0, Float.self)[$1 * 37 + i] * 2 }
+      }
+      var second = try #require(RowPass(source))
+      second.add(RowPass.Sum(left: RowPass.Columns(inner)))
+      let results = RowPass.run([first, second], "test")
+      #expect(inner.isEqual(to: x.narrowProduct(factor)))
+      #expect(results[0].sum == nil && results[1].coded == nil)
+      #expect(source.tensor.isEqual(to: other * 2.0))
+      let expected = (other * 2.0).summed(times: inner)
+      #expect(results[1].sum?.isEqual(to: expected) == true)
+      let coded = try #require(results[0].coded)
+      let alone = try #require(x.rounded(columnFactors: factors))
+      #expect(coded.codes.isEqual(to: alone.codes) && coded.scales.isEqual(to: alone.scales))
+      let codeSums = coded.codes.to(.int64).sum([1]).array(of: Int.self)
+      #expect(coded.sums?.to(.int64).array(of: Int.self) == codeSums.map { 128 * $0 })
+    }
   }
 
   /// A row alone has the bits that it has among others.

@@ -34,7 +34,7 @@ func addingLowRankProduct(
       output,
       { gradient in
         let wide = gradient.rows().to(b.dtype)  // [N, out]
-        let (inner, ofB, _) = wide.narrowGradients(  // [N, rank]
+        let (inner, ofB) = wide.narrowGradients(  // [N, rank]
           b: b, narrow: RowPass.Columns(narrow), scale: scale, needsB: b.requiresGradient)
         return [
           needsBase ? gradient : nil,
