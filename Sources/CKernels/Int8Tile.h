@@ -7,9 +7,6 @@
 
 enum { GRAFT_PANEL = 64, GRAFT_TILE_ROWS = 6 };
 
-// Whether the processor has dot products of bytes (VNNI) and they may be used.
-bool graft_has_int8_dot(void);
-
 // A panel of outputs in the order of the dot products, and what their epilogue needs.
 typedef struct {
   // For each four k the four bytes of every output, plus 128 so that they are unsigned.

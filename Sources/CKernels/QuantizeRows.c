@@ -27,28 +27,56 @@ static void round_scalar(const float *x, int64_t count, float threshold, float f
                          int8_t *codes) {
   for (int64_t i = 0; i < count; ++i) {
     bool out = threshold > 0 && fabsf(x[i]) >= threshold;
-    codes[i] = out || factor == 0 ? 0 : (int8_t)rintf(x[i] * factor);
+    codes[i] = out ? 0 : (int8_t)rintf(x[i] * factor);
   }
 }
 
 #ifdef GRAFT_X86
-TARGET_AVX512 static int64_t scan_avx512(const float *x, int64_t count, float threshold,
-                                         uint32_t *largest, uint8_t *outlier) {
-  const __m512 limit = _mm512_set1_ps(threshold > 0 ? threshold : INFINITY);
-  __m512i most = _mm512_set1_epi32((int32_t)*largest);
-  int64_t i = 0;
-  for (; i + 16 <= count; i += 16) {
-    __m512 magnitude = _mm512_abs_ps(_mm512_loadu_ps(x + i));
-    __mmask16 out = threshold > 0 ? _mm512_cmp_ps_mask(magnitude, limit, _CMP_GE_OQ) : 0;
-    most = _mm512_mask_max_epu32(most, (__mmask16)~out, most, _mm512_castps_si512(magnitude));
-    if (out != 0 && outlier != NULL) {
-      for (int lane = 0; lane < 16; ++lane) {
-        if (out >> lane & 1) __atomic_store_n(outlier + i + lane, 1, __ATOMIC_RELAXED);
-      }
+#define GRAFT_CODES TARGET_AVX512 static inline __attribute__((always_inline))
+
+GRAFT_CODES __mmask16 lanes(int64_t count) {
+  return count >= 16 ? 0xFFFF : (__mmask16)((1u << count) - 1);
+}
+
+// x[0 ..< 16], times its columns' factors.
+GRAFT_CODES __m512 load_avx512(const float *x, const float *column, int64_t i, __mmask16 some,
+                               const bool scales) {
+  __m512 value = _mm512_maskz_loadu_ps(some, x + i);
+  return scales ? _mm512_mul_ps(value, _mm512_maskz_loadu_ps(some, column + i)) : value;
+}
+
+GRAFT_CODES uint32_t scan_vectors(const float *x, const float *column, int64_t count,
+                                  float threshold, uint32_t largest, uint8_t *outlier,
+                                  const bool scales, const bool leaves_out) {
+  const __m512 limit = _mm512_set1_ps(threshold);
+  __m512i most = _mm512_set1_epi32((int32_t)largest);
+  for (int64_t i = 0; i < count; i += 16) {
+    __m512 magnitude = _mm512_abs_ps(load_avx512(x, column, i, lanes(count - i), scales));
+    __m512i bits = _mm512_castps_si512(magnitude);
+    if (!leaves_out) {
+      most = _mm512_max_epu32(most, bits);
+      continue;
+    }
+    __mmask16 out = _mm512_cmp_ps_mask(magnitude, limit, _CMP_GE_OQ);
+    most = _mm512_mask_max_epu32(most, (__mmask16)~out, most, bits);
+    for (unsigned rest = outlier == NULL ? 0 : out; rest != 0; rest &= rest - 1) {
+      // Rows are done on several threads; all write the same.
+      __atomic_store_n(outlier + i + __builtin_ctz(rest), 1, __ATOMIC_RELAXED);
     }
   }
-  *largest = _mm512_reduce_max_epu32(most);
-  return i;
+  return _mm512_reduce_max_epu32(most);
+}
+
+TARGET_AVX512 static uint32_t scan_avx512(const float *x, const float *column, int64_t count,
+                                          float threshold, uint32_t largest, uint8_t *outlier) {
+  if (threshold > 0) {
+    return column == NULL
+               ? scan_vectors(x, column, count, threshold, largest, outlier, false, true)
+               : scan_vectors(x, column, count, threshold, largest, outlier, true, true);
+  }
+  return column == NULL
+             ? scan_vectors(x, column, count, threshold, largest, outlier, false, false)
+             : scan_vectors(x, column, count, threshold, largest, outlier, true, false);
 }
 
 TARGET_AVX2 static int64_t scan_avx2(const float *x, int64_t count, float threshold,
@@ -101,18 +129,49 @@ TARGET_AVX2 static int64_t scale_codes_avx2(const int8_t *codes, int64_t count, 
   return i;
 }
 
-TARGET_AVX512 static int64_t round_avx512(const float *x, int64_t count, float threshold,
-                                          float factor, int8_t *codes) {
-  const __m512 limit = _mm512_set1_ps(threshold), scale = _mm512_set1_ps(factor);
+GRAFT_CODES __m512i code_vector(const float *x, const float *column, int64_t i, __mmask16 some,
+                                float threshold, float factor, const bool scales,
+                                const bool leaves_out) {
+  __m512 value = load_avx512(x, column, i, some, scales);
+  __m512 code = _mm512_mul_ps(value, _mm512_set1_ps(factor));
+  if (!leaves_out) return _mm512_cvtps_epi32(code);
+  __mmask16 in =
+      _mm512_cmp_ps_mask(_mm512_abs_ps(value), _mm512_set1_ps(threshold), _CMP_NGE_UQ);
+  return _mm512_maskz_cvtps_epi32(in, code);
+}
+
+GRAFT_CODES void round_vectors(const float *x, const float *column, int64_t count, float threshold,
+                               float factor, int8_t *codes, const bool scales,
+                               const bool leaves_out) {
+  // Words of four vectors, whose parts packing leaves in turns, in their order.
+  const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
   int64_t i = 0;
-  for (; i + 16 <= count; i += 16) {
-    __m512 v = _mm512_loadu_ps(x + i);
-    __mmask16 in = 0xFFFF;
-    if (threshold > 0) in = _mm512_cmp_ps_mask(_mm512_abs_ps(v), limit, _CMP_NGE_UQ);
-    __m512i code = _mm512_maskz_cvtps_epi32(in, _mm512_mul_ps(v, scale));
-    _mm_storeu_si128((__m128i *)(codes + i), _mm512_cvtsepi32_epi8(code));
+  for (; i + 64 <= count; i += 64) {
+    __m512i code[4];
+#pragma clang loop unroll(full)
+    for (int j = 0; j < 4; ++j) {
+      code[j] = code_vector(x, column, i + 16 * j, 0xFFFF, threshold, factor, scales, leaves_out);
+    }
+    __m512i bytes = _mm512_packs_epi16(_mm512_packs_epi32(code[0], code[1]),
+                                       _mm512_packs_epi32(code[2], code[3]));
+    _mm512_storeu_si512(codes + i, _mm512_permutexvar_epi32(order, bytes));
   }
-  return i;
+  for (; i < count; i += 16) {
+    __mmask16 some = lanes(count - i);
+    __m512i code = code_vector(x, column, i, some, threshold, factor, scales, leaves_out);
+    _mm512_mask_cvtsepi32_storeu_epi8(codes + i, some, code);
+  }
+}
+
+TARGET_AVX512 static void round_avx512(const float *x, const float *column, int64_t count,
+                                       float threshold, float factor, int8_t *codes) {
+  if (threshold > 0) {
+    if (column == NULL) round_vectors(x, column, count, threshold, factor, codes, false, true);
+    else round_vectors(x, column, count, threshold, factor, codes, true, true);
+  } else {
+    if (column == NULL) round_vectors(x, column, count, threshold, factor, codes, false, false);
+    else round_vectors(x, column, count, threshold, factor, codes, true, false);
+  }
 }
 
 TARGET_AVX2 static int64_t round_avx2(const float *x, int64_t count, float threshold, float factor,
@@ -138,9 +197,7 @@ static uint32_t scan(const float *x, int64_t count, float threshold, uint32_t la
                      uint8_t *outlier) {
   int64_t i = 0;
 #ifdef GRAFT_X86
-  if (graft_instruction_set() == GRAFT_AVX512) {
-    i = scan_avx512(x, count, threshold, &largest, outlier);
-  } else if (graft_instruction_set() == GRAFT_AVX2) {
+  if (graft_instruction_set() >= GRAFT_AVX2) {
     i = scan_avx2(x, count, threshold, &largest, outlier);
   }
 #endif
@@ -150,19 +207,15 @@ static uint32_t scan(const float *x, int64_t count, float threshold, uint32_t la
 static void round_all(const float *x, int64_t count, float threshold, float factor, int8_t *codes) {
   int64_t i = 0;
 #ifdef GRAFT_X86
-  if (factor != 0) {
-    int32_t set = graft_instruction_set();
-    if (set == GRAFT_AVX512) i = round_avx512(x, count, threshold, factor, codes);
-    else if (set == GRAFT_AVX2) i = round_avx2(x, count, threshold, factor, codes);
+  if (graft_instruction_set() >= GRAFT_AVX2) {
+    i = round_avx2(x, count, threshold, factor, codes);
   }
 #endif
   round_scalar(x + i, count - i, threshold, factor, codes + i);
 }
 
 // Numbers of a row, each times its column's factor where there are factors.
-static const float *load_scaled(const void *x, int32_t type, int64_t start, int64_t count,
-                                const float *factor, float *buffer) {
-  const float *values = graft_load(x, type, start, count, buffer);
+static const float *scaled(const float *values, const float *factor, int64_t count, float *buffer) {
   if (factor == NULL) return values;
   for (int64_t i = 0; i < count; ++i) buffer[i] = values[i] * factor[i];
   return buffer;
@@ -172,22 +225,43 @@ void graft_quantize_rows(const void *x, int32_t type, const float *column_factor
                          float threshold, int64_t first, int64_t end, int8_t *codes, float *scale,
                          uint8_t *outlier) {
   float buffer[GRAFT_CHUNK];
+#ifdef GRAFT_X86
+  const bool wide = graft_instruction_set() == GRAFT_AVX512;
+#endif
   for (int64_t row = first; row < end; ++row) {
     int64_t start = row * columns;
     uint32_t largest = 0;
     for (int64_t done = 0; done < columns; done += GRAFT_CHUNK) {
       int64_t some = columns - done < GRAFT_CHUNK ? columns - done : GRAFT_CHUNK;
       const float *factors = column_factor == NULL ? NULL : column_factor + done;
-      const float *values = load_scaled(x, type, start + done, some, factors, buffer);
-      largest = scan(values, some, threshold, largest, outlier == NULL ? NULL : outlier + done);
+      uint8_t *marks = outlier == NULL ? NULL : outlier + done;
+      const float *values = graft_load(x, type, start + done, some, buffer);
+#ifdef GRAFT_X86
+      if (wide) {
+        largest = scan_avx512(values, factors, some, threshold, largest, marks);
+        continue;
+      }
+#endif
+      largest = scan(scaled(values, factors, some, buffer), some, threshold, largest, marks);
     }
     memcpy(scale + row, &largest, sizeof largest);
     float factor = graft_int8_factor(scale[row]);
+    if (factor == 0) {
+      memset(codes + start, 0, (size_t)columns);
+      continue;
+    }
     for (int64_t done = 0; done < columns; done += GRAFT_CHUNK) {
       int64_t some = columns - done < GRAFT_CHUNK ? columns - done : GRAFT_CHUNK;
       const float *factors = column_factor == NULL ? NULL : column_factor + done;
-      const float *values = load_scaled(x, type, start + done, some, factors, buffer);
-      round_all(values, some, threshold, factor, codes + start + done);
+      const float *values = graft_load(x, type, start + done, some, buffer);
+#ifdef GRAFT_X86
+      if (wide) {
+        round_avx512(values, factors, some, threshold, factor, codes + start + done);
+        continue;
+      }
+#endif
+      round_all(scaled(values, factors, some, buffer), some, threshold, factor,
+                codes + start + done);
     }
   }
 }

@@ -59,6 +59,13 @@ GRAFT_INLINE uint16_t graft_rounded_to_bfloat16(float x) {
   return (uint16_t)((bits & 0x7FFFFFFF) > 0x7F800000 ? bits >> 16 | 0x40 : nearest);
 }
 
+GRAFT_INLINE float graft_widened(uint16_t x) {
+  uint32_t bits = (uint32_t)x << 16;
+  float result;
+  memcpy(&result, &bits, sizeof result);
+  return result;
+}
+
 // Sums in this many columns, which are added up pairwise at the end: the same order on every
 // instruction set.
 enum { GRAFT_LANES = 16 };

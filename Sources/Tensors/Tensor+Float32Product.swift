@@ -78,31 +78,4 @@ extension Tensor {
     withExtendedLifetime((self, weight, bias, term?.rows, term?.factor, result)) {}
     return result
   }
-
-  /// What passes back to the narrow side of a product of low rank: s g B.
-  ///
-  /// - Parameters:
-  ///   - b: B, `[outputs, rank]`.
-  ///   - scale: s.
-  /// - Returns: `[N, rank]` of these gradients `[N, outputs]`; nothing is recorded.
-  package func pulledBack(throughB b: Tensor, scale: Double) -> Tensor {
-    let weight = b.transposed()
-    return Runtime.usesFastProducts && isMultipliedByKernel(weight)
-      ? kernelProduct(weight, scale: scale) : linear((b * scale).transposed())
-  }
-
-  /// The gradient of B in a product of low rank s n B^T: s g^T n.
-  ///
-  /// - Parameters:
-  ///   - narrow: n, `[N, rank]`.
-  ///   - scale: s.
-  /// - Returns: `[outputs, rank]` of these gradients `[N, outputs]`; nothing is recorded.
-  package func gradientOfB(narrow: Tensor, scale: Double) -> Tensor {
-    let (rows, weight) = (transposed(), narrow.transposed())
-    if Runtime.usesFastProducts, rows.isMultipliedByKernel(weight) {
-      return rows.kernelProduct(weight, scale: scale)
-    }
-    // Transposed, as libraries are slow where the result has few columns.
-    return weight.linear(rows).multiplyInPlace(scale).transposed().contiguous()
-  }
 }

@@ -2,7 +2,7 @@
 package struct KernelMemory: @unchecked Sendable {
   private let pointers: [UnsafeMutableRawPointer]
 
-  fileprivate init(_ tensors: [Tensor]) {
+  init(_ tensors: [Tensor]) {
     pointers = tensors.map(\.memory)
   }
 

@@ -236,11 +236,32 @@ import Testing
         x, labels, 0, Int64(size), &shares, &short, 0, Int64(rows), &top, &sums, &answers,
         &factors)
       graft_cross_entropy_end(top, sums, answers, 0, Int64(rows), &losses, &factors)
-      let wide = short.map { Float(bitPattern: UInt32($0) << 16) }
+      let wide = short.map(Self.widened)
+      expectRoundedHalvesAreWidened(x, g)
       let found = [a, b, c, d, scale, back, shares, wide, top, answers, losses, factors]
       #expect(zip(shares, wide).allSatisfy { abs($0 - $1) <= $0 / 256 })
       #expect(found == first ?? found)
       first = found
     }
   }
+
+  /// What reads gate and up in bfloat16 computes what it does of their numbers.
+  func expectRoundedHalvesAreWidened(_ x: [Float], _ g: [Float]) {
+    let count = Int64(x.count)
+    var (product, gate, up) = (
+      x, [UInt16](repeating: 0, count: x.count), [UInt16](repeating: 0, count: x.count)
+    )
+    graft_swiglu_rounding(x, g, 0, count, &product, &gate, &up)
+    let (wideGate, wideUp) = (gate.map(Self.widened), up.map(Self.widened))
+    var (found, expected) = (x, x)
+    graft_swiglu_of_rounded(gate, up, 0, count, &found)
+    graft_swiglu(wideGate, wideUp, 0, count, &expected)
+    #expect(found == expected && found != product)
+    var (foundUp, expectedUp) = (x, x)
+    graft_swiglu_backward_of_rounded(gate, up, g, 0, count, &found, &foundUp)
+    graft_swiglu_backward(wideGate, wideUp, g, 0, count, &expected, &expectedUp)
+    #expect(found == expected && foundUp == expectedUp)
+  }
+
+  static func widened(_ bits: UInt16) -> Float { Float(bitPattern: UInt32(bits) << 16) }
 }

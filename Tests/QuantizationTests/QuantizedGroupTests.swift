@@ -208,4 +208,35 @@ import Testing
         return [Self.plain(Self.plain(read, mlp[0]).silu() * Self.plain(read, mlp[1]), mlp[2])]
       })
   }
+
+  /// Where one pass over a gradient's rows makes the codes, they are those that layers make by themselves.
+  ///
+  /// The gradients of a weighted sum do not depend on the outputs, so that everything is the same but for
+  /// the order of float32 sums. One layer has no update, one output is not used.
+  @Test(arguments: formats, [false, true])
+  func passesOverRowsEqualProducts(format: WeightFormat, inWholeNumbers: Bool) throws {
+    let size = 64
+    let x = Self.normal([2, 83, size], seed: 1)
+    let norm = RMSNorm(
+      weight: Parameter(Self.normal([size], seed: 9) + 1.0), epsilon: 1e-5, weighting: .wide)
+    var parts = [64, 32, 32, 48].enumerated().map {
+      Self.part(format, $0.element, size, seed: UInt64(10 + 3 * $0.offset))
+    }
+    parts[1] = ExplicitProjection(base: parts[1].base)
+    let kind = inWholeNumbers ? InputGradient.int8 : .dequantized
+    for part in parts { Linear(part.base).setInputGradients(kind) }
+    func run() -> [Tensor] {
+      Self.run(x, parts) {
+        let outputs = fusedProjections($0, norm: norm, parts, rotation: nil) ?? []
+        return Array(outputs.dropLast())
+      }
+    }
+    let plain = run()
+    let fast = Runtime.withFastProducts { run() }
+    #expect(plain.count == fast.count && plain.count == 3 + 1 + 6)
+    for (a, b) in zip(plain, fast) { expectClose(b, a, absolute: 2e-4, relative: 1e-5) }
+    for (a, b) in zip(plain, fast) where a.count > 1 {
+      #expect(Self.relativeError(b, a) < 1e-5, "\(a.shape)")
+    }
+  }
 }

@@ -55,6 +55,30 @@ import Testing
     #expect((error .<= bound).to(.int64).sum().item() == 7)
   }
 
+  /// Columns times their factors are what a product would give, rounded by every instruction set alike.
+  @Test(arguments: [1, 15, 64, 67, 1237]) func columnFactors(columns: Int) {
+    let x = Tensor.randomNormal([5, columns], generator: Generator(seed: 2))
+    let factors = Tensor.randomNormal([columns], generator: Generator(seed: 3))
+    let (values, numbers) = (x.array(of: Float.self), factors.array(of: Float.self))
+    withEachInstructionSet {
+      for threshold in [0, 1.5] {
+        let expected = RowCodes(quantizing: x * factors, threshold: threshold)
+        var codes = [Int8](repeating: 1, count: values.count)
+        var (scales, marks) = (
+          [Float](repeating: -1, count: 5), [UInt8](repeating: 0, count: columns)
+        )
+        graft_quantize_rows(
+          values, Int32(GRAFT_FLOAT32), numbers, Int64(columns), Float(threshold), 0, 5, &codes,
+          &scales, &marks)
+        #expect(scales == expected.scales.array(of: Float.self))
+        let places = marks.indices.filter { marks[$0] == 1 }
+        #expect(places == expected.outlierColumns.array(of: Int.self))
+        for row in 0..<5 { for column in places { codes[row * columns + column] = 0 } }
+        #expect(codes == expected.codes.array(of: Int8.self))
+      }
+    }
+  }
+
   @Test func oddRows() {
     let values: [Float] = [0, 0, 0, .nan, 1, 2, .infinity, 1, 2, 0, 0, 1]
     withEachInstructionSet {

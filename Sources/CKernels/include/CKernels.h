@@ -162,10 +162,13 @@ typedef struct {
   graft_narrow_term term;
   int64_t outlier_count, rows, outputs, depth;
   int64_t row_parts;                  // How many parts the rows of a panel of outputs are split into.
-  const int32_t *_Nullable x_sums;    // [rows], by graft_int8_row_sums; only graft_int8_multiply reads it.
+  const int32_t *_Nullable x_sums;    // [rows], by graft_int8_row_sums; for graft_int8_multiply, see below.
   bool transposed, adds;
   float *_Nonnull y;                  // [rows, outputs]
 } graft_int8_product;
+
+// Whether the processor has dot products of bytes (VNNI) and they may be used: x_sums is read then.
+bool graft_has_int8_dot(void);
 
 // 128 times the sum of each row of x, for rows first..<end.
 void graft_int8_row_sums(const int8_t *_Nonnull x, int64_t depth, int64_t first, int64_t end,
@@ -222,5 +225,6 @@ void graft_4bit_multiply(const graft_4bit_product *_Nonnull product,
 #include "DecodingKernels.h"
 #include "LayerKernels.h"
 #include "Optimizers.h"
+#include "RowPassKernels.h"
 
 #endif

@@ -30,6 +30,13 @@ void graft_swiglu_backward(const float *_Nonnull gate, const float *_Nonnull up,
                            const float *_Nonnull gradient, int64_t first, int64_t end,
                            float *_Nonnull gate_gradient, float *_Nonnull up_gradient);
 
+// Both of gate and up in bfloat16, as graft_swiglu_rounding leaves them.
+void graft_swiglu_of_rounded(const uint16_t *_Nonnull gate, const uint16_t *_Nonnull up,
+                             int64_t first, int64_t end, float *_Nonnull y);
+void graft_swiglu_backward_of_rounded(const uint16_t *_Nonnull gate, const uint16_t *_Nonnull up,
+                                      const float *_Nonnull gradient, int64_t first, int64_t end,
+                                      float *_Nonnull gate_gradient, float *_Nonnull up_gradient);
+
 // Rows first..<end of [rows, size]: scale[r] = 1 / sqrt(mean(x^2) + epsilon), y = x * scale[r] * weight.
 void graft_rms_norm(const float *_Nonnull x, const float *_Nonnull weight, float epsilon,
                     int64_t size, int64_t first, int64_t end, float *_Nonnull y,

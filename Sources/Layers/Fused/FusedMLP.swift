@@ -54,27 +54,22 @@ public func fusedGatedMLP(
     }
     let shape = inputs[0].shape
     let (gateAndUp, narrowFirst) = (halves, narrow)
-    // Gradients from those of the output and what gate and up gave, the memory of which may be used.
+    // Gradients from those of the output and what gate and up gave; gate's is written to a memory.
     func gradients(
-      _ gradient: Tensor, _ gate: Tensor, _ up: Tensor, _ normalized: Tensor?
+      _ gradient: Tensor, _ gate: Tensor, _ up: Tensor, into memory: Tensor,
+      _ normalized: Tensor? = nil
     ) -> [Tensor?] {
       let (inner, trainedDown) = second.gradients(
         [gradient.rows().contiguous()], narrow: narrowDown, needsInput: needsInner
-      ) { gatedProduct(gate, up) }
+      ) { gatedRows(gate, up) }
       guard let inner else {
         return [nil] + Array(repeating: nil, count: count) + trainedDown
       }
-      let gateGradient = kept == .whole ? gate.emptyLike() : gate
-      forEachBlockRange(
-        gate.count, blockSize: 1, [gate, up, inner, gateGradient], name: "swiglu_backward"
-      ) {
-        graft_swiglu_backward(
-          $0.elements(0, Float.self), $0.elements(1, Float.self), $0.elements(2, Float.self),
-          $1, $2, $0.elements(3, Float.self), $0.elements(2, Float.self))
-      }
+      // Up's goes where that of the product is.
+      gatedGradient(gate, up, inner, intoGate: memory)
       let (input, trained) = first.gradients(
-        [gateGradient, inner], narrow: narrowFirst, needsInput: needsInput
-      ) { normalized ?? norm.again(rows, scale: scale) }
+        [memory, inner], narrow: narrowFirst, needsInput: needsInput
+      ) { normalized.map { RowSource($0) } ?? norm.again(rows, scale: scale) }
       return [
         input.map { norm.pulledBack($0, rows: rows, scale: scale).reshaped(shape) }
       ] + trained + trainedDown
@@ -82,15 +77,17 @@ public func fusedGatedMLP(
     return (
       outputs[0].reshaped(shape.dropLast() + [outputs[0].size(1)]),
       { gradient in
-        guard kept != .whole else { return gradients(gradient, gateAndUp[0], gateAndUp[1], nil) }
+        guard kept != .whole else {
+          return gradients(
+            gradient, gateAndUp[0], gateAndUp[1], into: gateAndUp[0].emptyLike())
+        }
         return first.withScratch(rows.size(0)) { memory in
           guard kept == .rounded else {
-            let normalized = norm.again(rows, scale: scale)
+            let normalized = norm.again(rows, scale: scale).tensor
             let halves = first.outputs(normalized, narrow: narrowFirst, into: memory)
-            return gradients(gradient, halves[0], halves[1], normalized)
+            return gradients(gradient, halves[0], halves[1], into: halves[0], normalized)
           }
-          for (wide, short) in zip(memory, gateAndUp) { wide.copyInPlace(from: short) }
-          return gradients(gradient, memory[0], memory[1], nil)
+          return gradients(gradient, gateAndUp[0], gateAndUp[1], into: memory[0])
         }
       }
     )
@@ -121,6 +118,41 @@ extension LinearGroup {
     _ rows: Int, _ body: (_ memory: [Tensor]) -> Result
   ) -> Result {
     ScratchRows.withPair(rows: rows, columns: outputSizes[0], body)
+  }
+}
+
+/// silu(gate) * up of contiguous tensors on the processor, float32 or bfloat16, computed where it is read.
+private func gatedRows(_ gate: Tensor, _ up: Tensor) -> RowSource {
+  let (size, isRounded) = (gate.size(1), gate.dtype == .bfloat16)
+  return RowSource(count: gate.size(0), columns: size, [gate, up], name: "swiglu") {
+    let (first, count) = ($1 * size, Int64(($2 - $1) * size))
+    if isRounded {
+      graft_swiglu_of_rounded(
+        $0.elements(0, UInt16.self) + first, $0.elements(1, UInt16.self) + first, 0, count, $3)
+    } else {
+      graft_swiglu(
+        $0.elements(0, Float.self) + first, $0.elements(1, Float.self) + first, 0, count, $3)
+    }
+  }
+}
+
+/// The derivatives of silu(gate) * up: gate's into a memory, up's over that of the product.
+private func gatedGradient(
+  _ gate: Tensor, _ up: Tensor, _ gradient: Tensor, intoGate memory: Tensor
+) {
+  let isRounded = gate.dtype == .bfloat16
+  forEachBlockRange(
+    gate.count, blockSize: 1, [gate, up, gradient, memory], name: "swiglu_backward"
+  ) {
+    let (gradient, memory) = ($0.elements(2, Float.self), $0.elements(3, Float.self))
+    if isRounded {
+      graft_swiglu_backward_of_rounded(
+        $0.elements(0, UInt16.self), $0.elements(1, UInt16.self), gradient, $1, $2, memory,
+        gradient)
+    } else {
+      graft_swiglu_backward(
+        $0.elements(0, Float.self), $0.elements(1, Float.self), gradient, $1, $2, memory, gradient)
+    }
   }
 }
 

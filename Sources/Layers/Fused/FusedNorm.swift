@@ -35,17 +35,13 @@ struct FusedNorm {
   }
 
   /// The normalised rows again.
-  func again(_ rows: Tensor, scale: Tensor) -> Tensor {
-    let result = Tensor.empty(rows.shape, dtype: .float32)
-    let size = Int64(rows.size(1))
-    forEachBlockRange(
-      rows.size(0), blockSize: rows.size(1), [rows, weight, scale, result], name: "rms_norm_again"
-    ) {
+  func again(_ rows: Tensor, scale: Tensor) -> RowSource {
+    let (count, size) = (rows.size(0), rows.size(1))
+    return RowSource(count: count, columns: size, [rows, weight, scale], name: "rms_norm_again") {
       graft_rms_norm_again(
-        $0.elements(0, Float.self), $0.elements(1, Float.self), $0.elements(2, Float.self), size,
-        $1, $2, $0.elements(3, Float.self))
+        $0.elements(0, Float.self) + $1 * size, $0.elements(1, Float.self),
+        $0.elements(2, Float.self) + $1, Int64(size), 0, Int64($2 - $1), $3)
     }
-    return result
   }
 
   /// The rows' gradient from that of the normalised ones, which is written over.

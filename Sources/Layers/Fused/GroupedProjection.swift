@@ -11,6 +11,10 @@ package protocol GroupedProjection: LinearProjection {
   /// Whether gradients are rounded on their way back, so that other functions may round what they keep.
   var roundsGradients: Bool { get }
 
+  /// How the rows of this layer's gradients become codes on their way back; nil where they do not, or not
+  /// each by itself.
+  func gradientRounding() -> GradientRounding?
+
   /// Outputs of layers that read the same rows: x W_i^T + b_i + n_i F_i.
   ///
   /// - Parameters:
@@ -36,12 +40,48 @@ package protocol GroupedProjection: LinearProjection {
   ) -> Tensor?
 }
 
+/// Rows of a layer's gradients in codes: g times a factor for each column, rounded.
+///
+/// What goes through a gradient's rows anyway can make the codes, too.
+package struct GradientRounding {
+  /// The factors, float32 `[out]`.
+  package let columnFactors: Tensor
+  private let product: (CodedRows, NarrowTerm?, Tensor?) -> Tensor
+
+  /// Makes a description.
+  ///
+  /// - Parameters:
+  ///   - columnFactors: float32 `[out]`.
+  ///   - product: As ``pulledBack(_:adding:to:)``.
+  package init(
+    columnFactors: Tensor,
+    product: @escaping (_ rows: CodedRows, _ term: NarrowTerm?, _ sum: Tensor?) -> Tensor
+  ) {
+    self.columnFactors = columnFactors
+    self.product = product
+  }
+
+  /// g W of a gradient in codes.
+  ///
+  /// - Parameters:
+  ///   - rows: g.
+  ///   - term: What is added; nil for nothing.
+  ///   - sum: float32 `[N, in]`, which the result is added to in its place; nil for none.
+  /// - Returns: float32 `[N, in]`.
+  package func pulledBack(_ rows: CodedRows, adding term: NarrowTerm?, to sum: Tensor?) -> Tensor {
+    product(rows, term, sum)
+  }
+}
+
 extension GroupedProjection {
   /// Not.
   package var isQuick: Bool { false }
 
   /// Not.
   package var roundsGradients: Bool { false }
+
+  /// They do not.
+  package func gradientRounding() -> GradientRounding? { nil }
 
   /// Never.
   package func outputs(

@@ -70,14 +70,14 @@ extension RowCodes {
       bias?.detached().to(.float32).contiguous(), outliers?.contiguous()
     )
     let rowParts = partsOfRows(rows, panels: (outputs + 63) / 64)
-    let sums = rowSums(x)
+    let sums = sums ?? Self.sums(of: x)
     let product = graft_int8_product(
       x: x.elements(), x_scale: xScales.elements(), weight: weight.elements(),
       weight_scale: weightScales?.elements(), bias: bias?.elements(),
       outlier: outliers?.elements(), outlier_column: places?.elements(),
       term: term.forKernels, outlier_count: Int64(places?.count ?? 0),
       rows: Int64(rows), outputs: Int64(outputs), depth: Int64(depth), row_parts: Int64(rowParts),
-      x_sums: sums.elements(), transposed: isTransposed, adds: adds, y: result.elements())
+      x_sums: sums?.elements(), transposed: isTransposed, adds: adds, y: result.elements())
     withUnsafePointer(to: product) { product in
       multiplyParts(
         product, count: graft_int8_parts(product), workspace: graft_int8_workspace(product),
@@ -94,11 +94,13 @@ extension RowCodes {
     return result
   }
 
-  /// What the bytes' offset adds to every output of a row.
-  private func rowSums(_ x: Tensor) -> Tensor {
-    let (rows, depth) = (x.size(0), x.size(1))
+  /// What the bytes' offset adds to every output of a row, int32 `[rows]`, of contiguous codes; nil where no
+  /// kernel reads it.
+  static func sums(of codes: Tensor) -> Tensor? {
+    let (rows, depth) = (codes.size(0), codes.size(1))
+    guard graft_has_int8_dot(), rows > 0, depth > 0 else { return nil }
     let sums = Tensor.empty([rows], dtype: .int32)
-    forEachBlockRange(rows, blockSize: depth, [x, sums], name: "int8_row_sums") {
+    forEachBlockRange(rows, blockSize: depth, [codes, sums], name: "int8_row_sums") {
       graft_int8_row_sums(
         $0.elements(0, Int8.self), Int64(depth), $1, $2, $0.elements(1, Int32.self))
     }

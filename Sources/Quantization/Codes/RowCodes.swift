@@ -20,6 +20,8 @@ public struct RowCodes {
   public let outliers: Tensor?
   /// Type of the matrix that was quantised.
   public let dtype: DType
+  /// What a product needs of each row besides, int32 `[rows]`; nil where it is computed when it is needed.
+  let sums: Tensor?
 
   /// Puts together what was stored.
   ///
@@ -33,6 +35,20 @@ public struct RowCodes {
     codes: Tensor, scales: Tensor, outlierColumns: Tensor? = nil, outliers: Tensor? = nil,
     dtype: DType
   ) {
+    self.init(
+      codes: codes, scales: scales, outlierColumns: outlierColumns, outliers: outliers,
+      dtype: dtype, sums: nil)
+  }
+
+  /// Takes what a pass over the rows made.
+  init(_ rows: CodedRows) {
+    self.init(codes: rows.codes, scales: rows.scales, dtype: .float32, sums: rows.sums)
+  }
+
+  private init(
+    codes: Tensor, scales: Tensor, outlierColumns: Tensor? = nil, outliers: Tensor? = nil,
+    dtype: DType, sums: Tensor?
+  ) {
     precondition(
       codes.dtype == .int8 && codes.rank == 2 && scales.shape == [codes.size(0)],
       "RowCodes: codes \(codes.dtype)\(codes.shape), scales \(scales.shape)")
@@ -41,6 +57,7 @@ public struct RowCodes {
     self.outlierColumns = outlierColumns ?? Tensor.empty([0], dtype: .int64, device: codes.device)
     self.outliers = outliers
     self.dtype = dtype
+    self.sums = sums
   }
 
   /// Quantises the rows of a matrix.
@@ -49,11 +66,15 @@ public struct RowCodes {
   ///   - x: float32, float16 or bfloat16 `[rows, columns]`.
   ///   - threshold: Magnitude from which an element is an outlier; 0 for none.
   public init(quantizing x: Tensor, threshold: Double = 0) {
-    self.init(quantizing: x, threshold: threshold, columnFactors: nil)
+    self.init(quantizing: x, threshold: threshold, needsSums: false)
   }
 
   /// The same of x with each column times a factor, float32 `[columns]`, where there are factors.
-  init(quantizing x: Tensor, threshold: Double = 0, columnFactors: Tensor?) {
+  ///
+  /// `needsSums` says that products will read the codes, several perhaps.
+  init(
+    quantizing x: Tensor, threshold: Double = 0, columnFactors: Tensor? = nil, needsSums: Bool
+  ) {
     precondition(x.rank == 2, "RowCodes: a tensor of shape \(x.shape) is no matrix")
     let source = x.detached().to(device: .cpu).contiguous()
     let type = floatType(of: source.dtype, in: "RowCodes")
@@ -89,9 +110,11 @@ public struct RowCodes {
       }
       taken = numbers.to(device: x.device)
     }
+    // Of what is left of the codes.
+    let sums = needsSums && x.device.kind == .cpu ? Self.sums(of: codes) : nil
     self.init(
       codes: codes.to(device: x.device), scales: scales.to(device: x.device),
-      outlierColumns: places?.to(device: x.device), outliers: taken, dtype: x.dtype)
+      outlierColumns: places?.to(device: x.device), outliers: taken, dtype: x.dtype, sums: sums)
   }
 
   /// Quantises a weight.

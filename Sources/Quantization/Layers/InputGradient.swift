@@ -29,7 +29,9 @@ public enum InputGradient {
     case .dequantized: return nil
     case .int8:
       let rows = gradient.rows()
-      return RowCodes(quantizing: rows.to(quantizableType(rows.dtype)), columnFactors: factors)
+      return RowCodes(
+        quantizing: rows.to(quantizableType(rows.dtype)), columnFactors: factors,
+        needsSums: true)
     case .int8Stochastic(let generator):
       let draw = Tensor.empty([1], dtype: .float64)
       draw.fillUniformInPlace(0, 0x1p53, generator: generator)
@@ -68,6 +70,15 @@ extension QuantizedProjection {
     let weight = rowCodes()
     return inputGradient.codes(of: gradient, times: weight.scales * (1 / 127.0))?
       .multiplied(byColumnsOf: weight.codes, adding: term, to: sum)
+  }
+
+  /// Of the kind ``InputGradient/int8``.
+  package func gradientRounding() -> GradientRounding? {
+    guard case .int8 = inputGradient, roundsGradients else { return nil }
+    let weight = rowCodes()
+    return GradientRounding(columnFactors: weight.scales * (1 / 127.0)) { rows, term, sum in
+      RowCodes(rows).multiplied(byColumnsOf: weight.codes, adding: term, to: sum)
+    }
   }
 
   package func pulledBack(

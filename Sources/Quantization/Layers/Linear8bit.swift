@@ -66,7 +66,8 @@ public final class Linear8bit: LinearProjection {
     guard device.kind == .cpu else { return x.linear(weight.dequantized(x.dtype), bias: bias) }
     let rows = x.rows()
     let codes = RowCodes(
-      quantizing: rows.dtype == .float64 ? rows.to(.float32) : rows, threshold: threshold)
+      quantizing: rows.dtype == .float64 ? rows.to(.float32) : rows, threshold: threshold,
+      needsSums: true)
     return codes.multiplied(by: weight, bias: bias).to(x.dtype)
       .reshaped(x.shape.dropLast() + [outputSize])
   }
@@ -137,7 +138,7 @@ extension Linear8bit: QuantizedProjection {
     guard layers.count == group.count, rows.dtype == .float32, rows.device.kind == .cpu,
       layers.allSatisfy({ $0.threshold == threshold && $0.device.kind == .cpu })
     else { return nil }
-    let codes = RowCodes(quantizing: rows, threshold: threshold)
+    let codes = RowCodes(quantizing: rows, threshold: threshold, needsSums: true)
     return layers.indices.map { index in
       codes.multiplied(
         by: layers[index].weight, bias: layers[index].bias?.value, adding: terms[index],

@@ -16,7 +16,7 @@ func addingLowRankProduct(
   return differentiable("LoRA", [y, dropped, a, b]) { inputs in
     let (y, x, a, b) = (inputs[0], inputs[1], inputs[2], inputs[3])
     let rows = x.rows().to(a.dtype)  // [N, in]
-    let narrow = rows.linear(a)  // [N, rank]
+    let narrow = rows.narrowProduct(a)  // [N, rank]
     let output: Tensor
     if y.dtype == b.dtype && y.isContiguous {
       output = y
@@ -34,12 +34,13 @@ func addingLowRankProduct(
       output,
       { gradient in
         let wide = gradient.rows().to(b.dtype)  // [N, out]
-        let inner = wide.pulledBack(throughB: b, scale: scale)  // [N, rank]
+        let (inner, ofB) = wide.narrowGradients(  // [N, rank]
+          b: b, narrow: RowPass.Columns(narrow), scale: scale, needsB: b.requiresGradient)
         return [
           needsBase ? gradient : nil,
           needsInput ? inner.linear(a.transposed()).reshaped(shape).to(type) : nil,
-          a.requiresGradient ? inner.transposed().linear(rows.transposed()) : nil,
-          b.requiresGradient ? wide.gradientOfB(narrow: narrow, scale: scale) : nil,
+          a.requiresGradient ? rows.summed(times: inner) : nil,
+          ofB,
         ]
       }
     )
