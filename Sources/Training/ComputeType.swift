@@ -4,12 +4,11 @@ import Quantization
 public import Tensors
 
 extension LossModel {
-  /// Decides what type a model over a quantised base multiplies numbers in.
+  /// Decides what type a model multiplies numbers in where that need not be float32. Sums are float32.
   ///
-  /// These are the products of its loss that are not of whole numbers: those with 4-bit layers, and with the
-  /// head. Their sums are float32.
-  ///
-  /// Without quantised layers nothing is changed, nor on processors that do not multiply bfloat16.
+  /// Over a quantised base these are the products of its loss that are not of whole numbers: those with
+  /// 4-bit layers, and with the head. Without quantised layers it is the part of the head's gradient that
+  /// ``LossProducts/roundedRest`` says. On processors that do not multiply bfloat16 nothing is changed.
   ///
   /// - Parameter type: float32 or bfloat16.
   public func setComputeType(_ type: DType) {
@@ -17,8 +16,10 @@ extension LossModel {
     let isQuantized = all.contains {
       ($0 as? Linear)?.projection is any QuantizedProjection || $0 is any QuantizedProjection
     }
-    guard isQuantized else { return }
-    setFourBitProductTypes(type)
-    for case let model as DecoderForCausalLM in all { model.lossProductType = type }
+    if isQuantized { setFourBitProductTypes(type) }
+    for case let model as DecoderForCausalLM in all {
+      model.lossProducts =
+        type != .bfloat16 ? .float32 : isQuantized ? .bfloat16 : .roundedRest
+    }
   }
 }

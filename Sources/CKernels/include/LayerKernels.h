@@ -65,6 +65,19 @@ void graft_cross_entropy_block(const float *_Nonnull scores, const int64_t *_Non
                                float *_Nonnull top, double *_Nonnull sum, float *_Nonnull answer,
                                float *_Nonnull factor);
 
+// Rows first..<end of shares [rows, size], numbers of 1e-38 or more: those of at least `least` times the
+// row's sum are large. Bit j of large[r, g], [rows, ceil(size / 16)], says whether word 16 g + j is one.
+// The others go to `rest` in bfloat16, to nearest, ties to even; large ones are 0 there. NaN is not large.
+void graft_split_shares(const float *_Nonnull shares, const double *_Nonnull sum, double least,
+                        int64_t size, int64_t first, int64_t end, uint16_t *_Nonnull rest,
+                        uint16_t *_Nonnull large);
+
+// sum[r] += shares[r, v] weight[v] for rows first..<end of [rows, depth], over the words v that are large, in
+// their order; weight: [size, depth].
+void graft_add_large_shares(const float *_Nonnull shares, const uint16_t *_Nonnull large,
+                            int64_t size, const float *_Nonnull weight, int64_t depth,
+                            int64_t first, int64_t end, float *_Nonnull sum);
+
 // loss[r] = log(sum(e^z)) - z[label[r]] of rows first..<end; factor[r] is 1 / sum, so that its product
 // with e^(z - top) is the softmax.
 void graft_cross_entropy_end(const float *_Nonnull top, const double *_Nonnull sum,

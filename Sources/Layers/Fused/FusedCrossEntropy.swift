@@ -16,14 +16,13 @@ import Tensors
 ///   - weight: The head.
 ///   - labels: Right answers.
 ///   - needsGradient: Whether the gradient is wanted.
-///   - productType: Type that both products are computed in, bfloat16 (where
-///     ``BFloat16Rows/isSupported``) or float32; sums and everything between are float32.
+///   - products: What numbers both products are computed with; everything between is float32.
 ///   - words: Words of a part.
 /// - Returns: A scalar, and the gradient of x.
 /// - Note: Source: arXiv 2411.09009 (Cut Cross-Entropy), with the running normaliser of arXiv 1805.02867.
 func fusedCrossEntropy(
   _ x: Tensor, _ weight: Tensor, _ labels: Tensor, needsGradient: Bool,
-  productType: DType = .float32, words: Int = 1920
+  products: LossProducts = .float32, words: Int = 1920
 ) -> (loss: Tensor, gradient: Tensor?) {
   let (count, size) = (x.size(0), weight.size(0))
   let answers = labels.to(.int64).contiguous()
@@ -32,39 +31,52 @@ func fusedCrossEntropy(
   let own = Tensor.zeros([count], dtype: .float32)
   let factor = Tensor.empty([count], dtype: .float32)
   var gradient: Tensor?
-  let rounded =
-    productType == .bfloat16 && BFloat16Rows.isSupported ? BFloat16Rows(rounding: x) : nil
+  let products = products.supported
+  let rounded = products == .bfloat16 ? BFloat16Rows(rounding: x) : nil
   for start in stride(from: 0, to: size, by: words) {
     let part = weight.narrowed(0, start..<min(start + words, size))
     let scores = rounded?.multiplied(byRowsOf: part) ?? x.linear(part).contiguous()  // [N, P]
-    // Of the rounded product; the other one's are written over its scores.
-    let shares =
-      rounded != nil && needsGradient ? Tensor.empty(scores.shape, dtype: .bfloat16) : nil
-    let (width, isRounded) = (Int64(part.size(0)), shares != nil)
-    forEachBlockRange(
-      count, blockSize: part.size(0),
-      [scores, answers, top, sum, own, factor] + (shares.map { [$0] } ?? []),
-      name: "cross_entropy"
-    ) {
-      graft_cross_entropy_block(
-        $0.elements(0, Float.self), $0.elements(1, Int64.self), Int64(start), width,
-        needsGradient && !isRounded ? $0.elements(0, Float.self) : nil,
-        isRounded ? $0.elements(6, UInt16.self) : nil,
-        $1, $2, $0.elements(2, Float.self), $0.elements(3, Double.self),
-        $0.elements(4, Float.self), $0.elements(5, Float.self))
-    }
     // A mapped head is as large as many layers and is read part by part.
     defer { part.releaseFileBackedMemory() }
-    guard needsGradient else { continue }
-    if let shares {
-      gradient = BFloat16Rows(shares).multiplied(
-        byColumnsOf: part, onto: gradient.map { ($0, rowScale: factor) })
-      continue
+    // Of the rounded product; other ones are written over its scores.
+    let short =
+      needsGradient && rounded != nil ? Tensor.empty(scores.shape, dtype: .bfloat16) : nil
+    let split = needsGradient && products == .roundedRest ? SplitShares(of: scores) : nil
+    let (width, isShort, isSplit) = (Int64(part.size(0)), short != nil, split != nil)
+    forEachBlockRange(
+      count, blockSize: part.size(0),
+      [scores, answers, top, sum, own, factor] + (short.map { [$0] } ?? [])
+        + (split.map { [$0.rest, $0.large] } ?? []),
+      name: "cross_entropy"
+    ) { memory, first, end in
+      // Where shares are split a row at a time, which then is in the nearest cache.
+      for row in stride(from: first, to: end, by: isSplit ? 1 : Int(end - first)) {
+        graft_cross_entropy_block(
+          memory.elements(0, Float.self), memory.elements(1, Int64.self), Int64(start), width,
+          needsGradient && !isShort ? memory.elements(0, Float.self) : nil,
+          isShort ? memory.elements(6, UInt16.self) : nil,
+          row, isSplit ? row + 1 : end, memory.elements(2, Float.self),
+          memory.elements(3, Double.self), memory.elements(4, Float.self),
+          memory.elements(5, Float.self))
+        guard isSplit else { continue }
+        graft_split_shares(
+          memory.elements(0, Float.self), memory.elements(3, Double.self),
+          LossProducts.leastLargeShare, width, row, row + 1, memory.elements(6, UInt16.self),
+          memory.elements(7, UInt16.self))
+      }
     }
-    gradient =
-      gradient.map {
-        scores.linear(part.transposed(), addedTo: $0.multiplyInPlace(factor.unsqueezed(1)))
-      } ?? scores.linear(part.transposed())
+    guard needsGradient else { continue }
+    let before = gradient.map { ($0, rowScale: factor) }
+    if let split {
+      gradient = split.multiplied(byColumnsOf: part.contiguous(), onto: before)
+    } else if let short {
+      gradient = BFloat16Rows(short).multiplied(byColumnsOf: part, onto: before)
+    } else {
+      gradient =
+        gradient.map {
+          scores.linear(part.transposed(), addedTo: $0.multiplyInPlace(factor.unsqueezed(1)))
+        } ?? scores.linear(part.transposed())
+    }
   }
   // Rows of the answers are read once more, behind the parts.
   defer { weight.releaseFileBackedMemory() }
