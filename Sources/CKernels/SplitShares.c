@@ -89,11 +89,15 @@ GRAFT_INLINE void add_words(const float *shares, const int32_t *words, int64_t c
 
 GRAFT_INLINE void graft_add_large_shares_body(const float *shares, const uint16_t *large,
                                               int64_t size, const float *weight, int64_t depth,
-                                              int64_t first, int64_t end, float *sum) {
+                                              const float *row_scale, int64_t first, int64_t end,
+                                              float *sum) {
   const int64_t groups = (size + 15) / 16;
   for (int64_t row = first; row < end; ++row) {
     int32_t words[SOME];
     int64_t count = 0;
+    if (row_scale != NULL) {
+      for (int64_t d = 0; d < depth; ++d) sum[row * depth + d] *= row_scale[row];
+    }
     for (int64_t g = 0; g < groups; ++g) {
       uint32_t group = large[row * groups + g];
       for (; group != 0; group &= group - 1) {
@@ -109,5 +113,5 @@ GRAFT_INLINE void graft_add_large_shares_body(const float *shares, const uint16_
 
 GRAFT_VARIANTS(graft_add_large_shares,
                (const float *shares, const uint16_t *large, int64_t size, const float *weight,
-                int64_t depth, int64_t first, int64_t end, float *sum),
-               (shares, large, size, weight, depth, first, end, sum))
+                int64_t depth, const float *row_scale, int64_t first, int64_t end, float *sum),
+               (shares, large, size, weight, depth, row_scale, first, end, sum))

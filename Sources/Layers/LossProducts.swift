@@ -1,20 +1,21 @@
 /// What numbers the two products of a head's loss are computed with, where they are fused: scores x W^T,
 /// and p W of the gradient, with p the words' shares (softmax) in a row.
 ///
-/// Sums are float32 in all of them. Processors that do not multiply bfloat16 compute in float32.
+/// Sums are float32 in all of them. Processors that do not multiply bfloat16 compute in float32. What is
+/// rounded in the gradient besides W is the rest of many small shares, whose errors average out; large
+/// ones, at most some thousands in a row, are added exactly.
 public enum LossProducts: Sendable {
   /// Both in float32.
   case float32
-  /// Scores in float32, and of the gradient what large shares add, those of at least ``leastLargeShare``;
-  /// what the rest adds in bfloat16.
-  ///
-  /// A row has at most 1 / ``leastLargeShare`` large shares, and roundings of the many others average out.
+  /// Scores in float32, large shares too, the rest in bfloat16.
   case roundedRest
   /// Both in bfloat16.
   case bfloat16
+  /// Scores in bfloat16, large shares in float32, the rest in whole numbers of 8 bits.
+  case wholeNumberRest
 
-  /// The least share that counts as large.
-  static let leastLargeShare = 0x1p-13
+  /// Whether scores are computed in bfloat16.
+  var roundsScores: Bool { self == .bfloat16 || self == .wholeNumberRest }
 
   /// What this processor does.
   var supported: LossProducts { BFloat16Rows.isSupported ? self : .float32 }

@@ -4,22 +4,31 @@ import Quantization
 public import Tensors
 
 extension LossModel {
-  /// Decides what type a model multiplies numbers in where that need not be float32. Sums are float32.
+  /// Decides what type a model multiplies numbers in where that need not be float32.
   ///
-  /// Over a quantised base these are the products of its loss that are not of whole numbers: those with
-  /// 4-bit layers, and with the head. Without quantised layers it is the part of the head's gradient that
-  /// ``LossProducts/roundedRest`` says. On processors that do not multiply bfloat16 nothing is changed.
+  /// Sums are float32. Over a quantised base these are the products of its loss that are not of whole numbers: those with
+  /// 4-bit layers, and with the head. What most of the head's gradient is multiplied in, is decided by
+  /// whether gradients pass layers in whole numbers (``LossProducts``). Without quantised layers it is the
+  /// part of the head's gradient that ``LossProducts/roundedRest`` says. On processors that do not multiply
+  /// bfloat16 nothing is changed.
   ///
   /// - Parameter type: float32 or bfloat16.
   public func setComputeType(_ type: DType) {
     let all = modules().map(\.module)
-    let isQuantized = all.contains {
-      ($0 as? Linear)?.projection is any QuantizedProjection || $0 is any QuantizedProjection
+    let quantized = all.compactMap {
+      ($0 as? Linear)?.projection as? any QuantizedProjection ?? $0 as? any QuantizedProjection
     }
+    let isQuantized = !quantized.isEmpty
     if isQuantized { setFourBitProductTypes(type) }
     for case let model as DecoderForCausalLM in all {
       model.lossProducts =
-        type != .bfloat16 ? .float32 : isQuantized ? .bfloat16 : .roundedRest
+        if type != .bfloat16 {
+          .float32
+        } else if isQuantized {
+          quantized.allSatisfy(\.roundsGradients) ? .wholeNumberRest : .bfloat16
+        } else {
+          .roundedRest
+        }
     }
   }
 }

@@ -32,51 +32,32 @@ func fusedCrossEntropy(
   let factor = Tensor.empty([count], dtype: .float32)
   var gradient: Tensor?
   let products = products.supported
-  let rounded = products == .bfloat16 ? BFloat16Rows(rounding: x) : nil
+  let rounded = products.roundsScores ? BFloat16Rows(rounding: x) : nil
   for start in stride(from: 0, to: size, by: words) {
-    let part = weight.narrowed(0, start..<min(start + words, size))
+    let part = weight.narrowed(0, start..<min(start + words, size)).contiguous()
     let scores = rounded?.multiplied(byRowsOf: part) ?? x.linear(part).contiguous()  // [N, P]
     // A mapped head is as large as many layers and is read part by part.
     defer { part.releaseFileBackedMemory() }
-    // Of the rounded product; other ones are written over its scores.
-    let short =
-      needsGradient && rounded != nil ? Tensor.empty(scores.shape, dtype: .bfloat16) : nil
-    let split = needsGradient && products == .roundedRest ? SplitShares(of: scores) : nil
-    let (width, isShort, isSplit) = (Int64(part.size(0)), short != nil, split != nil)
+    let shares = needsGradient ? PartShares(products, over: scores, of: part) : nil
+    let (width, isShort) = (Int64(part.size(0)), products == .bfloat16)
     forEachBlockRange(
       count, blockSize: part.size(0),
-      [scores, answers, top, sum, own, factor] + (short.map { [$0] } ?? [])
-        + (split.map { [$0.rest, $0.large] } ?? []),
-      name: "cross_entropy"
+      [scores, answers, top, sum, own, factor] + (shares?.tensors ?? []), name: "cross_entropy"
     ) { memory, first, end in
-      // Where shares are split a row at a time, which then is in the nearest cache.
-      for row in stride(from: first, to: end, by: isSplit ? 1 : Int(end - first)) {
+      // A row at a time, which then is in the nearest cache when its shares are split.
+      for row in first..<end {
         graft_cross_entropy_block(
           memory.elements(0, Float.self), memory.elements(1, Int64.self), Int64(start), width,
           needsGradient && !isShort ? memory.elements(0, Float.self) : nil,
-          isShort ? memory.elements(6, UInt16.self) : nil,
-          row, isSplit ? row + 1 : end, memory.elements(2, Float.self),
-          memory.elements(3, Double.self), memory.elements(4, Float.self),
-          memory.elements(5, Float.self))
-        guard isSplit else { continue }
-        graft_split_shares(
-          memory.elements(0, Float.self), memory.elements(3, Double.self),
-          LossProducts.leastLargeShare, width, row, row + 1, memory.elements(6, UInt16.self),
-          memory.elements(7, UInt16.self))
+          needsGradient && isShort ? memory.elements(6, UInt16.self) : nil,
+          row, row + 1, memory.elements(2, Float.self), memory.elements(3, Double.self),
+          memory.elements(4, Float.self), memory.elements(5, Float.self))
+        guard needsGradient else { continue }
+        PartShares.split(products, memory, sums: 3, first: 6, width: width, row: row)
       }
     }
-    guard needsGradient else { continue }
-    let before = gradient.map { ($0, rowScale: factor) }
-    if let split {
-      gradient = split.multiplied(byColumnsOf: part.contiguous(), onto: before)
-    } else if let short {
-      gradient = BFloat16Rows(short).multiplied(byColumnsOf: part, onto: before)
-    } else {
-      gradient =
-        gradient.map {
-          scores.linear(part.transposed(), addedTo: $0.multiplyInPlace(factor.unsqueezed(1)))
-        } ?? scores.linear(part.transposed())
-    }
+    gradient =
+      shares?.multiplied(byColumnsOf: part, onto: gradient.map { ($0, rowScale: factor) })
   }
   // Rows of the answers are read once more, behind the parts.
   defer { weight.releaseFileBackedMemory() }

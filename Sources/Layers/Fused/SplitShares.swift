@@ -6,8 +6,11 @@ import Tensors
 ///
 /// With p a row's shares (softmax), what the rest's rounding adds to p W is random: about
 /// 2^-9 / sqrt(3) sqrt(sum of p^2 over the rest) of the length of W's rows, where the sum is at most
-/// ``LossProducts/leastLargeShare``.
+/// ``leastLargeShare``.
 struct SplitShares {
+  /// The least share that counts as large; a row has at most 1 / that many.
+  static let leastLargeShare = 0x1p-13
+
   /// Shares times the sum of their row, float32 `[rows, words]`.
   let shares: Tensor
   /// The same in bfloat16, with large ones as 0.
@@ -15,7 +18,7 @@ struct SplitShares {
   /// Which are large: a bit for each, uint16 `[rows, ceil(words / 16)]`.
   let large: Tensor
 
-  /// Room for what ``split(_:_:_:_:)`` finds.
+  /// Makes room.
   ///
   /// - Parameter shares: float32 `[rows, words]`, contiguous, on the processor.
   init(of shares: Tensor) {
@@ -35,16 +38,30 @@ struct SplitShares {
     byColumnsOf part: Tensor, onto sum: (Tensor, rowScale: Tensor)?
   ) -> Tensor {
     let result = BFloat16Rows(rest).multiplied(byColumnsOf: part, onto: sum)
-    guard result.count > 0 else { return result }
-    let (words, size) = (Int64(shares.size(1)), Int64(part.size(1)))
-    forEachBlockRange(
-      shares.size(0), blockSize: shares.size(1), [shares, large, part, result],
-      name: "large_shares"
-    ) {
-      graft_add_large_shares(
-        $0.elements(0, Float.self), $0.elements(1, UInt16.self), words,
-        $0.elements(2, Float.self), size, $1, $2, $0.elements(3, Float.self))
-    }
+    addLargeShares(shares, large, part, to: result, rowScale: nil)
     return result
+  }
+}
+
+/// Adds large shares times their words, in float32.
+///
+/// - Parameters:
+///   - shares: float32 `[rows, words]`, contiguous.
+///   - large: A bit for each, uint16 `[rows, ceil(words / 16)]`.
+///   - part: The words, float32 `[words, size]`, contiguous.
+///   - sum: float32 `[rows, size]`, which is written to.
+///   - rowScale: What its rows are multiplied by before, float32 `[rows]`; nil for nothing.
+func addLargeShares(
+  _ shares: Tensor, _ large: Tensor, _ part: Tensor, to sum: Tensor, rowScale: Tensor?
+) {
+  guard sum.count > 0 else { return }
+  let (words, size, isScaled) = (Int64(shares.size(1)), Int64(part.size(1)), rowScale != nil)
+  forEachBlockRange(
+    shares.size(0), blockSize: shares.size(1),
+    [shares, large, part, sum] + (rowScale.map { [$0] } ?? []), name: "large_shares"
+  ) {
+    graft_add_large_shares(
+      $0.elements(0, Float.self), $0.elements(1, UInt16.self), words, $0.elements(2, Float.self),
+      size, isScaled ? $0.elements(4, Float.self) : nil, $1, $2, $0.elements(3, Float.self))
   }
 }
