@@ -19,13 +19,12 @@ public let ignoredLabel = -100
 ///   - chunkRows: Rows of logits that exist at a time; 128 if nil, 1024 where it is fused.
 ///   - fused: Whether a chunk goes through its logits part by part where the types allow it, with the
 ///     normaliser and the gradient brought up to date with each part of the words.
-///   - productType: Type that the products of a fused chunk are computed in, bfloat16 or float32;
-///     their sums are float32. Processors that do not multiply bfloat16 compute in float32.
+///   - products: What numbers the products of a fused chunk are computed with.
 /// - Returns: A scalar in float32 (zero when no row has a label).
 /// - Note: Source: the idea of arXiv 2411.09009 (Cut Cross-Entropy), here over row chunks.
 public func linearCrossEntropy(
   _ hidden: Tensor, weight: Tensor, labels: Tensor, chunkRows: Int? = nil,
-  fused: Bool = false, productType: DType = .float32
+  fused: Bool = false, products: LossProducts = .float32
 ) -> Tensor {
   differentiable("LinearCrossEntropy", [hidden, weight]) { inputs in
     let (hidden, weight) = (inputs[0], inputs[1])
@@ -44,7 +43,7 @@ public func linearCrossEntropy(
       if isFused {
         let (loss, gradient) = fusedCrossEntropy(
           x, weight, labels.selecting(0, places), needsGradient: needsHidden,
-          productType: productType)
+          products: products)
         total.addInPlace(loss)
         if let gradient { hiddenGradient?.addInPlace(0, at: places, gradient) }
         continue

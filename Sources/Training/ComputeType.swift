@@ -4,24 +4,36 @@ import Quantization
 public import Tensors
 
 extension LossModel {
-  /// Decides what type a model over a quantised base multiplies numbers in.
+  /// Decides what type a model multiplies numbers in where that need not be float32.
   ///
-  /// These are the products of its loss that are not of whole numbers: those with 4-bit layers, of
-  /// attention, and with the head. Their sums are float32.
+  /// Sums are float32. Over a quantised base these are the products of its loss that are not of whole
+  /// numbers: those with 4-bit layers, of attention, and with the head. What most of the head's gradient
+  /// is multiplied in, is decided by whether gradients pass layers in whole numbers
+  /// (``LossProducts``). Without quantised layers it is the part of the head's gradient that
+  /// ``LossProducts/roundedRest`` says. On processors that do not multiply bfloat16 nothing is changed.
   ///
-  /// Without quantised layers nothing is changed, nor on processors that do not multiply bfloat16.
-  ///
-  /// - Parameter type: float32 or bfloat16.
+  /// - Parameter type: float32 or bfloat16; int8 for products of 4-bit layers in whole numbers and the
+  ///   others in bfloat16.
   public func setComputeType(_ type: DType) {
     let all = modules().map(\.module)
-    let isQuantized = all.contains {
-      ($0 as? Linear)?.projection is any QuantizedProjection || $0 is any QuantizedProjection
+    let quantized = all.compactMap {
+      ($0 as? Linear)?.projection as? any QuantizedProjection ?? $0 as? any QuantizedProjection
     }
-    guard isQuantized else { return }
-    setFourBitProductTypes(type)
+    let isQuantized = !quantized.isEmpty
+    if isQuantized { setFourBitProductTypes(type) }
+    let isRounded = type != .float32
     for module in all {
-      (module as? DecoderForCausalLM)?.lossProductType = type
-      (module as? DecoderModel)?.attentionProductType = type
+      if isQuantized {
+        (module as? DecoderModel)?.attentionProductType = isRounded ? .bfloat16 : .float32
+      }
+      (module as? DecoderForCausalLM)?.lossProducts =
+        if !isRounded {
+          .float32
+        } else if isQuantized {
+          quantized.allSatisfy(\.roundsGradients) ? .wholeNumberRest : .bfloat16
+        } else {
+          .roundedRest
+        }
     }
   }
 }

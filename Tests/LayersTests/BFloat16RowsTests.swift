@@ -66,10 +66,10 @@ import Testing
       Self.normal([words, depth], seed: 2) * 0.3,
       Tensor((0..<count).map { Int64($0 * 131 % words) })
     )
-    func run(_ type: DType) -> (loss: Float, gradient: Tensor) {
+    func run(_ products: LossProducts) -> (loss: Float, gradient: Tensor) {
       let x = Self.normal([count, depth], seed: 1)
       x.requiresGradient = true
-      let loss = linearCrossEntropy(x, weight: w, labels: labels, fused: true, productType: type)
+      let loss = linearCrossEntropy(x, weight: w, labels: labels, fused: true, products: products)
       loss.backward()
       return (loss.array(of: Float.self)[0], x.gradient ?? x)
     }
@@ -81,7 +81,7 @@ import Testing
     // Where no gradient is wanted, as in evaluation.
     let x = Self.normal([count, depth], seed: 1)
     let loss = linearCrossEntropy(
-      x, weight: w, labels: labels, fused: true, productType: .bfloat16)
+      x, weight: w, labels: labels, fused: true, products: .bfloat16)
     #expect(loss.array(of: Float.self)[0] == short.loss)
   }
 }

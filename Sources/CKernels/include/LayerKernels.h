@@ -72,6 +72,35 @@ void graft_cross_entropy_block(const float *_Nonnull scores, const int64_t *_Non
                                float *_Nonnull top, double *_Nonnull sum, float *_Nonnull answer,
                                float *_Nonnull factor);
 
+// Rows first..<end of shares [rows, size], numbers of 1e-38 or more: those of at least `least` times the
+// row's sum are large. Bit j of large[r, g], [rows, ceil(size / 16)], says whether word 16 g + j is one.
+// The others go to `rest` in bfloat16, to nearest, ties to even; large ones are 0 there. NaN is not large.
+void graft_split_shares(const float *_Nonnull shares, const double *_Nonnull sum, double least,
+                        int64_t size, int64_t first, int64_t end, uint16_t *_Nonnull rest,
+                        uint16_t *_Nonnull large);
+
+// sum[r] = row_scale[r] sum[r] + sum over v of shares[r, v] weight[v] for rows first..<end of [rows, depth],
+// over the words v that are large, in their order; weight: [size, depth]. A row_scale of NULL is 1.
+void graft_add_large_shares(const float *_Nonnull shares, const uint16_t *_Nonnull large,
+                            int64_t size, const float *_Nonnull weight, int64_t depth,
+                            const float *_Nullable row_scale, int64_t first, int64_t end,
+                            float *_Nonnull sum);
+
+// As graft_split_shares, but the rest becomes whole numbers of 8 bits: with x = share factor[word] of the
+// words that are not large, and 0 for the others, scale[r] = max x / 254, codes = x / scale rounded to
+// nearest, ties to even, less 127. offset[r] = scale / 127 (127 + the mean over all words of what rounding
+// took), the factor of the words' summed codes in a product; code_sums[r] is 128 times the codes' sum.
+// A row whose sum is no number gets NaN as scale and offset. factor: [size], 0 or more.
+void graft_quantize_shares(const float *_Nonnull shares, const double *_Nonnull sum, double least,
+                           const float *_Nonnull factor, int64_t size, int64_t first, int64_t end,
+                           uint16_t *_Nonnull large, int8_t *_Nonnull codes,
+                           float *_Nonnull scale, float *_Nonnull offset,
+                           int32_t *_Nonnull code_sums);
+
+// sums[c] = the sum of column c of codes [rows, columns], for columns first..<end.
+void graft_code_column_sums(const int8_t *_Nonnull codes, int64_t rows, int64_t columns,
+                            int64_t first, int64_t end, float *_Nonnull sums);
+
 // loss[r] = log(sum(e^z)) - z[label[r]] of rows first..<end; factor[r] is 1 / sum, so that its product
 // with e^(z - top) is the softmax.
 void graft_cross_entropy_end(const float *_Nonnull top, const double *_Nonnull sum,

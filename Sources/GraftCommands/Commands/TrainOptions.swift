@@ -201,8 +201,9 @@ enum TrainOptions {
   static let computeType = Option<ComputeType>(
     "compute-dtype", default: .bfloat16, group: "Optimiser",
     help:
-      "With a quantised base: type of products with 4-bit layers and with the head, where the "
-      + "processor multiplies it; sums are float32.")
+      "Where the processor multiplies it: with a quantised base the type of products with 4-bit "
+      + "layers and with the head, otherwise of the many small shares in the head's gradient; "
+      + "sums are float32.")
 
   static let all: [any OptionDeclaration] =
     [

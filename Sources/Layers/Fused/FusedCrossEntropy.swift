@@ -16,14 +16,13 @@ import Tensors
 ///   - weight: The head.
 ///   - labels: Right answers.
 ///   - needsGradient: Whether the gradient is wanted.
-///   - productType: Type that both products are computed in, bfloat16 (where
-///     ``BFloat16Rows/isSupported``) or float32; sums and everything between are float32.
+///   - products: What numbers both products are computed with; everything between is float32.
 ///   - words: Words of a part.
 /// - Returns: A scalar, and the gradient of x.
 /// - Note: Source: arXiv 2411.09009 (Cut Cross-Entropy), with the running normaliser of arXiv 1805.02867.
 func fusedCrossEntropy(
   _ x: Tensor, _ weight: Tensor, _ labels: Tensor, needsGradient: Bool,
-  productType: DType = .float32, words: Int = 1920
+  products: LossProducts = .float32, words: Int = 1920
 ) -> (loss: Tensor, gradient: Tensor?) {
   let (count, size) = (x.size(0), weight.size(0))
   let answers = labels.to(.int64).contiguous()
@@ -32,39 +31,33 @@ func fusedCrossEntropy(
   let own = Tensor.zeros([count], dtype: .float32)
   let factor = Tensor.empty([count], dtype: .float32)
   var gradient: Tensor?
-  let rounded =
-    productType == .bfloat16 && BFloat16Rows.isSupported ? BFloat16Rows(rounding: x) : nil
+  let products = products.supported
+  let rounded = products.roundsScores ? BFloat16Rows(rounding: x) : nil
   for start in stride(from: 0, to: size, by: words) {
-    let part = weight.narrowed(0, start..<min(start + words, size))
+    let part = weight.narrowed(0, start..<min(start + words, size)).contiguous()
     let scores = rounded?.multiplied(byRowsOf: part) ?? x.linear(part).contiguous()  // [N, P]
-    // Of the rounded product; the other one's are written over its scores.
-    let shares =
-      rounded != nil && needsGradient ? Tensor.empty(scores.shape, dtype: .bfloat16) : nil
-    let (width, isRounded) = (Int64(part.size(0)), shares != nil)
-    forEachBlockRange(
-      count, blockSize: part.size(0),
-      [scores, answers, top, sum, own, factor] + (shares.map { [$0] } ?? []),
-      name: "cross_entropy"
-    ) {
-      graft_cross_entropy_block(
-        $0.elements(0, Float.self), $0.elements(1, Int64.self), Int64(start), width,
-        needsGradient && !isRounded ? $0.elements(0, Float.self) : nil,
-        isRounded ? $0.elements(6, UInt16.self) : nil,
-        $1, $2, $0.elements(2, Float.self), $0.elements(3, Double.self),
-        $0.elements(4, Float.self), $0.elements(5, Float.self))
-    }
     // A mapped head is as large as many layers and is read part by part.
     defer { part.releaseFileBackedMemory() }
-    guard needsGradient else { continue }
-    if let shares {
-      gradient = BFloat16Rows(shares).multiplied(
-        byColumnsOf: part, onto: gradient.map { ($0, rowScale: factor) })
-      continue
+    let shares = needsGradient ? PartShares(products, over: scores, of: part) : nil
+    let (width, isShort) = (Int64(part.size(0)), products == .bfloat16)
+    forEachBlockRange(
+      count, blockSize: part.size(0),
+      [scores, answers, top, sum, own, factor] + (shares?.tensors ?? []), name: "cross_entropy"
+    ) { memory, first, end in
+      // A row at a time, which then is in the nearest cache when its shares are split.
+      for row in first..<end {
+        graft_cross_entropy_block(
+          memory.elements(0, Float.self), memory.elements(1, Int64.self), Int64(start), width,
+          needsGradient && !isShort ? memory.elements(0, Float.self) : nil,
+          needsGradient && isShort ? memory.elements(6, UInt16.self) : nil,
+          row, row + 1, memory.elements(2, Float.self), memory.elements(3, Double.self),
+          memory.elements(4, Float.self), memory.elements(5, Float.self))
+        guard needsGradient else { continue }
+        PartShares.split(products, memory, sums: 3, first: 6, width: width, row: row)
+      }
     }
     gradient =
-      gradient.map {
-        scores.linear(part.transposed(), addedTo: $0.multiplyInPlace(factor.unsqueezed(1)))
-      } ?? scores.linear(part.transposed())
+      shares?.multiplied(byColumnsOf: part, onto: gradient.map { ($0, rowScale: factor) })
   }
   // Rows of the answers are read once more, behind the parts.
   defer { weight.releaseFileBackedMemory() }

@@ -7,10 +7,10 @@ public final class DecoderForCausalLM: Module {
   public let model: DecoderModel
   /// The output head; shares its weight with the embeddings when they are tied.
   public let head: Linear
-  /// Type that the loss multiplies a dense head in where layers are fused: float32 or bfloat16.
+  /// What numbers the loss multiplies a dense head with where layers are fused.
   ///
   /// Sums are float32; scores by other ways are not touched.
-  public var lossProductType = DType.float32
+  public var lossProducts = LossProducts.float32
 
   init(model: DecoderModel, head: Linear) {
     self.model = model

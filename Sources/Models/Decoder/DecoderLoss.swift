@@ -62,7 +62,7 @@ extension DecoderForCausalLM {
       return model.pass.exit {
         linearCrossEntropy(
           rows, weight: dense.weight.value, labels: shifted,
-          fused: model.usesFusedLayers, productType: lossProductType)
+          fused: model.usesFusedLayers, products: lossProducts)
       }
     }
     let asked = (shifted .!= Double(ignoredLabel)).nonzeroIndices().reshaped([-1])
