@@ -2,10 +2,13 @@
 #include "BFloat16AttentionBlock.h"
 
 #ifdef GRAFT_X86
-TARGET_BF16 static inline float dot(const float *x, const float *y, int64_t count) {
+// Of rounded numbers and others.
+TARGET_BF16 static inline float dot(const uint32_t *rounded, const float *y, int64_t count) {
   __m512 sum = _mm512_setzero_ps();
   for (int64_t i = 0; i < count; i += 16) {
-    sum = _mm512_fmadd_ps(_mm512_loadu_ps(x + i), _mm512_loadu_ps(y + i), sum);
+    __m512i halves = _mm512_cvtepu16_epi32(_mm256_loadu_si256((const void *)(rounded + i / 2)));
+    __m512 x = _mm512_castsi512_ps(_mm512_slli_epi32(halves, 16));
+    sum = _mm512_fmadd_ps(x, _mm512_loadu_ps(y + i), sum);
   }
   return _mm512_reduce_add_ps(sum);
 }
@@ -75,8 +78,9 @@ TARGET_BF16 static void backward(const graft_attention *a, graft_attention_pairs
     graft_round_rows(gradients, a->output_gradient_strides.row, rows, size, gradient_rows);
     graft_pair_rows(gradients, a->output_gradient_strides.row, rows, size, gradient_pairs);
     for (int64_t i = 0; i < rows; ++i) {
-      means[i] = dot(gradients + i * a->output_gradient_strides.row,
-                     output + (row + i) * a->output_strides.row, size);
+      // Of the same rounded numbers as the shares' gradients, which lie near it where a key has nearly
+      // all of a row: their difference would be rounding alone.
+      means[i] = dot(gradient_rows + i * half, output + (row + i) * a->output_strides.row, size);
       log_sums[i] = a->log_sums[unit * a->length + row + i];
       memset(query_gradient + (row + i) * a->query_gradient_strides.row, 0,
              (size_t)size * sizeof(float));

@@ -68,6 +68,39 @@ import Testing
     #expect(layers[0](one).isEqual(to: plain(one)))
   }
 
+  /// A group that multiplies whole numbers is its layers one by one, near those in float32.
+  @Test func outputsInWholeNumbers() throws {
+    let x = Self.normal([37, 128], seed: 1)
+    // A column of outliers, which is multiplied in float32.
+    x.narrowed(1, 5..<6).multiplyInPlace(20)
+    let layers = [70, 33].enumerated().map { index, width in
+      Linear4bit(
+        quantizing: Self.normal([width, 128], seed: UInt64(2 + index)),
+        bias: index == 0 ? Parameter(Self.normal([width], seed: 4)) : nil)
+    }
+    let exact = layers.map { $0(x) }
+    for layer in layers { layer.productType = .int8 }
+    let group: any GroupedProjection = layers[0]
+    let term = NarrowTerm(
+      rows: Self.normal([37, 3], seed: 5), columns: 0..<3, factor: Self.normal([3, 33], seed: 6))
+    var first: [Tensor]?
+    try withEachInstructionSet {
+      let found = try #require(group.outputs(x, of: layers, adding: [nil, term], into: nil))
+      #expect(found[0].isEqual(to: layers[0](x)))
+      expectClose(
+        found[1], layers[1](x) + term.rows.matrixProduct(term.factor), absolute: 1e-4,
+        relative: 1e-5)
+      let error = Self.relativeError(found[0], exact[0])
+      #expect(error > 1e-4 && error < 0.015, "\(error)")
+      #expect(first.map { $0[0].isEqual(to: found[0]) } ?? true)
+      first = first ?? found
+    }
+    // Few rows are computed from the codes, as ever.
+    let one = x.narrowed(0, 0..<1)
+    let plain = Linear4bit(weight: layers[0].weight, bias: layers[0].bias)
+    #expect(layers[0](one).isEqual(to: plain(one)))
+  }
+
   static func layer(_ format: WeightFormat, _ width: Int, _ size: Int, seed: UInt64)
     -> any LinearProjection
   {

@@ -21,8 +21,15 @@ enum Switch: String, CaseIterable, OptionValue {
 enum ComputeType: String, CaseIterable, OptionValue {
   case float32
   case bfloat16
+  case int8
 
-  var dtype: DType { self == .float32 ? .float32 : .bfloat16 }
+  var dtype: DType {
+    switch self {
+    case .float32: .float32
+    case .bfloat16: .bfloat16
+    case .int8: .int8
+    }
+  }
 }
 
 /// Where frozen blocks of the base are while no pass is at them.
@@ -202,8 +209,8 @@ enum TrainOptions {
     "compute-dtype", default: .bfloat16, group: "Optimiser",
     help:
       "Where the processor multiplies it: with a quantised base the type of products with 4-bit "
-      + "layers and with the head, otherwise of the many small shares in the head's gradient; "
-      + "sums are float32.")
+      + "layers, of attention and with the head, otherwise of the many small shares in the head's "
+      + "gradient; sums are float32. int8: 4-bit layers in whole numbers, the rest in bfloat16.")
 
   static let all: [any OptionDeclaration] =
     [

@@ -20,10 +20,12 @@ public final class Linear4bit: LinearProjection {
   /// How the gradient of the input is computed.
   public var inputGradient = InputGradient.dequantized
 
-  /// Type that products with more than a few rows of float32 are computed in: float32 or bfloat16.
+  /// Type that products with more than a few rows of float32 are computed in: float32, bfloat16 or int8.
   ///
-  /// Sums are float32. bitsandbytes calls it `bnb_4bit_compute_dtype`. Processors that do not multiply
-  /// bfloat16 compute in float32.
+  /// Sums are float32. bitsandbytes calls it `bnb_4bit_compute_dtype`, and has no int8. Processors that
+  /// do not multiply bfloat16 compute in float32. With int8, x is quantised as by ``Linear8bit`` with its
+  /// usual threshold, and W is rounded by rows as for ``InputGradient/int8``: by at most s / 254, s its
+  /// row's largest magnitude, where the codes themselves are off by up to an eighth of their block's.
   public var productType = DType.float32
 
   /// Rows up to which reading the codes is faster than decoding them for a product of matrices.
@@ -106,6 +108,10 @@ public final class Linear4bit: LinearProjection {
     let bias = bias?.to(wide.dtype)
     let rows = wide.count / max(inputSize, 1)
     guard device.kind == .cpu, wide.dtype == .float32, rows <= Self.fewRows else {
+      if multipliesWholeNumbers(wide) {
+        return quantized(wide.rows()).multiplied(by: weight.rowCodes(), bias: bias)
+          .reshaped(x.shape.dropLast() + [outputSize]).to(x.dtype)
+      }
       if multipliesRounded(wide) {
         let product = BFloat16Rows(rounding: wide.rows()).multiplied(
           byRowsOf: weight.dequantized(.float32))
@@ -120,9 +126,17 @@ public final class Linear4bit: LinearProjection {
 
   /// Whether a product with these rows is computed as ``productType`` says in bfloat16.
   private func multipliesRounded(_ x: Tensor) -> Bool {
-    productType == .bfloat16 && BFloat16Rows.isSupported && device.kind == .cpu
-      && x.dtype == .float32 && x.count / max(inputSize, 1) > Self.fewRows
+    productType == .bfloat16 && BFloat16Rows.isSupported && isMany(x)
   }
+
+  /// Whether a product with these rows is computed as ``productType`` says in whole numbers.
+  private func multipliesWholeNumbers(_ x: Tensor) -> Bool { productType == .int8 && isMany(x) }
+
+  private func isMany(_ x: Tensor) -> Bool {
+    device.kind == .cpu && x.dtype == .float32 && x.count / max(inputSize, 1) > Self.fewRows
+  }
+
+  private func quantized(_ rows: Tensor) -> RowCodes { RowCodes(quantizing: rows, threshold: 6) }
 
   /// The type that products of inputs of a type are computed in.
   private func computeType(_ type: DType) -> DType {
@@ -169,15 +183,22 @@ public final class Linear4bit: LinearProjection {
 extension Linear4bit: QuantizedProjection {
   package func rowCodes() -> RowCodes { weight.rowCodes() }
 
-  /// With the rows rounded once, where products are computed in bfloat16.
+  /// With the rows rounded or quantised once, where products are not computed in float32.
   package func outputs(
     _ rows: Tensor, of group: [any LinearProjection], adding terms: [NarrowTerm?],
     into memory: [Tensor]?
   ) -> [Tensor]? {
     let layers = group.compactMap { $0 as? Linear4bit }
-    guard layers.count == group.count, layers.allSatisfy({ $0.multipliesRounded(rows) }) else {
-      return nil
+    guard layers.count == group.count else { return nil }
+    if layers.allSatisfy({ $0.multipliesWholeNumbers(rows) }) {
+      let codes = quantized(rows)
+      return layers.indices.map { index in
+        codes.multiplied(
+          by: layers[index].weight.rowCodes(), bias: layers[index].bias?.value,
+          adding: terms[index], into: memory?[index])
+      }
     }
+    guard layers.allSatisfy({ $0.multipliesRounded(rows) }) else { return nil }
     let rounded = BFloat16Rows(rounding: rows)
     return layers.indices.map { index in
       let product = rounded.multiplied(
@@ -191,7 +212,7 @@ extension Linear4bit: QuantizedProjection {
 extension Module {
   /// Decides for all layers in 4-bit codes below this module what type they compute products in.
   ///
-  /// - Parameter type: float32 or bfloat16.
+  /// - Parameter type: float32, bfloat16 or int8.
   public func setFourBitProductTypes(_ type: DType) {
     for (_, module) in modules() {
       let layer: any Module = (module as? Linear)?.projection ?? module
