@@ -86,12 +86,12 @@ TARGET_BF16 static void backward(const graft_attention *a, graft_attention_pairs
              (size_t)size * sizeof(float));
     }
     for (int64_t start = 0; start < a->key_length; start += KEYS) {
-      if (graft_key_count(a, row + rows, start) == 0) break;
-      const int64_t joint = graft_joint_queries(a, row, rows, start);
+      if (graft_seen_keys(a, row + rows, start) <= 0) break;
+      const int64_t joint = graft_joint_rows(a, row, rows, start, STEP);
       for (int64_t i = 0; i < rows; i += joint) {
         const int64_t some = rows - i < joint ? rows - i : joint;
-        const int64_t count = graft_key_count(a, row + i + some, start);
-        if (count == 0) continue;
+        const int64_t count = graft_seen_keys(a, row + i + some, start);
+        if (count <= 0) continue;
         const int64_t vectors = (count + 15) / 16;
         graft_pair_product((graft_pairs){query_rows + i * half, half, 1}, key_columns + start,
                            a->padded, half, scores, KEYS, some, 16 * vectors, 0);

@@ -2,43 +2,22 @@
 #ifndef GRAFT_BFLOAT16_ATTENTION_BLOCK_H
 #define GRAFT_BFLOAT16_ATTENTION_BLOCK_H
 
-#include <math.h>
-
+#include "AttentionBlock.h"
 #include "PairTile.h"
 #include "include/BFloat16AttentionKernels.h"
 
 // Queries and keys of a block, queries that are done at a time where not all see the same keys, and the
 // largest size of a head.
-enum { QUERIES = 64, KEYS = 64, STEP = 16, SIZE = 256 };
+enum { QUERIES = 64, KEYS = GRAFT_KEYS, STEP = 16, SIZE = GRAFT_HEAD_SIZE };
 
 // log2(e).
 static const float graft_log2_e = 1.44269504f;
-
-// As graft_visible_end of AttentionBlock.h: keys that query `row` may see for its place, as an end.
-static inline int64_t graft_key_end(const graft_attention *a, int64_t row) {
-  if (!a->causal) return a->key_length;
-  int64_t end = row + 1 + a->key_length - a->length;
-  return end < 0 ? 0 : end < a->key_length ? end : a->key_length;
-}
-
-// Keys from `start` on that the queries before row `end` see, at most KEYS.
-static inline int64_t graft_key_count(const graft_attention *a, int64_t end, int64_t start) {
-  int64_t count = graft_key_end(a, end - 1) - start;
-  return count < 0 ? 0 : count < KEYS ? count : KEYS;
-}
-
-// Queries of `row` ..< `row` + `rows` that are done at a time with the keys from `start`.
-static inline int64_t graft_joint_queries(const graft_attention *a, int64_t row, int64_t rows,
-                                          int64_t start) {
-  if (graft_key_count(a, row + 1, start) == graft_key_count(a, row + rows, start)) return rows;
-  return rows < STEP ? rows : STEP;
-}
 
 #ifdef GRAFT_X86
 // Which of 64 keys from `start` query `row` sees.
 TARGET_BF16 static inline uint64_t graft_seen(const graft_attention *a, int64_t batch, int64_t row,
                                               int64_t start) {
-  const int64_t count = graft_key_end(a, row) - start;
+  const int64_t count = graft_visible_end(a, row) - start;
   uint64_t seen = count >= 64 ? ~0ull : count <= 0 ? 0 : (1ull << count) - 1;
   if (a->visible && seen) {
     const uint8_t *from = a->visible + batch * a->visible_batch + row * a->visible_row + start;

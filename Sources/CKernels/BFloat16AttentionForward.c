@@ -87,12 +87,12 @@ TARGET_BF16 static void forward(const graft_attention *a, graft_attention_pairs 
   memset(sums, 0, sizeof sums);
   memset(mixed, 0, (size_t)((stop - begin) * size) * sizeof(float));
   for (int64_t start = 0; start < a->key_length; start += KEYS) {
-    if (graft_key_count(a, stop, start) == 0) break;
+    if (graft_seen_keys(a, stop, start) <= 0) break;
     for (int64_t row = begin, rows; row < stop; row += rows) {
       rows = stop - row < QUERIES ? stop - row : QUERIES;
-      rows = graft_joint_queries(a, row, rows, start);
-      const int64_t count = graft_key_count(a, row + rows, start), own = row - begin;
-      if (count == 0) continue;
+      rows = graft_joint_rows(a, row, rows, start, STEP);
+      const int64_t count = graft_seen_keys(a, row + rows, start), own = row - begin;
+      if (count <= 0) continue;
       const int64_t vectors = (count + 15) / 16;
       graft_pair_product((graft_pairs){queries + own * size / 2, size / 2, 1}, columns + start,
                          a->padded, size / 2, scores, KEYS, rows, 16 * vectors, 0);
