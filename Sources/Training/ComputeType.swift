@@ -10,7 +10,8 @@ extension LossModel {
   /// numbers: those with 4-bit layers, of attention, and with the head. What most of the head's gradient
   /// is multiplied in, is decided by whether gradients pass layers in whole numbers
   /// (``LossProducts``). Without quantised layers it is the part of the head's gradient that
-  /// ``LossProducts/roundedRest`` says. On processors that do not multiply bfloat16 nothing is changed.
+  /// ``LossProducts/roundedRest`` says. Processors that do not multiply bfloat16 take float32 in its
+  /// place.
   ///
   /// - Parameter type: float32 or bfloat16; int8 for products of 4-bit layers in whole numbers and the
   ///   others in bfloat16.

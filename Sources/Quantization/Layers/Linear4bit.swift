@@ -25,7 +25,7 @@ public final class Linear4bit: LinearProjection {
   /// Sums are float32. bitsandbytes calls it `bnb_4bit_compute_dtype`, and has no int8. Processors that
   /// do not multiply bfloat16 compute in float32. With int8, x is quantised as by ``Linear8bit`` with its
   /// usual threshold, and W is rounded by rows as for ``InputGradient/int8``: by at most s / 254, s its
-  /// row's largest magnitude, where the codes themselves are off by up to an eighth of their block's.
+  /// row's largest magnitude, where the codes themselves are off by up to a sixth of their block's.
   public var productType = DType.float32
 
   /// Rows up to which reading the codes is faster than decoding them for a product of matrices.
