@@ -4,7 +4,7 @@ import Tensors
 /// Keys and values in the orders that the kernels of attention read them in.
 struct TurnedKeysAndValues {
   /// An order of one of them.
-  enum Order: CaseIterable {
+  enum Order {
     case keyColumns, keyRows, valueColumns, valueRows
   }
 
