@@ -49,6 +49,19 @@ static inline __mmask16 lanes(int64_t count) {
   return count >= 16 ? 0xFFFF : count <= 0 ? 0 : (__mmask16)((1u << count) - 1);
 }
 
+// 32 numbers of a row of the weight from k on; zeros past its end.
+TARGET_BF16 static inline __m512i load_pairs(const graft_bfloat16_product *p, int64_t row,
+                                             int64_t k, bool exists) {
+  const int64_t place = row * p->depth + k, rest = exists ? p->depth - k : 0;
+  if (p->rounded != NULL) {
+    __mmask32 some = lanes(rest) | (__mmask32)lanes(rest - 16) << 16;
+    return _mm512_maskz_loadu_epi16(some, p->rounded + place);
+  }
+  __m512 low = _mm512_maskz_loadu_ps(lanes(rest), p->weight + place);
+  __m512 high = _mm512_maskz_loadu_ps(lanes(rest - 16), p->weight + place + 16);
+  return (__m512i)_mm512_cvtne2ps_pbh(high, low);
+}
+
 // Both: panel[k / 2][n] is the pair k, k + 1 of output n; zeros past the ends.
 TARGET_BF16 static void pack_rows(const graft_bfloat16_product *p, int64_t output, int64_t count,
                                   uint32_t *panel) {
@@ -57,11 +70,7 @@ TARGET_BF16 static void pack_rows(const graft_bfloat16_product *p, int64_t outpu
     for (int64_t k = 0; k < p->depth; k += 32) {
       __m512i r[16];
       for (int i = 0; i < 16; ++i) {
-        const float *row = p->weight + (output + part + i) * p->depth + k;
-        bool exists = part + i < count;
-        __m512 low = _mm512_maskz_loadu_ps(exists ? lanes(p->depth - k) : 0, row);
-        __m512 high = _mm512_maskz_loadu_ps(exists ? lanes(p->depth - k - 16) : 0, row + 16);
-        r[i] = (__m512i)_mm512_cvtne2ps_pbh(high, low);
+        r[i] = load_pairs(p, output + part + i, k, part + i < count);
       }
       graft_transpose_words(r);
       int64_t some = pairs - k / 2 < 16 ? pairs - k / 2 : 16;
@@ -157,11 +166,12 @@ TARGET_BF16 static inline __attribute__((always_inline)) void multiply(
 }
 
 static graft_panel_fetch panel_fetch(const graft_bfloat16_product *p, int64_t output) {
-  const int64_t size = sizeof(float);
+  const int64_t size = p->rounded != NULL ? sizeof(uint16_t) : sizeof(float);
   if (output >= p->outputs) return (graft_panel_fetch){0};
   if (p->transposed) return graft_fetch_rows(p->weight + output, p->depth, p->outputs * size, 2);
   const int64_t count = p->outputs - output < PANEL ? p->outputs - output : PANEL;
-  return graft_fetch_stretch(p->weight + output * p->depth, count * p->depth * size);
+  const char *weight = p->rounded != NULL ? (const char *)p->rounded : (const char *)p->weight;
+  return graft_fetch_stretch(weight + output * p->depth * size, count * p->depth * size);
 }
 
 TARGET_BF16 static void multiply_avx512(const graft_bfloat16_product *p, int64_t first,

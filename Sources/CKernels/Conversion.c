@@ -46,6 +46,24 @@ TARGET_AVX2 static int64_t load_half_avx2(const uint16_t *x, int64_t count, floa
   return i;
 }
 
+// As graft_rounded_to_bfloat16 does.
+TARGET_AVX512 static int64_t store_bfloat16_avx512(const float *values, int64_t count,
+                                                   uint16_t *y) {
+  const __m512i one = _mm512_set1_epi32(1), below = _mm512_set1_epi32(0x7FFF);
+  const __m512i magnitude = _mm512_set1_epi32(0x7FFFFFFF), infinity = _mm512_set1_epi32(0x7F800000);
+  int64_t i = 0;
+  for (; i + 16 <= count; i += 16) {
+    __m512i bits = _mm512_loadu_si512(values + i), high = _mm512_srli_epi32(bits, 16);
+    __mmask16 nan = _mm512_cmpgt_epu32_mask(_mm512_and_si512(bits, magnitude), infinity);
+    __m512i odd = _mm512_and_si512(high, one);
+    __m512i rounded =
+        _mm512_srli_epi32(_mm512_add_epi32(bits, _mm512_add_epi32(odd, below)), 16);
+    rounded = _mm512_mask_or_epi32(rounded, nan, high, _mm512_set1_epi32(0x40));
+    _mm256_storeu_si256((__m256i *)(y + i), _mm512_cvtepi32_epi16(rounded));
+  }
+  return i;
+}
+
 TARGET_AVX2 static int64_t store_half_avx2(const float *values, int64_t count, uint16_t *y) {
   int64_t i = 0;
   for (; i + 8 <= count; i += 8) {
@@ -80,6 +98,9 @@ void graft_store(const float *values, int32_t type, int64_t start, int64_t count
   }
   uint16_t *target = (uint16_t *)y + start;
   if (type == GRAFT_BFLOAT16) {
+#ifdef GRAFT_X86
+    if (graft_instruction_set() == GRAFT_AVX512) i = store_bfloat16_avx512(values, count, target);
+#endif
     for (; i < count; ++i) target[i] = graft_rounded_to_bfloat16(values[i]);
     return;
   }

@@ -52,8 +52,8 @@ GRAFT_VARIANTS(graft_rms_norm,
 
 GRAFT_INLINE void graft_rms_norm_backward_body(const float *x, const float *weight,
                                                const float *scale, const float *gradient,
-                                               int64_t size, int64_t first, int64_t end,
-                                               float *x_gradient) {
+                                               const float *addend, int64_t size, int64_t first,
+                                               int64_t end, float *x_gradient) {
   for (int64_t row = first; row < end; ++row) {
     const float *from = x + row * size, *g = gradient + row * size;
     float *to = x_gradient + row * size, factor = scale[row];
@@ -62,10 +62,13 @@ GRAFT_INLINE void graft_rms_norm_backward_body(const float *x, const float *weig
     float share = mean * factor;
 GRAFT_SAME_PLACES
     for (int64_t i = 0; i < size; ++i) to[i] = (g[i] * weight[i] - from[i] * share) * factor;
+    if (addend == 0) continue;
+    const float *more = addend + row * size;
+    for (int64_t i = 0; i < size; ++i) to[i] += more[i];
   }
 }
 
 GRAFT_VARIANTS(graft_rms_norm_backward,
                (const float *x, const float *weight, const float *scale, const float *gradient,
-                int64_t size, int64_t first, int64_t end, float *x_gradient),
-               (x, weight, scale, gradient, size, first, end, x_gradient))
+                const float *addend, int64_t size, int64_t first, int64_t end, float *x_gradient),
+               (x, weight, scale, gradient, addend, size, first, end, x_gradient))

@@ -13,9 +13,15 @@ public enum LossProducts: Sendable {
   case bfloat16
   /// Scores in bfloat16, large shares in float32, the rest in whole numbers of 8 bits.
   case wholeNumberRest
+  /// The same with scores in whole numbers of 8 bits, too, but for the hidden numbers of 16 columns, those
+  /// with the largest magnitudes among the rows that are computed at a time, which are float32.
+  case wholeNumbers
 
   /// Whether scores are computed in bfloat16.
   var roundsScores: Bool { self == .bfloat16 || self == .wholeNumberRest }
+
+  /// Whether the gradient's product reads words in whole numbers.
+  var codesWords: Bool { self == .wholeNumberRest || self == .wholeNumbers }
 
   /// What this processor does.
   var supported: LossProducts { BFloat16Rows.isSupported ? self : .float32 }

@@ -6,4 +6,9 @@ package struct CodedRows {
   package let scales: Tensor
   /// 128 times the sum of each row's codes, int32 `[rows]`; nil where it was not asked for.
   package let sums: Tensor?
+
+  /// Takes what was computed; contiguous tensors on the processor.
+  package init(codes: Tensor, scales: Tensor, sums: Tensor?) {
+    (self.codes, self.scales, self.sums) = (codes, scales, sums)
+  }
 }

@@ -27,6 +27,10 @@ import Testing
     let found = BFloat16Rows(rounding: x).multiplied(byRowsOf: w)
     expectClose(found.to(.float64), exact, absolute: 1e-5, relative: 1e-5)
 
+    // It makes no difference when the weight is rounded.
+    let again = BFloat16Rows(rounding: x).multiplied(byRowsOf: w.to(.bfloat16))
+    #expect(again.isEqual(to: found))
+
     let memory = Tensor.full([rows, outputs], .nan, dtype: .float32)
     let more = BFloat16Rows(rounding: x).multiplied(
       byRowsOf: w, adding: NarrowTerm(rows: narrow, columns: 1..<4, factor: factor), into: memory)

@@ -80,7 +80,7 @@ import Testing
     let trained = Self.trained(parts)
     let fused = Self.products(!turns) {
       outputsAndGradients(x, trained) {
-        fusedProjections($0, norm: norm, parts, rotation: turns ? rotation : nil) ?? []
+        fusedProjections($0, norm: norm, parts, rotation: turns ? rotation : nil)?.outputs ?? []
       }
     }
     let expected = outputsAndGradients(x, trained) { x in
@@ -97,7 +97,8 @@ import Testing
   }
 
   /// By LibTorch's products and by our kernel.
-  @Test(arguments: [false, true]) func gatedPerceptronEqualsItsComposition(fast: Bool) {
+  @Test(arguments: [false, true], [false, true])
+  func gatedPerceptronEqualsItsComposition(fast: Bool, addsInput: Bool) {
     let (size, inner) = (21, 43)
     let x = Self.normal([3, 4, size], seed: 3)
     let norm = Self.norm(size, weighting: .cast)
@@ -106,14 +107,17 @@ import Testing
     let trained = Self.trained(Array(first.prefix(2)) + down)
     let fused = Self.products(fast) {
       outputsAndGradients(x, trained) {
-        [fusedGatedMLP($0, norm: norm, gate: first[0], up: first[1], down: down[0])]
-          .compactMap { $0 }
+        [
+          fusedGatedMLP(
+            $0, norm: norm, gate: first[0], up: first[1], down: down[0], addsInput: addsInput)
+        ].compactMap { $0 }
       }
     }
     let expected = outputsAndGradients(x, trained) { x in
       let normalized = norm(x)
       let product = Self.plain(normalized, first[0]).silu() * Self.plain(normalized, first[1])
-      return [Self.plain(product, down[0])]
+      let own = Self.plain(product, down[0])
+      return [addsInput ? x + own : own]
     }
     expectSame(fused, expected)
   }
@@ -128,7 +132,7 @@ import Testing
         size, [36, 24, 24, 8], dropout: 0.3, generator: Generator(seed: 5))
       return outputsAndGradients(x, Self.trained(parts)) { body($0, parts) }
     }
-    let fused = run { fusedProjections($0, norm: norm, $1, rotation: nil) ?? [] }
+    let fused = run { fusedProjections($0, norm: norm, $1, rotation: nil)?.outputs ?? [] }
     let expected = run { x, parts in
       let normalized = norm(x)
       return parts.map { Self.plain(normalized, $0) }
@@ -145,11 +149,46 @@ import Testing
     let norm = Self.norm(8, weighting: .cast)
     let parts = Self.layers(8, [6, 6, 6])
     let x = Self.normal([1, 3, 8], seed: 4)
-    let outputs = try #require(fusedProjections(x, norm: norm, parts, rotation: nil))
+    let outputs = try #require(fusedProjections(x, norm: norm, parts, rotation: nil)).outputs
     let found = outputs[1].sum().gradients(of: Self.trained(parts))
     let expected = Self.plain(norm(x), parts[1]).sum().gradients(of: Self.trained(parts))
     #expect(found.map { $0 == nil } == expected.map { $0 == nil })
     expectSame(found.compactMap { $0 }, expected.compactMap { $0 })
+  }
+
+  /// The gradient of what goes past the norm is added, with one of the layers' or alone.
+  @Test(arguments: [false, true]) func inputGoesPastTheProjections(alone: Bool) throws {
+    let norm = Self.norm(21, weighting: .cast)
+    let parts = Self.layers(21, [6, 9])
+    let x = Self.normal([2, 3, 21], seed: 4)
+    let found = outputsAndGradients(x, alone ? [] : Self.trained(parts)) { x in
+      guard let all = fusedProjections(x, norm: norm, parts, rotation: nil) else { return [] }
+      return (alone ? [] : all.outputs) + [all.input * 2]
+    }
+    let expected = outputsAndGradients(x, alone ? [] : Self.trained(parts)) { x in
+      (alone ? [] : parts.map { Self.plain(norm(x), $0) }) + [x * 2]
+    }
+    expectSame(found, expected)
+  }
+
+  /// With and without what the outputs are added to, by LibTorch's products and by our kernel.
+  @Test(arguments: [false, true], [false, true])
+  func outputEqualsItsComposition(fast: Bool, adds: Bool) {
+    let layer = Self.layers(21, [37])[0]
+    let x = Self.normal([2, 5, 21], seed: 1)
+    let widening = Self.normal([37, 21], seed: 2)
+    func residual(_ x: Tensor) -> Tensor? { adds ? x.linear(widening) : nil }
+    let found = Self.products(fast) {
+      outputsAndGradients(x, Self.trained([layer])) { x in
+        [fusedOutput(x, layer, addedTo: residual(x))].compactMap { $0 }
+      }
+    }
+    let expected = outputsAndGradients(x, Self.trained([layer])) { x in
+      let own = Self.plain(x, layer)
+      return [residual(x).map { $0 + own } ?? own]
+    }
+    expectSame(found, expected)
+    #expect(fusedOutput(x.to(.float64), layer, addedTo: nil) == nil)
   }
 
   @Test func whatCannotBeFusedIsLeftToTheLayers() {
@@ -228,7 +267,10 @@ import Testing
       graft_swiglu_backward(x, g, x, 0, all, &b, &c)
       graft_rms_norm(x, w, 1e-5, Int64(size), 0, Int64(rows), &d, &scale)
       var back = g
-      graft_rms_norm_backward(x, w, scale, g, Int64(size), 0, Int64(rows), &back)
+      graft_rms_norm_backward(x, w, scale, g, nil, Int64(size), 0, Int64(rows), &back)
+      var sum = g
+      graft_rms_norm_backward(x, w, scale, g, x, Int64(size), 0, Int64(rows), &sum)
+      #expect(sum == zip(back, x).map { $0 + $1 })
       var (shares, short) = (x, [UInt16](repeating: 0, count: x.count))
       var (top, answers) = ([Float](repeating: -.infinity, count: rows), losses)
       var sums = [Double](repeating: 0, count: rows)

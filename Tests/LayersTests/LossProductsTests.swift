@@ -65,6 +65,29 @@ import Testing
     #expect(error < 2e-4 && error > 0)
   }
 
+  /// Scores in whole numbers: columns many times as large as the others do not cost these their digits.
+  @Test(.enabled(if: BFloat16Rows.isSupported), arguments: [0, 12]) func scores(large count: Int) {
+    let size = 192
+    var factors = [Float](repeating: 1, count: size)
+    for column in 0..<count { factors[column * 13 + 5] = 40 }
+    func run(_ products: LossProducts) -> (loss: Float, gradient: Tensor) {
+      let w = Self.normal([7001, size], seed: 2)
+      let x = Self.normal([61, size], seed: 1, scale: 0.2) * Tensor(factors)
+      // The large columns are of less weight.
+      let weight = w / Tensor(factors)
+      x.requiresGradient = true
+      let loss = linearCrossEntropy(
+        x, weight: weight, labels: Tensor((0..<61).map { Int64($0 * 131 % 7001) }), fused: true,
+        products: products)
+      loss.backward()
+      return (loss.array(of: Float.self)[0], (x.gradient ?? x) * Tensor(factors))
+    }
+    let (exact, coded) = (run(.float32), run(.wholeNumbers))
+    #expect(abs(coded.loss - exact.loss) <= 1e-3 * exact.loss)
+    let error = Self.relativeError(coded.gradient, exact.gradient)
+    #expect(error < 0.02 && error > 0)
+  }
+
   /// Most shares of such rows are below one step, and words have much in common: rounded to nearest alone
   /// the gradient would be off by 1e-2.
   @Test(.enabled(if: BFloat16Rows.isSupported)) func noMassIsLost() {

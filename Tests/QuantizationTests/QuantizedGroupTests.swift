@@ -230,7 +230,9 @@ import Testing
       }
     }
     expectSame(
-      Self.run(x, attention) { fusedProjections($0, norm: norm, attention, rotation: nil) ?? [] },
+      Self.run(x, attention) {
+        fusedProjections($0, norm: norm, attention, rotation: nil)?.outputs ?? []
+      },
       Self.run(x, attention) { x in attention.map { Self.plain(norm(x), $0) } })
     expectSame(
       Self.run(x, mlp) {
@@ -260,7 +262,7 @@ import Testing
     for part in parts { Linear(part.base).setInputGradients(kind) }
     func run() -> [Tensor] {
       Self.run(x, parts) {
-        let outputs = fusedProjections($0, norm: norm, parts, rotation: nil) ?? []
+        let outputs = fusedProjections($0, norm: norm, parts, rotation: nil)?.outputs ?? []
         return Array(outputs.dropLast())
       }
     }

@@ -18,11 +18,12 @@ bool graft_has_bfloat16_dot(void);
 void graft_round_to_bfloat16(const float *_Nonnull x, int64_t first, int64_t end,
                              uint16_t *_Nonnull y);
 
-// y[m, n] = sum_k x[m, k] w[n, k] + term[m, n] (+ row_scale[m] y[m, n]), where w is
-// rounded to bfloat16 as it is read. Numbers below the least normal one count as zero in the first sum.
+// y[m, n] = sum_k x[m, k] w[n, k] + term[m, n] (+ row_scale[m] y[m, n]), where w in float32 is
+// rounded to bfloat16 as it is read. One of the two weights is NULL. Numbers below the least normal one count as zero in the first sum.
 typedef struct {
   const uint16_t *_Nonnull x;          // [rows, depth], bfloat16
-  const float *_Nonnull weight;        // [outputs, depth], or [depth, outputs] when transposed
+  const float *_Nullable weight;       // [outputs, depth], or [depth, outputs] when transposed
+  const uint16_t *_Nullable rounded;   // The same in bfloat16, not transposed
   graft_narrow_term term;
   const float *_Nullable row_scale;    // [rows]; NULL writes y anew
   float *_Nonnull y;                   // [rows, outputs]

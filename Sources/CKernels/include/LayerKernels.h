@@ -47,12 +47,12 @@ void graft_rms_norm_again(const float *_Nonnull x, const float *_Nonnull weight,
                           const float *_Nonnull scale, int64_t size, int64_t first, int64_t end,
                           float *_Nonnull y);
 
-// x's gradient from y's: with n = x * scale and h = gradient * weight, scale * (h - n * mean(h n)).
-// It may be written over `gradient`.
+// x's gradient from y's: with n = x * scale and h = gradient * weight, scale * (h - n * mean(h n)),
+// plus `addend`, where there is one. It may be written over `gradient`.
 void graft_rms_norm_backward(const float *_Nonnull x, const float *_Nonnull weight,
                              const float *_Nonnull scale, const float *_Nonnull gradient,
-                             int64_t size, int64_t first, int64_t end,
-                             float *_Nonnull x_gradient);
+                             const float *_Nullable addend, int64_t size, int64_t first,
+                             int64_t end, float *_Nonnull x_gradient);
 
 // Rotary embedding of [rows, heads, size], rows first..<end: dimension i < width / 2 is turned with
 // i + width / 2 by row r's angles; others stay. cosine and sine: [period, width], row r at r % period,

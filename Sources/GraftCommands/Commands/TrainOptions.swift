@@ -209,8 +209,9 @@ enum TrainOptions {
     "compute-dtype", default: .bfloat16, group: "Optimiser",
     help:
       "Where the processor multiplies it: with a quantised base the type of products with 4-bit "
-      + "layers, of attention and with the head, otherwise of the many small shares in the head's "
-      + "gradient; sums are float32. int8: 4-bit layers in whole numbers, the rest in bfloat16.")
+      + "layers, their head, and of attention, otherwise of the many small shares in the head's "
+      + "gradient; sums are float32. int8: 4-bit layers and head in whole numbers, the rest in "
+      + "bfloat16.")
 
   static let all: [any OptionDeclaration] =
     [

@@ -4,8 +4,9 @@ package import Tensors
 /// Rows of numbers in bfloat16, for products with sums in float32.
 ///
 /// LibTorch's products of bfloat16 round what they return to it, too; these return float32. The other
-/// factor is float32 in memory and rounded to bfloat16 as it is read, to nearest, ties to even: an element
-/// of a product of depth k is off by at most about 2^-8 times the sum of the magnitudes of its k terms.
+/// factor is in bfloat16 in memory, or in float32 and rounded as it is read, to nearest, ties to even:
+/// an element of a product of depth k is off by at most about 2^-8 times the sum of the magnitudes of
+/// its k terms.
 package struct BFloat16Rows {
   /// bfloat16 `[rows, depth]`, contiguous, on the processor.
   package let numbers: Tensor
@@ -40,7 +41,7 @@ package struct BFloat16Rows {
   /// x W^T, and a product of low rank.
   ///
   /// - Parameters:
-  ///   - weight: W, float32 `[outputs, depth]`.
+  ///   - weight: W, float32 or bfloat16 `[outputs, depth]`.
   ///   - term: What is added; nil for nothing.
   ///   - memory: Contiguous float32 `[rows, outputs]`, which is written to; nil for a new tensor.
   /// - Returns: float32 `[rows, outputs]`.
@@ -71,15 +72,18 @@ package struct BFloat16Rows {
     let (rows, depth) = (numbers.size(0), numbers.size(1))
     let result = memory ?? Tensor.empty([rows, outputs], dtype: .float32)
     precondition(
-      weight.dtype == .float32 && weight.size(isTransposed ? 0 : 1) == depth
+      (weight.dtype == .float32 || weight.dtype == .bfloat16 && !isTransposed)
+        && weight.size(isTransposed ? 0 : 1) == depth
         && result.shape == [rows, outputs] && result.dtype == .float32 && Self.isSupported,
       "BFloat16Rows: \(numbers.shape) by \(weight.dtype)\(weight.shape) into \(result.shape)")
     term?.require(rows: rows, outputs: outputs)
     guard rows > 0, outputs > 0 else { return result }
     let (weight, scale) = (weight.detached().contiguous(), rowScale?.contiguous())
+    let isRounded = weight.dtype == .bfloat16
     let rowParts = partsOfRows(rows, panels: (outputs + 63) / 64)
     let product = graft_bfloat16_product(
-      x: numbers.elements(), weight: weight.elements(), term: term.forKernels,
+      x: numbers.elements(), weight: isRounded ? nil : weight.elements(),
+      rounded: isRounded ? weight.elements() : nil, term: term.forKernels,
       row_scale: scale?.elements(), y: result.elements(), rows: Int64(rows), depth: Int64(depth),
       outputs: Int64(outputs), row_parts: Int64(rowParts), transposed: isTransposed)
     withUnsafePointer(to: product) { product in

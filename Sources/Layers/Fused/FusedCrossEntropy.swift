@@ -33,12 +33,17 @@ func fusedCrossEntropy(
   var gradient: Tensor?
   let products = products.supported
   let rounded = products.roundsScores ? BFloat16Rows(rounding: x) : nil
+  let coded = products == .wholeNumbers ? CodedInput(x) : nil
   for start in stride(from: 0, to: size, by: words) {
     let part = weight.narrowed(0, start..<min(start + words, size)).contiguous()
-    let scores = rounded?.multiplied(byRowsOf: part) ?? x.linear(part).contiguous()  // [N, P]
+    let codes =
+      coded != nil || needsGradient && products.codesWords ? WordCodes(part) : nil
+    let scores =
+      codes.flatMap { coded?.multiplied(by: $0, part) } ?? rounded?.multiplied(byRowsOf: part)
+      ?? x.linear(part).contiguous()  // [N, P]
     // A mapped head is as large as many layers and is read part by part.
     defer { part.releaseFileBackedMemory() }
-    let shares = needsGradient ? PartShares(products, over: scores, of: part) : nil
+    let shares = needsGradient ? PartShares(products, over: scores, words: codes) : nil
     let (width, isShort) = (Int64(part.size(0)), products == .bfloat16)
     forEachBlockRange(
       count, blockSize: part.size(0),

@@ -2,7 +2,7 @@ import CKernels
 public import Tensors
 
 /// The gated perceptron of a block with its norm, as one differentiable function:
-/// down(silu(gate(n)) * up(n)) with n the normalised x.
+/// down(silu(gate(n)) * up(n)) with n the normalised x, and perhaps x added to it.
 ///
 /// Keeps x, one number a row, the outputs of gate and up, and the narrow products; n and the product
 /// of gate and up are computed again in the backward pass. The outputs of gate and up are half of what a
@@ -18,11 +18,12 @@ public import Tensors
 ///   - gate: What goes through silu.
 ///   - up: What is multiplied with that.
 ///   - down: What reads the product.
+///   - addsInput: Whether x is added; down's outputs are then as many as its numbers.
 /// - Returns: The output; nil where the types or places of something do not allow it.
 /// - Note: Source: Shazeer 2020, arXiv 2002.05202.
 public func fusedGatedMLP(
   _ x: Tensor, norm: any Normalization, gate: ExplicitProjection, up: ExplicitProjection,
-  down: ExplicitProjection
+  down: ExplicitProjection, addsInput: Bool = false
 ) -> Tensor? {
   guard x.dtype == .float32, x.device.kind == .cpu,
     [gate, up, down].allSatisfy(\.isFusable), let norm = FusedNorm(norm)
@@ -54,13 +55,15 @@ public func fusedGatedMLP(
     }
     let shape = inputs[0].shape
     let (gateAndUp, narrowFirst) = (halves, narrow)
+    if addsInput { outputs[0].addInPlace(rows) }
     // Gradients from those of the output and what gate and up gave; gate's is written to a memory.
     func gradients(
       _ gradient: Tensor, _ gate: Tensor, _ up: Tensor, into memory: Tensor,
       _ normalized: Tensor? = nil
     ) -> [Tensor?] {
+      let gradient = gradient.rows().contiguous()
       let (inner, trainedDown) = second.gradients(
-        [gradient.rows().contiguous()], narrow: narrowDown, needsInput: needsInner
+        [gradient], narrow: narrowDown, needsInput: needsInner
       ) { gatedRows(gate, up) }
       guard let inner else {
         return [nil] + Array(repeating: nil, count: count) + trainedDown
@@ -71,7 +74,10 @@ public func fusedGatedMLP(
         [memory, inner], narrow: narrowFirst, needsInput: needsInput
       ) { normalized.map { RowSource($0) } ?? norm.again(rows, scale: scale) }
       return [
-        input.map { norm.pulledBack($0, rows: rows, scale: scale).reshaped(shape) }
+        input.map {
+          norm.pulledBack($0, rows: rows, scale: scale, adding: addsInput ? gradient : nil)
+            .reshaped(shape)
+        }
       ] + trained + trainedDown
     }
     return (

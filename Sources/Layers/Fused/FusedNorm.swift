@@ -44,16 +44,20 @@ struct FusedNorm {
     }
   }
 
-  /// The rows' gradient from that of the normalised ones, which is written over.
-  func pulledBack(_ gradient: Tensor, rows: Tensor, scale: Tensor) -> Tensor {
-    let size = Int64(rows.size(1))
+  /// The rows' gradient from that of the normalised ones, which is written over, and from what goes past
+  /// the norm.
+  func pulledBack(
+    _ gradient: Tensor, rows: Tensor, scale: Tensor, adding past: Tensor? = nil
+  ) -> Tensor {
+    let (size, adds) = (Int64(rows.size(1)), past != nil)
     forEachBlockRange(
-      rows.size(0), blockSize: rows.size(1), [rows, weight, scale, gradient],
-      name: "rms_norm_backward"
+      rows.size(0), blockSize: rows.size(1),
+      [rows, weight, scale, gradient] + (past.map { [$0] } ?? []), name: "rms_norm_backward"
     ) {
       graft_rms_norm_backward(
         $0.elements(0, Float.self), $0.elements(1, Float.self), $0.elements(2, Float.self),
-        $0.elements(3, Float.self), size, $1, $2, $0.elements(3, Float.self))
+        $0.elements(3, Float.self), adds ? $0.elements(4, Float.self) : nil, size, $1, $2,
+        $0.elements(3, Float.self))
     }
     return gradient
   }

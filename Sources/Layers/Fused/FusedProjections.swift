@@ -59,17 +59,18 @@ public struct FusedRotation {
 ///   - norm: A frozen ``RMSNorm``.
 ///   - layers: What reads the normalised input.
 ///   - rotation: Which outputs are turned, and by what; nil for none.
-/// - Returns: The layers' outputs; nil where the types or places of something do not allow it.
+/// - Returns: The layers' outputs and x itself, for what goes past the layers: its gradient is added where
+///   that of the norm is computed; nil where the types or places of something do not allow it.
 public func fusedProjections(
   _ x: Tensor, norm: any Normalization, _ layers: [ExplicitProjection], rotation: FusedRotation?
-) -> [Tensor]? {
+) -> (outputs: [Tensor], input: Tensor)? {
   guard x.dtype == .float32, x.device.kind == .cpu, x.rank == 3,
     layers.allSatisfy(\.isFusable), rotation?.isFusable != false,
     let norm = FusedNorm(norm)
   else { return nil }
   let group = LinearGroup(layers)
   let outer = Array(x.shape.dropLast())
-  return differentiable("FusedProjections", [x] + group.trained) { inputs in
+  let results = differentiable("FusedProjections", [x] + group.trained) { inputs in
     let rows = inputs[0].rows().contiguous()
     let needsInput = inputs[0].requiresGradient
     let (normalized, scale) = norm(rows)
@@ -79,9 +80,10 @@ public func fusedProjections(
     }
     let shape = inputs[0].shape
     return (
-      outputs.map { $0.reshaped(outer + [$0.size(1)]) },
+      outputs.map { $0.reshaped(outer + [$0.size(1)]) } + [inputs[0].detached()],
       { gradients in
-        let flat = gradients.enumerated().map { index, gradient -> Tensor? in
+        let past = gradients[layers.count]
+        let flat = gradients.dropLast().enumerated().map { index, gradient -> Tensor? in
           guard let gradient = gradient?.rows().contiguous() else { return nil }
           guard let rotation, rotation.layers.contains(index) else { return gradient }
           let back = gradient.emptyLike()
@@ -92,9 +94,14 @@ public func fusedProjections(
           norm.again(rows, scale: scale)
         }
         return [
-          input.map { norm.pulledBack($0, rows: rows, scale: scale).reshaped(shape) }
+          input.map {
+            norm.pulledBack(
+              $0, rows: rows, scale: scale, adding: past?.rows().contiguous()
+            ).reshaped(shape)
+          } ?? past
         ] + trained
       }
     )
   }
+  return (Array(results.dropLast()), results[layers.count])
 }

@@ -14,13 +14,14 @@ enum PartShares {
   /// - Parameters:
   ///   - products: What numbers the product is computed with.
   ///   - scores: Scores of the part, float32 `[rows, words]`, contiguous, over which shares may be written.
-  ///   - part: The words, float32 `[words, size]`, contiguous.
-  init(_ products: LossProducts, over scores: Tensor, of part: Tensor) {
-    switch products {
-    case .float32: self = .float32(scores)
-    case .bfloat16: self = .bfloat16(Tensor.empty(scores.shape, dtype: .bfloat16))
-    case .roundedRest: self = .roundedRest(SplitShares(of: scores))
-    case .wholeNumberRest: self = .wholeNumberRest(WholeNumberShares(of: scores, words: part))
+  ///   - words: The words in codes, where ``LossProducts/codesWords``.
+  init(_ products: LossProducts, over scores: Tensor, words: WordCodes?) {
+    switch (products, words) {
+    case (.bfloat16, _): self = .bfloat16(Tensor.empty(scores.shape, dtype: .bfloat16))
+    case (.roundedRest, _): self = .roundedRest(SplitShares(of: scores))
+    case (.wholeNumberRest, let words?), (.wholeNumbers, let words?):
+      self = .wholeNumberRest(WholeNumberShares(of: scores, words: words))
+    default: self = .float32(scores)
     }
   }
 
@@ -31,7 +32,10 @@ enum PartShares {
     case .bfloat16(let shares): [shares]
     case .roundedRest(let split): [split.rest, split.large]
     case .wholeNumberRest(let coded):
-      [coded.large, coded.codes, coded.scales, coded.offsets, coded.codeSums, coded.wordScales]
+      [
+        coded.large, coded.codes, coded.scales, coded.offsets, coded.codeSums,
+        coded.words.rows.scales,
+      ]
     }
   }
 
@@ -55,7 +59,7 @@ enum PartShares {
       graft_split_shares(
         shares, sums, SplitShares.leastLargeShare, width, row, row + 1,
         memory.elements(first, UInt16.self), memory.elements(first + 1, UInt16.self))
-    case .wholeNumberRest:
+    case .wholeNumberRest, .wholeNumbers:
       graft_quantize_shares(
         shares, sums, WholeNumberShares.leastLargeShare, memory.elements(first + 5, Float.self),
         width, row, row + 1, memory.elements(first, UInt16.self),

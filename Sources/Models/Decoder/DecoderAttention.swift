@@ -60,10 +60,11 @@ final class DecoderAttention: Module {
     mixed(projected(x), isRotated: false, context, layer: layer, prefix: prefix)
   }
 
-  /// The same of what `norm` makes of x, with norm, projections and rotation computed together; nil
-  /// where that cannot be.
+  /// The same of what `norm` makes of x, and x itself where `addsInput`, with norm, projections and rotation
+  /// computed together; nil where that cannot be.
   func fused(
-    _ x: Tensor, norm: any Normalization, _ context: DecoderContext, layer: Int, prefix: Tensor?
+    _ x: Tensor, norm: any Normalization, addsInput: Bool, _ context: DecoderContext, layer: Int,
+    prefix: Tensor?
   ) -> Tensor? {
     guard context.usesFusedLayers, case .separate(let query, let key, let value) = projections
     else { return nil }
@@ -74,16 +75,17 @@ final class DecoderAttention: Module {
         ? FusedRotation(
           cosine: cosine, sine: sine, headSize: configuration.headSize, layers: 0..<2) : nil
     }
-    return fusedProjections(x, norm: norm, parts, rotation: rotation).map {
+    return fusedProjections(x, norm: norm, parts, rotation: rotation).map { outputs, x in
       mixed(
-        ($0[0], $0[1], $0[2]), isRotated: rotation != nil, context, layer: layer, prefix: prefix)
+        (outputs[0], outputs[1], outputs[2]), isRotated: rotation != nil, context, layer: layer,
+        prefix: prefix, addedTo: addsInput ? x : nil)
     }
   }
 
-  /// What attention gives, from the projections' outputs.
+  /// What attention gives, from the projections' outputs; added to `residual` where there is one.
   private func mixed(
     _ projected: (query: Tensor, key: Tensor, value: Tensor), isRotated: Bool,
-    _ context: DecoderContext, layer: Int, prefix: Tensor?
+    _ context: DecoderContext, layer: Int, prefix: Tensor?, addedTo residual: Tensor? = nil
   ) -> Tensor {
     let (batch, length) = (projected.query.size(0), projected.query.size(1))
     let c = configuration
@@ -119,7 +121,14 @@ final class DecoderAttention: Module {
     if case .separate(_, let key, let value) = projections {
       for addition in extensions { mixed = mixed + addition(query: q, key: key, value: value) }
     }
-    return output(mixed.transposed(1, 2).reshaped([batch, length, -1]))
+    let joined = mixed.transposed(1, 2).reshaped([batch, length, -1])
+    if context.usesFusedLayers, let form = output.projection.explicitForm,
+      let sum = fusedOutput(joined, form, addedTo: residual)
+    {
+      return sum
+    }
+    let own = output(joined)
+    return residual.map { $0 + own } ?? own
   }
 
   private func projected(_ x: Tensor) -> (query: Tensor, key: Tensor, value: Tensor) {

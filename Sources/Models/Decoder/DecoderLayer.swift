@@ -51,25 +51,41 @@ final class DecoderLayer: Module {
       return dropout(gathered, rates.attentionOutput) + dropout(worked, rates.mlpOutput) + x
     }
     // A norm counts towards what reads it, as the two may be computed together.
-    let gathered = withScope(.layer, names.attention) {
-      norms.attention.flatMap {
-        attention.fused(x, norm: $0, context, layer: layer, prefix: prefix)
+    let attended = withScope(.layer, names.attention) {
+      let isPlain = addsPlainly(context, norms.attentionOutput, rates.attentionOutput)
+      let fused = norms.attention.flatMap {
+        attention.fused(
+          x, norm: $0, addsInput: isPlain, context, layer: layer, prefix: prefix)
       }
+      if isPlain, let fused { return fused }
+      let gathered =
+        fused
         ?? attention(norms.attention.map { $0(x) } ?? x, context, layer: layer, prefix: prefix)
+      let dropped = dropout(gathered, rates.attentionOutput)
+      return added(norms.attentionOutput.map { $0(dropped) } ?? dropped, to: x)
     }
-    let dropped = dropout(gathered, rates.attentionOutput)
-    let attended = added(norms.attentionOutput.map { $0(dropped) } ?? dropped, to: x)
-    let worked = withScope(.layer, names.mlp) {
-      norms.mlp.flatMap { context.usesFusedLayers ? mlp.fused(attended, norm: $0) : nil }
-        ?? mlp(norms.mlp.map { $0(attended) } ?? attended)
+    return withScope(.layer, names.mlp) {
+      let isPlain = addsPlainly(context, norms.mlpOutput, rates.mlpOutput)
+      let fused = norms.mlp.flatMap {
+        context.usesFusedLayers ? mlp.fused(attended, norm: $0, addsInput: isPlain) : nil
+      }
+      if isPlain, let fused { return fused }
+      let worked = fused ?? mlp(norms.mlp.map { $0(attended) } ?? attended)
+      let kept = dropout(worked, rates.mlpOutput)
+      return added(norms.mlpOutput.map { $0(kept) } ?? kept, to: attended)
     }
-    let kept = dropout(worked, rates.mlpOutput)
-    return added(norms.mlpOutput.map { $0(kept) } ?? kept, to: attended)
   }
 
   private func added(_ branch: Tensor, to x: Tensor) -> Tensor {
     let scale = configuration.residualScale
     return x + (scale == 1 ? branch : branch * scale)
+  }
+
+  /// Whether what a branch gives is added to its input as it is.
+  private func addsPlainly(
+    _ context: DecoderContext, _ norm: (any Normalization)?, _ dropoutRate: Double
+  ) -> Bool {
+    norm == nil && configuration.residualScale == 1 && !context.dropout.acts(dropoutRate)
   }
 }
 

@@ -49,13 +49,14 @@ final class DecoderMLP: Module {
     }
   }
 
-  /// The same of what `norm` makes of x, computed together; nil where that cannot be.
-  func fused(_ x: Tensor, norm: any Normalization) -> Tensor? {
+  /// The same of what `norm` makes of x, and x itself where `addsInput`, computed together; nil where that
+  /// cannot be.
+  func fused(_ x: Tensor, norm: any Normalization, addsInput: Bool) -> Tensor? {
     guard activation == .silu || activation == .swish,
       case .gated(let gate, let up) = inputs, let gate = gate.projection.explicitForm,
       let up = up.projection.explicitForm, let down = down.projection.explicitForm
     else { return nil }
-    return fusedGatedMLP(x, norm: norm, gate: gate, up: up, down: down)
+    return fusedGatedMLP(x, norm: norm, gate: gate, up: up, down: down, addsInput: addsInput)
   }
 
   private func product(_ gate: Tensor, _ up: Tensor) -> Tensor {

@@ -1,5 +1,3 @@
-import CKernels
-import Layers
 public import Tensors
 
 extension RowCodes {
@@ -61,49 +59,12 @@ extension RowCodes {
         term?.product() ?? Tensor([Float(0)]))
       return bias.map { own + $0.detached() } ?? own
     }
-    let x = codes.contiguous()
-    let places = outliers == nil ? nil : outlierColumns
-    let (weight, xScales, weightScales) = (
-      weight.contiguous(), scales.contiguous(), weightScales?.contiguous()
-    )
-    let (bias, outliers) = (
-      bias?.detached().to(.float32).contiguous(), outliers?.contiguous()
-    )
-    let rowParts = partsOfRows(rows, panels: (outputs + 63) / 64)
-    let sums = sums ?? Self.sums(of: x)
-    let product = graft_int8_product(
-      x: x.elements(), x_scale: xScales.elements(), weight: weight.elements(),
-      weight_scale: weightScales?.elements(), bias: bias?.elements(),
-      outlier: outliers?.elements(), outlier_column: places?.elements(),
-      term: term.forKernels, outlier_count: Int64(places?.count ?? 0),
-      rows: Int64(rows), outputs: Int64(outputs), depth: Int64(depth), row_parts: Int64(rowParts),
-      x_sums: sums?.elements(), transposed: isTransposed, adds: adds, y: result.elements())
-    withUnsafePointer(to: product) { product in
-      multiplyParts(
-        product, count: graft_int8_parts(product), workspace: graft_int8_workspace(product),
-        multiplications: rows * outputs * depth, perPart: rows / rowParts * 64 * depth,
-        name: "int8_multiply", oneByOne: true
-      ) { graft_int8_multiply($0, $1, $2, $3, $4) }
-    }
-    withExtendedLifetime(
-      (
-        x, sums, weight, xScales, weightScales, bias, outliers, places, term?.rows, term?.factor,
-        result
-      )
-    ) {}
+    var factor = CodedRows.Factor(weight, scales: weightScales, isTransposed: isTransposed)
+    factor.bias = bias?.detached().to(.float32)
+    factor.outliers = outliers.map { ($0, outlierColumns) }
+    factor.term = term
+    CodedRows(codes: codes, scales: scales, sums: sums)
+      .multiply(by: factor, into: result, adds: adds)
     return result
-  }
-
-  /// What the bytes' offset adds to every output of a row, int32 `[rows]`, of contiguous codes; nil where no
-  /// kernel reads it.
-  static func sums(of codes: Tensor) -> Tensor? {
-    let (rows, depth) = (codes.size(0), codes.size(1))
-    guard graft_has_int8_dot(), rows > 0, depth > 0 else { return nil }
-    let sums = Tensor.empty([rows], dtype: .int32)
-    forEachBlockRange(rows, blockSize: depth, [codes, sums], name: "int8_row_sums") {
-      graft_int8_row_sums(
-        $0.elements(0, Int8.self), Int64(depth), $1, $2, $0.elements(1, Int32.self))
-    }
-    return sums
   }
 }

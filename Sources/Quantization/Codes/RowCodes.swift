@@ -111,7 +111,7 @@ public struct RowCodes {
       taken = numbers.to(device: x.device)
     }
     // Of what is left of the codes.
-    let sums = needsSums && x.device.kind == .cpu ? Self.sums(of: codes) : nil
+    let sums = needsSums && x.device.kind == .cpu ? CodedRows.sums(of: codes) : nil
     self.init(
       codes: codes.to(device: x.device), scales: scales.to(device: x.device),
       outlierColumns: places?.to(device: x.device), outliers: taken, dtype: x.dtype, sums: sums)

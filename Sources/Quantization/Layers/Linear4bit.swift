@@ -114,7 +114,7 @@ public final class Linear4bit: LinearProjection {
       }
       if multipliesRounded(wide) {
         let product = BFloat16Rows(rounding: wide.rows()).multiplied(
-          byRowsOf: weight.dequantized(.float32))
+          byRowsOf: weight.dequantized(.bfloat16))
         let result = bias.map { product.addInPlace($0) } ?? product
         return result.reshaped(x.shape.dropLast() + [outputSize]).to(x.dtype)
       }
@@ -202,7 +202,7 @@ extension Linear4bit: QuantizedProjection {
     let rounded = BFloat16Rows(rounding: rows)
     return layers.indices.map { index in
       let product = rounded.multiplied(
-        byRowsOf: layers[index].weight.dequantized(.float32), adding: terms[index],
+        byRowsOf: layers[index].weight.dequantized(.bfloat16), adding: terms[index],
         into: memory?[index])
       return layers[index].bias.map { product.addInPlace($0.value.detached()) } ?? product
     }
