@@ -52,6 +52,11 @@ public protocol LinearProjection: Module {
   /// A frozen projection and what low rank adds to it, for functions over several layers; nil where the
   /// projection does more or is trained itself.
   var explicitForm: ExplicitProjection? { get }
+
+  /// Whether outputs of a row are known to depend on nothing but that row, so that padding may be left out.
+  ///
+  /// Asked where weights need not be in memory.
+  var treatsRowsAlone: Bool { get }
 }
 
 extension LinearProjection {
@@ -67,6 +72,9 @@ extension LinearProjection {
 
   /// None.
   public var explicitForm: ExplicitProjection? { nil }
+
+  /// Not.
+  public var treatsRowsAlone: Bool { false }
 }
 
 /// A linear projection whose weight is stored as it is.
@@ -120,6 +128,9 @@ public final class DenseProjection: LinearProjection {
   public func pulledBack(_ gradient: Tensor, addedTo sum: Tensor) -> Tensor {
     gradient.linear(weight.value.transposed(), addedTo: sum)
   }
+
+  /// They do.
+  public var treatsRowsAlone: Bool { true }
 
   /// The projection itself, where neither weight nor bias is trained.
   public var explicitForm: ExplicitProjection? {

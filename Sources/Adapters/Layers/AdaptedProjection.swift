@@ -66,6 +66,14 @@ extension AdaptedProjection {
     return ExplicitProjection(base: form.base, update: update)
   }
 
+  /// With one plain LoRA that acts, or none.
+  var treatsRowsAlone: Bool {
+    guard context.isEnabled else { return original.treatsRowsAlone }
+    let acting = acting
+    return base.treatsRowsAlone && context.observe == nil && context.rowAdapters == nil
+      && acting.count <= 1 && acting.allSatisfy { ($0 as? LoRAAdapter)?.isPlain == true }
+  }
+
   func obstacle(toMerging name: String) -> String? {
     adapter(name)?.obstacle(toMergingInto: base)
   }

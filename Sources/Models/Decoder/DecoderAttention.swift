@@ -89,15 +89,15 @@ final class DecoderAttention: Module {
   ) -> Tensor {
     let (batch, length) = (projected.query.size(0), projected.query.size(1))
     let c = configuration
-    func heads(_ projected: Tensor, _ norm: (any Normalization)? = nil) -> Tensor {
+    func split(_ projected: Tensor, _ norm: (any Normalization)? = nil) -> Tensor {
       var projected = projected
       if let norm, c.queryKeyNorm == .whole { projected = norm(projected) }
-      var split = projected.reshaped([batch, length, -1, c.headSize])  // [B, L, H, D]
-      if let norm, c.queryKeyNorm == .perHead { split = norm(split) }
-      return split.transposed(1, 2)  // [B, H, L, D]
+      var heads = projected.reshaped([batch, length, -1, c.headSize])  // [B, L, H, D]
+      if let norm, c.queryKeyNorm == .perHead { heads = norm(heads) }
+      return heads.transposed(1, 2)  // [B, H, L, D]
     }
     var (q, k, v) = (
-      heads(projected.query, queryNorm), heads(projected.key, keyNorm), heads(projected.value)
+      split(projected.query, queryNorm), split(projected.key, keyNorm), split(projected.value)
     )
     if !isRotated, let (cosine, sine) = context.rotation(layer: layer) {
       q = rotated(q, cosine: cosine, sine: sine)
@@ -111,6 +111,9 @@ final class DecoderAttention: Module {
       }
       (k, v) = (joined(0, k), joined(1, v))
     }
+    if let joined = context.joinedRows {
+      (q, k, v) = (joined.spread(q), joined.spread(k), joined.spread(v))
+    }
     if let cache = context.cache { (k, v) = cache.append(layer: layer, key: k, value: v) }
     let mask = context.mask(layer: layer)
     let (dropout, rate) = (context.dropout, c.dropout.attention)
@@ -121,13 +124,14 @@ final class DecoderAttention: Module {
     if case .separate(_, let key, let value) = projections {
       for addition in extensions { mixed = mixed + addition(query: q, key: key, value: value) }
     }
-    let joined = mixed.transposed(1, 2).reshaped([batch, length, -1])
+    var heads = mixed.transposed(1, 2).reshaped([mixed.size(0), mixed.size(2), -1])
+    if let joined = context.joinedRows { heads = joined.joined(heads) }
     if context.usesFusedLayers, let form = output.projection.explicitForm,
-      let sum = fusedOutput(joined, form, addedTo: residual)
+      let sum = fusedOutput(heads, form, addedTo: residual)
     {
       return sum
     }
-    let own = output(joined)
+    let own = output(heads)
     return residual.map { $0 + own } ?? own
   }
 

@@ -132,6 +132,8 @@ struct DecoderContext {
   let usesFusedLayers: Bool
   let attentionProductType: DType
   let dropout: ModelDropout
+  /// How tokens lie in rows, where they come without padding; nil where they come in rows.
+  let joinedRows: JoinedRows?
 
   func mask(layer: Int) -> AttentionMask {
     masks[configuration.slidingWindows[layer]] ?? AttentionMask(isCausal: true)

@@ -15,10 +15,13 @@ extension DecoderForCausalLM {
   ///     virtual tokens the first position of a row is never asked.
   /// - Returns: A scalar in float32. Divide by ``targetCount(of:)`` for the mean.
   public func summedLoss(_ batch: DecoderInput, labels: Tensor) -> Tensor {
-    let (states, leading) = withScope(.layer, configuration.names.decoder) { model.states(batch) }
+    let joined = model.joinedRows(batch)
+    let (states, leading) = withScope(.layer, configuration.names.decoder) {
+      model.states(batch, joined: joined)
+    }
     let rows = states.rows()
     guard leading > 0 else {
-      let own = crossEntropy(rows, labels)
+      let own = crossEntropy(rows, labels, joined)
       guard isRecordingGradients, let more = model.companion?.takeSupervised() else { return own }
       return own + crossEntropy(more.states.to(states.dtype).rows(), labels) * more.weight
     }
@@ -43,19 +46,22 @@ extension DecoderForCausalLM {
   }
 
   /// Summed cross entropy of rows of hidden states, each asked for the label behind it.
-  private func crossEntropy(_ rows: Tensor, _ labels: Tensor) -> Tensor {
-    withScope(.layer, "lm_head") { headLoss(rows, labels) }
+  private func crossEntropy(
+    _ rows: Tensor, _ labels: Tensor, _ joined: JoinedRows? = nil
+  ) -> Tensor {
+    withScope(.layer, "lm_head") { headLoss(rows, labels, joined) }
   }
 
-  private func headLoss(_ rows: Tensor, _ labels: Tensor) -> Tensor {
+  private func headLoss(_ rows: Tensor, _ labels: Tensor, _ joined: JoinedRows?) -> Tensor {
     // Position t is asked for the label at t + 1; the last one for nothing.
-    let shifted = Tensor.concatenated(
+    let all = Tensor.concatenated(
       [
         labels.narrowed(1, 1..<labels.size(1)),
         Tensor.full(
           [labels.size(0), 1], Double(ignoredLabel), dtype: .int64, device: labels.device),
       ], dimension: 1
     ).reshaped([-1])
+    let shifted = joined?.chosen(all) ?? all
     if let dense = head.projection as? DenseProjection, dense.bias == nil,
       configuration.logitsDivisor == 1, configuration.logitsSoftcap == nil
     {

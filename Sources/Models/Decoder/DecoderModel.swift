@@ -103,13 +103,15 @@ public final class DecoderModel: Module {
   ///   - cache: Keys and values of earlier positions; extended by this call.
   ///   - step: What goes through the blocks in their place, where it can.
   ///   - fused: Whether layers are computed together; nil for what ``usesFusedLayers`` says.
-  /// - Returns: `[batch, leading + length, hiddenSize]` and how many virtual tokens went through the
+  ///   - joined: What ``joinedRows(_:)`` made of the batch.
+  /// - Returns: `[batch, leading + length, hiddenSize]`, of joined rows `[1, tokens, hiddenSize]`, and how many virtual tokens went through the
   ///   blocks; none where the prompt is keys and values, or stands in the cache already.
   func states(
     _ batch: DecoderInput, cache: KeyValueCache? = nil, step: DecoderStep? = nil,
-    fused: Bool? = nil
+    fused: Bool? = nil, joined: JoinedRows? = nil
   ) -> (states: Tensor, leading: Int) {
     inputObserver?(batch, cache?.length ?? 0)
+    let batch = joined?.input(batch) ?? batch
     let (names, pass) = (configuration.names, pass)
     var x = withScope(.layer, names.embedding) { tokenEmbeddings(batch.ids) }
     let placed = PlacedInput(batch, prompt: prompt, past: cache?.length ?? 0, embeddings: &x)
@@ -122,7 +124,8 @@ public final class DecoderModel: Module {
     var masks: [Int?: AttentionMask] = [:]
     for window in Set(configuration.slidingWindows) {
       masks[window] = .decoder(
-        length: placed.length, keyLength: placed.keyLength, keyMask: placed.mask,
+        length: joined?.length ?? placed.length,
+        keyLength: joined?.length ?? placed.keyLength, keyMask: placed.mask,
         sequenceIDs: batch.sequenceIDs, prefixLength: prompt?.length ?? 0,
         positions: placed.positions, window: window, device: x.device)
     }
@@ -134,7 +137,8 @@ public final class DecoderModel: Module {
     let context = DecoderContext(
       rotations: rotations, masks: masks, queryGrowth: growth, configuration: configuration,
       cache: cache, usesFusedLayers: fused ?? usesFusedLayers,
-      attentionProductType: cache == nil ? attentionProductType : .float32, dropout: dropout)
+      attentionProductType: cache == nil ? attentionProductType : .float32, dropout: dropout,
+      joinedRows: joined)
     if let step, let cache, placed.keysAndValues == nil, residency == nil, step.fits(x, context) {
       let states = step(x, context, cache)
       cache.advance(by: 1)
@@ -222,6 +226,10 @@ public struct DecoderInput {
   public var sequenceIDs: Tensor?
   /// int64 `[batch]`, tasks of the rows, for adapters of several tasks; nil for none.
   public var taskIDs: Tensor?
+  /// Tokens of each row, where all padding is on the right; nil where that is not known.
+  ///
+  /// Losses may then be computed without the padding.
+  public var rowLengths: [Int]?
 
   /// Makes a batch.
   ///
@@ -231,14 +239,16 @@ public struct DecoderInput {
   ///   - positions: int64 `[batch or 1, length]` or nil.
   ///   - sequenceIDs: int64 `[batch, length]` or nil.
   ///   - taskIDs: int64 `[batch]` or nil.
+  ///   - rowLengths: Tokens of each row, or nil.
   public init(
     ids: Tensor, mask: Tensor? = nil, positions: Tensor? = nil, sequenceIDs: Tensor? = nil,
-    taskIDs: Tensor? = nil
+    taskIDs: Tensor? = nil, rowLengths: [Int]? = nil
   ) {
     self.ids = ids
     self.mask = mask
     self.positions = positions
     self.sequenceIDs = sequenceIDs
     self.taskIDs = taskIDs
+    self.rowLengths = rowLengths
   }
 }

@@ -98,6 +98,9 @@ public final class Linear4bit: LinearProjection {
     return gradient.linear(weight.dequantized(.float32).transposed(), addedTo: sum)
   }
 
+  /// They do.
+  public var treatsRowsAlone: Bool { true }
+
   /// The projection itself, where the bias is not trained.
   public var explicitForm: ExplicitProjection? {
     bias?.isTrainable == true ? nil : ExplicitProjection(base: self)

@@ -84,6 +84,9 @@ public final class Linear8bit: LinearProjection {
     return narrow.linear(weight.dequantized(narrow.dtype).transposed())
   }
 
+  /// They do, but for which columns are outliers.
+  public var treatsRowsAlone: Bool { true }
+
   /// The projection itself, where the bias is not trained.
   public var explicitForm: ExplicitProjection? {
     bias?.isTrainable == true ? nil : ExplicitProjection(base: self)

@@ -73,9 +73,12 @@ class LoRAAdapter: LowRankLayerAdapter {
     return sum.adding(bias, scale: factors.scale).to(y.dtype)
   }
 
+  /// Whether the adapter is s x A^T B^T at this moment and nothing else.
+  var isPlain: Bool { type(of: self) == LoRAAdapter.self && isProduct }
+
   /// The update where the adapter is s x A^T B^T at this moment and nothing else; nil where it is not.
   func plainUpdate(_ context: AdapterContext) -> LowRankTerm? {
-    guard type(of: self) == LoRAAdapter.self, isProduct else { return nil }
+    guard isPlain else { return nil }
     let (a, b) = factors.whole()
     return LowRankTerm(
       a: a, b: b, scale: factors.scale, dropout: context.isTraining ? factors.dropout : 0,
