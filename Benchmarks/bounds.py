@@ -1,10 +1,14 @@
 """What a LoRA step costs at least: the time of its products of matrices, the bytes that it has to keep."""
 
 import json
+import os
+import shutil
 import subprocess
+import sys
 from dataclasses import dataclass
+from pathlib import Path
 
-from measuring import ROOT, environment
+from measuring import ROOT, environment, run
 
 # Rows of the head's scores at a time, as Layers/CrossEntropy.swift has them.
 CHUNK = 128
@@ -61,11 +65,16 @@ class Shape:
 
 
 def products(shape: Shape) -> dict:
-    """How often a step needs each product [rows, inner, columns, batch], by what it is for."""
-    base, adapter, attention = {}, {}, {}
+    """How often a step needs each product [rows, inner, columns, batch], by what it is for.
+
+    A row's last token is nothing but a label: no loss depends on what is computed from it. So of every product only
+    that part is counted which is needed for the other tokens.
+    """
+    base, head_gradient, adapter, attention = {}, {}, {}, {}
+    needed_part = (shape.length - 1) / shape.length
 
     def add(where, count, *product):
-        where[product] = where.get(product, 0) + count
+        where[product] = where.get(product, 0) + count * needed_part
 
     rows, rank = shape.rows, shape.rank
     for place, (inputs, outputs) in enumerate(shape.linear):
@@ -81,13 +90,40 @@ def products(shape: Shape) -> dict:
         add(adapter, shape.layers, rank, rows, outputs, 1)
     chunks = rows / CHUNK
     add(base, chunks, CHUNK, shape.width, shape.vocabulary, 1)
-    add(base, chunks, CHUNK, shape.vocabulary, shape.width, 1)
-    # Scores and mixtures, and for the gradients four products more; of the square half is visible.
+    add(head_gradient, chunks, CHUNK, shape.vocabulary, shape.width, 1)
+    # Scores and mixtures, and for the gradients four products more. Without the last token, what is visible of the
+    # square with its diagonal is that part of a half.
     many = shape.batch * shape.heads
     for product, count in (((shape.length, shape.head_size, shape.length, many), 2),
                            ((shape.length, shape.length, shape.head_size, many), 4)):
         add(attention, shape.layers * count / 2, *product)
-    return {"base": base, "adapter": adapter, "attention": attention}
+    return {"base": base, "head_gradient": head_gradient, "adapter": adapter, "attention": attention}
+
+
+def least_seconds(operations: dict, rates: dict) -> dict:
+    """Seconds of `Shape.operations` at the processor's peak, by what they are for.
+
+    Of a float32 run, graft computes most of the head's gradient in bfloat16 where the processor multiplies that
+    (Layers/LossProducts.swift). All of it is counted so.
+    """
+    rounded = rates["bfloat16"] or rates["float32"]
+    return {name: count / (rounded if name == "head_gradient" else rates["float32"]) for name, count in operations.items()}
+
+
+class Peak:
+    """The processor's multiplications and additions a second, by a program that is compiled into a folder."""
+
+    def __init__(self, folder: Path):
+        compiler = os.environ.get("CC") or shutil.which("clang") or shutil.which("cc")
+        if not compiler:
+            sys.exit("a C compiler is needed to measure the processor's peak: clang, cc, or one named by CC")
+        self.program = folder / "multiply_add_peak"
+        run([compiler, "-O3", "-march=native", "-ffp-contract=fast", ROOT / "Benchmarks/peers/multiply_add_peak.c", "-o",
+             self.program, "-lpthread"])
+
+    def rates(self, threads: int) -> dict:
+        """By type: float32, and bfloat16 or 0."""
+        return json.loads(run([self.program, threads]))
 
 
 def product_seconds(python, shape: Shape, threads: int) -> dict:

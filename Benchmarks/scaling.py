@@ -9,7 +9,7 @@ from collections import defaultdict
 from pathlib import Path
 
 import plot
-from bounds import Shape, kept_bytes, product_seconds
+from bounds import Peak, Shape, kept_bytes, least_seconds, product_seconds
 from measuring import ROOT, run, timed
 from training import write_rows
 
@@ -30,10 +30,11 @@ SWEEPS = [
 
 
 class Bench:
-    """Runs `graft train` at points, and measures the bound of each right beside it."""
+    """Runs `graft train` at points, and measures the bounds of each right beside it."""
 
     def __init__(self, options, work: Path):
         self.options, self.work, self.models = options, work, {None: options.model}
+        self.processor = Peak(work)
         # A table of embeddings and one narrow block: what a process takes by itself.
         self.own = self.peak({**REFERENCE, "width": 64, "length": 16, "batch": 1})
 
@@ -71,16 +72,18 @@ class Bench:
         point = {**REFERENCE, **change}
         config = json.loads((Path(self.model(point["width"])) / "config.json").read_text())
         shape = Shape.of(config, point["rank"], point["batch"], point["length"])
-        bounds = [product_seconds(self.options.python, shape, point["threads"])]
+        products = [product_seconds(self.options.python, shape, point["threads"])]
+        rates = [self.processor.rates(point["threads"])]
         rows = self.train(point, self.options.steps)
-        bounds.append(product_seconds(self.options.python, shape, point["threads"]))
-        # The machine's speed changes: the bound is what it is at its best.
-        bound = min(bounds, key=lambda seconds: sum(seconds.values()))
-        step = statistics.median(row["step_seconds"] for row in rows[1:])
-        found = {"point": change, "rows": shape.rows, "seconds": step, "products": bound,
+        rates.append(self.processor.rates(point["threads"]))
+        products.append(product_seconds(self.options.python, shape, point["threads"]))
+        # The machine's speed changes: bounds are what they are at its best.
+        found = {"point": change, "rows": shape.rows, "seconds": statistics.median(row["step_seconds"] for row in rows[1:]),
+                 "products": min(products, key=lambda seconds: sum(seconds.values())),
+                 "rates": {kind: max(rate[kind] for rate in rates) for kind in rates[0]},
                  "operations": shape.operations(), "peak": rows[-1]["peak_memory_bytes"], "kept": kept_bytes(shape)}
-        print(f"{change}: {shape.rows / step:.0f} tokens/s, {step:.2f} s of which products need {sum(bound.values()):.2f}; "
-              f"{found['peak'] / 1e9:.2f} GB, to be kept {sum(found['kept'].values()) / 1e9:.2f}", flush=True)
+        print(f"{change}: {found['rows'] / found['seconds']:.0f} tokens/s of at most {bound_rate(found):.0f}, LibTorch's products "
+              f"{library_rate(found):.0f}; {found['peak'] / 1e9:.2f} GB, to be kept {sum(found['kept'].values()) / 1e9:.2f}", flush=True)
         return found
 
     def profile(self) -> dict:
@@ -110,10 +113,10 @@ def kinds_of_work(trace: dict) -> dict:
             kind = "between kernels"
         elif "attention" in name:
             kind = "attention"
+        elif name.endswith("_multiply") or (event["cat"] == "operator" and event["args"].get("operations")):
+            kind = "products"
         elif event["cat"] == "kernel":
             kind = f"kernel {name}"
-        elif event["args"].get("operations"):
-            kind = "products"
         else:
             kind = "other operators"
         result[kind] += time / 1e6
@@ -127,34 +130,61 @@ def measure(options) -> dict:
         return {"own": bench.own, "sweeps": sweeps, "profile": bench.profile()}
 
 
+def least(found: dict) -> dict:
+    """Seconds that a point's step takes at the processor's peak, by what they are for."""
+    return least_seconds(found["operations"], found["rates"])
+
+
 def bound_rate(found: dict) -> float:
+    """Tokens/s of a step that multiplies and adds at the processor's peak, and does nothing else."""
+    return found["rows"] / sum(least(found).values())
+
+
+def library_rate(found: dict) -> float:
+    """Tokens/s of a step that is LibTorch's products and nothing else."""
     return found["rows"] / sum(found["products"].values())
 
 
+def kept_section(folder: Path) -> list:
+    """The lines of an older report, which was written of figures that lack what this one needs."""
+    page = folder / "Benchmarks.md"
+    _, title, rest = page.read_text().partition("\n## How cost grows\n") if page.exists() else ("", "", "")
+    return (title + rest).rstrip().split("\n") if title else []
+
+
 def report(result: dict, folder: Path) -> list:
+    if not all("rates" in entry for found in result["sweeps"].values() for entry in found):
+        print("scaling: its figures are without the processor's peak and stay as they were; run it anew", file=sys.stderr)
+        return kept_section(folder)
     titles = {name: title for name, title, _ in SWEEPS}
     lines = [
         "", "## How cost grows", "",
         "A LoRA step in float32, SmolLM2-135M, 4 rows of 256 tokens, rank 8, all threads, where a row says nothing else.",
-        "The bound of the time is that of the step's products of matrices alone (base, adapters, visible half of attention,",
-        "head), each by the faster library of LibTorch's, measured in the same run. The bound of the memory is what has to be",
-        "held at the end of the forward pass: weights, the adapter with gradients and AdamW's states, activations that cannot",
-        "be computed again cheaply, one chunk of scores; a process takes "
+        "The bound of the time is that of the multiplications and additions in the step's products of matrices (base, adapters,",
+        "visible half of attention, head) at the processor's peak on as many threads, measured right beside each point by a",
+        "program whose numbers never leave registers: no program that computes these products can be faster. Counted is only",
+        "what the loss depends on. The head's gradient counts at bfloat16's peak, in which graft computes most of it by default",
+        "where the processor multiplies that; all the rest at float32's. LibTorch's products are the tokens/s of a step that is",
+        "nothing but the same products in float32, each by the faster of its two libraries, measured there too: what a program",
+        "that leaves them to LibTorch could reach at most. The bound of the memory is what has to be held at the end of the forward pass: weights, the",
+        "adapter with gradients and AdamW's states, activations that cannot be computed again cheaply, one chunk of scores; a",
+        "process takes "
         f"{result['own'] / 1e9:.2f} GB by itself, which is not in it.", "", f"![tokens/s and peak memory]({FIGURE})", ""]
     panels = []
     for name, found in result["sweeps"].items():
-        lines += [f"| {titles[name]} | tokens/s | bound | share | peak memory, GB | to be kept, GB | more than that, GB |",
-                  "|---|---|---|---|---|---|---|"]
+        lines += [f"| {titles[name]} | tokens/s | bound | share | LibTorch's products | peak memory, GB | to be kept, GB | "
+                  "more than that, GB |", "|---|---|---|---|---|---|---|---|"]
         values = [entry["point"][name] for entry in found]
         rates = [entry["rows"] / entry["seconds"] for entry in found]
         bounds = [bound_rate(entry) for entry in found]
+        libraries = [library_rate(entry) for entry in found]
         peaks = [entry["peak"] / 1e9 for entry in found]
         kept = [sum(entry["kept"].values()) / 1e9 for entry in found]
-        for value, rate, bound, peak, needed in zip(values, rates, bounds, peaks, kept):
-            lines.append(f"| {value} | {rate:.0f} | {bound:.0f} | {100 * rate / bound:.0f} % | {peak:.2f} | {needed:.2f} | "
-                         f"{peak - needed - result['own'] / 1e9:.2f} |")
+        for value, rate, bound, library, peak, needed in zip(values, rates, bounds, libraries, peaks, kept):
+            lines.append(f"| {value} | {rate:.0f} | {bound:.0f} | {100 * rate / bound:.0f} % | {library:.0f} | {peak:.2f} | "
+                         f"{needed:.2f} | {peak - needed - result['own'] / 1e9:.2f} |")
         lines.append("")
-        panels.append((titles[name], "tokens/s", values, [("graft", rates), ("bound", bounds)]))
+        panels.append((titles[name], "tokens/s", values, [("graft", rates), ("bound", bounds), ("LibTorch", libraries)]))
         panels.append((titles[name], "GB", values, [("graft", peaks), ("to be kept", kept)]))
     plot.write(folder / FIGURE, panels)
     return lines + sentences(result)
@@ -163,7 +193,7 @@ def report(result: dict, folder: Path) -> list:
 def sentences(result: dict) -> list:
     """Where a step stands against its bound, and why."""
     reference = next(entry for entry in result["sweeps"]["batch"] if entry["point"]["batch"] == REFERENCE["batch"])
-    bound, work = reference["products"], result["profile"]["work"]
+    bound, products, work = least(reference), reference["products"], result["profile"]["work"]
     total, step = sum(bound.values()), sum(work.values())
     kernels = {kind: time for kind, time in work.items() if kind.startswith("kernel ")}
     slowest = sorted(kernels, key=kernels.get, reverse=True)[:3]
@@ -171,26 +201,31 @@ def sentences(result: dict) -> list:
     longest, shortest = result["sweeps"]["length"][-1], result["sweeps"]["length"][0]
     lowest, highest = result["sweeps"]["rank"][0], result["sweeps"]["rank"][-1]
 
-    def share(part, entry, of="products"):
-        return 100 * entry[of][part] / sum(entry[of].values())
+    def share(part, values):
+        return 100 * values[part] / sum(values.values())
 
+    rates = f"{reference['rates']['float32'] / 1e9:.0f} billion operations a second in float32"
+    if reference["rates"]["bfloat16"]:
+        rates += f", {reference['rates']['bfloat16'] / 1e9:.0f} in bfloat16"
     over = reference["peak"] - sum(reference["kept"].values()) - result["own"]
     rest = (f"{over / 1e9:.2f} are more" if over >= 0 else
             f"{-over / 1e9:.2f} less than both are resident, as mapped pages of the head go back to the system part by part while "
             "the loss is computed")
     return [
-        f"A step of 4 x 256 tokens takes {reference['seconds']:.2f} s, and its products alone {total:.2f} s "
-        f"({bound['base']:.2f} the base's and the head's, {bound['adapter']:.2f} the adapters', {bound['attention']:.2f} "
-        f"attention's): {100 * total / reference['seconds']:.0f} % of it is work that no program can leave out. By "
+        f"A step of 4 x 256 tokens takes {reference['seconds']:.2f} s. Its {sum(reference['operations'].values()) / 1e9:.0f} billion "
+        f"multiplications and additions take at least {total:.2f} s at the processor's peak ({rates}): {bound['base']:.2f} the "
+        f"base's with the head's scores, {bound['head_gradient']:.2f} the head's gradient, {bound['adapter']:.2f} the adapters', "
+        f"{bound['attention']:.2f} attention's; {100 * total / reference['seconds']:.0f} % of the step is work that no program "
+        f"in these types can leave out. LibTorch's products alone take {sum(products.values()):.2f} s. By "
         f"`--profile` of one step ({step:.2f} s), {work.get('products', 0):.2f} s go to products, "
         f"{work.get('attention', 0):.2f} to attention forth and back, {sum(kernels.values()):.2f} to other kernels of "
         f"ours (in ms: {named}), {work.get('other operators', 0):.2f} to other operators and "
         f"{work.get('between kernels', 0):.2f} to what lies between, with the engine of gradients.", "",
-        f"Attention is {share('attention', shortest):.0f} % of the bound at {shortest['point']['length']} tokens and "
-        f"{share('attention', longest):.0f} % at {longest['point']['length']}. Products of adapters of rank "
-        f"{lowest['point']['rank']} take {share('adapter', lowest):.0f} % of it for "
-        f"{share('adapter', lowest, 'operations'):.1f} % of the multiplications, those of rank {highest['point']['rank']} "
-        f"{share('adapter', highest):.0f} % for {share('adapter', highest, 'operations'):.0f} %.", "",
+        f"Attention is {share('attention', least(shortest)):.0f} % of the bound at {shortest['point']['length']} tokens and "
+        f"{share('attention', least(longest)):.0f} % at {longest['point']['length']}. Products of adapters of rank "
+        f"{lowest['point']['rank']} are {share('adapter', lowest['operations']):.1f} % of the operations and "
+        f"{share('adapter', lowest['products']):.0f} % of the time of LibTorch's products, those of rank {highest['point']['rank']} "
+        f"{share('adapter', highest['operations']):.0f} and {share('adapter', highest['products']):.0f} %.", "",
         f"Of the {reference['peak'] / 1e9:.2f} GB at 4 x 256 tokens {sum(reference['kept'].values()) / 1e9:.2f} have to be kept "
         f"({reference['kept']['weights'] / 1e9:.2f} weights, {reference['kept']['activations'] / 1e9:.2f} activations) and "
         f"{result['own'] / 1e9:.2f} are the process itself (LibTorch, the tokenizer); {rest}. The forward pass "
