@@ -2,8 +2,8 @@ import Tensors
 
 /// Input of a head in whole numbers of 8 bits, but for the columns with the largest magnitudes.
 ///
-/// A few columns of what a language model's last norm gives are many times as large as the others, the
-/// same ones for most rows. They meet the head in float32, as in arXiv 2208.07339; the steps of the other
+/// A few columns of what a language model's last norm gives can be many times as large as the others, as
+/// SmolLM2's are. They meet the head in float32, as in arXiv 2208.07339; the steps of the other
 /// columns' codes are then fine. There they are those above a threshold, here a fixed number of them.
 struct CodedInput {
   /// How many columns are not rounded, of inputs that are wide enough.

@@ -104,8 +104,9 @@ public final class DecoderModel: Module {
   ///   - step: What goes through the blocks in their place, where it can.
   ///   - fused: Whether layers are computed together; nil for what ``usesFusedLayers`` says.
   ///   - joined: What ``joinedRows(_:)`` made of the batch.
-  /// - Returns: `[batch, leading + length, hiddenSize]`, of joined rows `[1, tokens, hiddenSize]`, and how many virtual tokens went through the
-  ///   blocks; none where the prompt is keys and values, or stands in the cache already.
+  /// - Returns: `[batch, leading + length, hiddenSize]`, of joined rows `[1, tokens, hiddenSize]`, and how
+  ///   many virtual tokens went through the blocks; none where the prompt is keys and values, or stands in
+  ///   the cache already.
   func states(
     _ batch: DecoderInput, cache: KeyValueCache? = nil, step: DecoderStep? = nil,
     fused: Bool? = nil, joined: JoinedRows? = nil
