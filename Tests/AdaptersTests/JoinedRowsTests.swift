@@ -107,4 +107,18 @@ import Testing
       #expect(!joins([7, 2]))
     }
   }
+
+  @Test(arguments: ["embd_pdrop", "resid_pdrop", "attn_pdrop"])
+  func modelsThatDrawForTokensKeepThePadding(_ rate: String) throws {
+    var rates: [String: JSON] = ["embd_pdrop": 0, "resid_pdrop": 0, "attn_pdrop": 0]
+    rates[rate] = 0.1
+    try withModel(TinyModel { $0.isGPT2 = true }, configuration: rates) { _, causal in
+      let (model, ids) = (causal.model, Tensor((0..<14).map { $0 }, shape: [2, 7]))
+      model.usesFusedLayers = true
+      func joins() -> Bool { model.joinedRows(DecoderInput(ids: ids, rowLengths: [7, 2])) != nil }
+      #expect(joins())
+      try #require(causal.ownDropout).isOn = true
+      #expect(joins() == (rate == "attn_pdrop"))
+    }
+  }
 }

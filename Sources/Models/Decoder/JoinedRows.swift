@@ -90,9 +90,18 @@ extension DecoderModel {
   package func joinedRows(_ batch: DecoderInput) -> JoinedRows? {
     guard usesFusedLayers, let lengths = batch.rowLengths, batch.mask == nil,
       batch.positions == nil, batch.sequenceIDs == nil, batch.taskIDs == nil, prompt == nil,
-      companion == nil, layers.allSatisfy(\.treatsTokensAlone)
+      companion == nil, !drawsForTokens, layers.allSatisfy(\.treatsTokensAlone)
     else { return nil }
     return JoinedRows(lengths: lengths, length: batch.ids.size(1), device: batch.ids.device)
+  }
+
+  /// Whether dropout of its own draws numbers for tokens.
+  ///
+  /// Without padding they would be others than transformers draws. Attention's weights are those of
+  /// padded rows in any case.
+  private var drawsForTokens: Bool {
+    let rates = configuration.dropout
+    return [rates.embeddings, rates.attentionOutput, rates.mlpOutput].contains(where: dropout.acts)
   }
 }
 
