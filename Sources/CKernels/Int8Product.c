@@ -17,8 +17,11 @@ enum { FEW = 4 };
 static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 static int64_t parts(int64_t count, int64_t size) { return (count + size - 1) / size; }
 
+// Decided by the caller, so that it is the same for all parts and their workspace.
+static bool uses_dots(const graft_int8_product *p) { return p->x_sums != NULL; }
+
 static bool uses_panels(const graft_int8_product *p) {
-  return p->transposed || (p->rows > FEW && graft_has_int8_dot());
+  return p->transposed || (p->rows > FEW && uses_dots(p));
 }
 
 int64_t graft_int8_parts(const graft_int8_product *p) {
@@ -144,7 +147,7 @@ static void multiply_rows(const graft_int8_product *p, const graft_int8_panel *p
 void graft_int8_multiply(const graft_int8_product *p, int64_t first, int64_t end, int64_t next,
                          void *workspace) {
   const int64_t count = p->row_parts, rows = parts(p->rows, count);
-  const bool dot = graft_has_int8_dot(), panels = uses_panels(p);
+  const bool dot = uses_dots(p), panels = uses_panels(p);
   float *scale = workspace, *columns = scale + PANEL;
   // Its loads are of whole vectors.
   uint8_t *codes = (uint8_t *)(((uintptr_t)(columns + PANEL * (p->outlier_count + p->term.rank)) +

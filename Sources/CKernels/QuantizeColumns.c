@@ -4,30 +4,40 @@
 
 #include "Block.h"
 #include "Conversion.h"
-#include "InstructionSet.h"
+#include "VectorVariants.h"
 
 #pragma STDC FP_CONTRACT OFF
 
 static bool is_outlier(float x, float threshold) { return threshold > 0 && fabsf(x) >= threshold; }
 
-void graft_column_scales(const void *x, int32_t type, int64_t rows, int64_t columns,
-                         float threshold, int64_t first, int64_t end, float *scale) {
+// Magnitudes are compared as bits, where NaN is above all; 0 stands for outliers.
+GRAFT_INLINE void graft_column_scales_body(const void *x, int32_t type, int64_t rows,
+                                           int64_t columns, float threshold, int64_t first,
+                                           int64_t end, float *scale) {
   float buffer[GRAFT_CHUNK];
-  memset(scale + first, 0, (size_t)(end - first) * sizeof(float));
-  for (int64_t row = 0; row < rows; ++row) {
-    for (int64_t done = first; done < end; done += GRAFT_CHUNK) {
-      int64_t some = end - done < GRAFT_CHUNK ? end - done : GRAFT_CHUNK;
+  uint32_t most[GRAFT_CHUNK], limit = UINT32_MAX;
+  if (threshold > 0) memcpy(&limit, &threshold, sizeof limit);
+  for (int64_t done = first; done < end; done += GRAFT_CHUNK) {
+    int64_t some = end - done < GRAFT_CHUNK ? end - done : GRAFT_CHUNK;
+    memset(most, 0, (size_t)some * sizeof *most);
+    for (int64_t row = 0; row < rows; ++row) {
       const float *values = graft_load(x, type, row * columns + done, some, buffer);
       for (int64_t i = 0; i < some; ++i) {
-        float magnitude = is_outlier(values[i], threshold) ? 0 : fabsf(values[i]);
-        // NaN stays once it is there.
-        scale[done + i] = scale[done + i] >= magnitude ? scale[done + i]
-                        : isnan(scale[done + i])       ? scale[done + i]
-                                                       : magnitude;
+        uint32_t bits;
+        memcpy(&bits, values + i, sizeof bits);
+        bits &= 0x7FFFFFFF;
+        const uint32_t found = bits >= limit && bits <= 0x7F800000 ? 0 : bits;
+        most[i] = found > most[i] ? found : most[i];
       }
     }
+    memcpy(scale + done, most, (size_t)some * sizeof *most);
   }
 }
+
+GRAFT_VARIANTS(graft_column_scales,
+               (const void *x, int32_t type, int64_t rows, int64_t columns, float threshold,
+                int64_t first, int64_t end, float *scale),
+               (x, type, rows, columns, threshold, first, end, scale))
 
 void graft_quantize_columns(const void *x, int32_t type, int64_t columns, float threshold,
                             const float *scale, int64_t first, int64_t end, int8_t *codes) {

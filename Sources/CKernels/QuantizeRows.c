@@ -293,11 +293,13 @@ void graft_dequantize_rows(const int8_t *codes, const float *scale, int64_t colu
 
 void graft_take_columns(const void *x, int32_t type, int64_t columns, const int64_t *chosen,
                         int64_t count, int64_t first, int64_t end, int8_t *codes, float *taken) {
-  float buffer[GRAFT_CHUNK];
+  float buffer[1];
   for (int64_t row = first; row < end; ++row) {
+    const int64_t start = row * columns;
     for (int64_t c = 0; c < count; ++c) {
-      int64_t place = row * columns + chosen[c];
-      taken[row * count + c] = *graft_load(x, type, place, 1, buffer);
+      const int64_t place = start + chosen[c];
+      taken[row * count + c] = type == GRAFT_FLOAT32 ? ((const float *)x)[place]
+                                                     : *graft_load(x, type, place, 1, buffer);
       codes[place] = 0;
     }
   }

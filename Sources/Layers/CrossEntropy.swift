@@ -20,13 +20,15 @@ public let ignoredLabel = -100
 ///   - fused: Whether a chunk goes through its logits part by part where the types allow it, with the
 ///     normaliser and the gradient brought up to date with each part of the words.
 ///   - products: What numbers the products of a fused chunk are computed with.
+///   - kept: Keeps what those products make of a head that is not trained.
 /// - Returns: A scalar in float32 (zero when no row has a label).
 /// - Note: Source: the idea of arXiv 2411.09009 (Cut Cross-Entropy), here over row chunks.
 public func linearCrossEntropy(
   _ hidden: Tensor, weight: Tensor, labels: Tensor, chunkRows: Int? = nil,
-  fused: Bool = false, products: LossProducts = .float32
+  fused: Bool = false, products: LossProducts = .float32, kept: KeptWordCodes? = nil
 ) -> Tensor {
-  differentiable("LinearCrossEntropy", [hidden, weight]) { inputs in
+  kept?.begin(weight)
+  return differentiable("LinearCrossEntropy", [hidden, weight]) { inputs in
     let (hidden, weight) = (inputs[0], inputs[1])
     let rows = (labels .!= Double(ignoredLabel)).nonzeroIndices().reshaped([-1])
     let needsHidden = hidden.requiresGradient
@@ -43,7 +45,7 @@ public func linearCrossEntropy(
       if isFused {
         let (loss, gradient) = fusedCrossEntropy(
           x, weight, labels.selecting(0, places), needsGradient: needsHidden,
-          products: products)
+          products: products, kept: kept)
         total.addInPlace(loss)
         if let gradient { hiddenGradient?.addInPlace(0, at: places, gradient) }
         continue

@@ -5,20 +5,22 @@ extension CodedRows {
   ///
   /// - Parameters:
   ///   - x: float32 `[rows, columns]` with at least one column, contiguous, on the processor.
+  ///   - columnFactors: What each column is multiplied with before, float32 `[columns]`; nil for nothing.
   ///   - needsSums: Whether they are the left factor of products.
-  package init(rounding x: Tensor, needsSums: Bool = true) {
+  package init(rounding x: Tensor, columnFactors: Tensor? = nil, needsSums: Bool = true) {
     precondition(
       x.rank == 2 && x.dtype == .float32 && x.size(1) > 0 && x.isContiguous,
       "CodedRows: \(x.dtype)\(x.shape)")
     let codes = Tensor.empty(x.shape, dtype: .int8)
     let scales = Tensor.empty([x.size(0)], dtype: .float32)
     let columns = x.size(1)
+    let factors = columnFactors.map { [$0.contiguous()] } ?? []
     forEachBlockRange(
-      x.size(0), blockSize: columns, [x.detached(), codes, scales], name: "quantize_rows"
+      x.size(0), blockSize: columns, [x.detached(), codes, scales] + factors, name: "quantize_rows"
     ) {
       graft_quantize_rows(
-        $0[0], Int32(GRAFT_FLOAT32), nil, Int64(columns), 0, $1, $2, $0.elements(1, Int8.self),
-        $0.elements(2, Float.self), nil)
+        $0[0], Int32(GRAFT_FLOAT32), factors.isEmpty ? nil : $0.elements(3, Float.self),
+        Int64(columns), 0, $1, $2, $0.elements(1, Int8.self), $0.elements(2, Float.self), nil)
     }
     self.init(codes: codes, scales: scales, sums: needsSums ? Self.sums(of: codes) : nil)
   }
@@ -83,7 +85,7 @@ extension CodedRows {
     let (weightScales, bias) = (factor.scales?.contiguous(), factor.bias?.contiguous())
     let outliers = factor.outliers.map { ($0.numbers.contiguous(), columns: $0.columns) }
     let rowParts = partsOfRows(rows, panels: (outputs + 63) / 64)
-    let sums = sums ?? Self.sums(of: codes)
+    let sums = graft_has_int8_dot() ? sums ?? Self.sums(of: codes) : nil
     let product = graft_int8_product(
       x: codes.elements(), x_scale: scales.elements(), weight: weight.elements(),
       weight_scale: weightScales?.elements(), bias: bias?.elements(),

@@ -88,6 +88,30 @@ import Testing
     #expect(error < 0.02 && error > 0)
   }
 
+  /// What is kept from one loss to the next gives the same bits, and another head is noticed.
+  @Test(
+    .enabled(if: BFloat16Rows.isSupported),
+    arguments: [LossProducts.wholeNumbers, .wholeNumberRest])
+  func keptCodes(_ products: LossProducts) {
+    let labels = Tensor((0..<61).map { Int64($0 * 131 % 7001) })
+    let heads = [2, 3].map { Self.normal([7001, 96], seed: $0) }
+    func run(_ weight: Tensor, _ kept: KeptWordCodes?) -> [Tensor] {
+      let x = Self.normal([61, 96], seed: 1, scale: 0.3)
+      x.requiresGradient = true
+      let loss = linearCrossEntropy(
+        x, weight: weight, labels: labels, fused: true, products: products, kept: kept)
+      loss.backward()
+      return [loss.detached(), x.gradient ?? x]
+    }
+    let plain = heads.map { run($0, nil) }
+    #expect(!plain[0][0].isEqual(to: plain[1][0]))
+    let kept = KeptWordCodes()
+    for head in [0, 0, 0, 1, 1, 1, 0] {
+      let found = run(heads[head], kept)
+      #expect(zip(found, plain[head]).allSatisfy { $0.isEqual(to: $1) })
+    }
+  }
+
   /// Most shares of such rows are below one step, and words have much in common: rounded to nearest alone
   /// the gradient would be off by 1e-2.
   @Test(.enabled(if: BFloat16Rows.isSupported)) func noMassIsLost() {

@@ -62,10 +62,10 @@ import Testing
       relative: 1e-5)
     let error = Self.relativeError(found[0], exact[0])
     #expect(error > 1e-5 && error < 5e-3)
-    // Few rows are computed from the codes, as ever.
+    // Few rows are computed from the codes, as ever; another test may change the instruction set meanwhile.
     let one = x.narrowed(0, 0..<1)
     let plain = Linear4bit(weight: layers[0].weight, bias: layers[0].bias)
-    #expect(layers[0](one).isEqual(to: plain(one)))
+    expectClose(layers[0](one), plain(one), absolute: 1e-4, relative: 1e-5)
   }
 
   /// A group that multiplies whole numbers is its layers one by one, near those in float32.
@@ -95,10 +95,10 @@ import Testing
       #expect(first.map { $0[0].isEqual(to: found[0]) } ?? true)
       first = first ?? found
     }
-    // Few rows are computed from the codes, as ever.
+    // Few rows are computed from the codes, as ever; another test may change the instruction set meanwhile.
     let one = x.narrowed(0, 0..<1)
     let plain = Linear4bit(weight: layers[0].weight, bias: layers[0].bias)
-    #expect(layers[0](one).isEqual(to: plain(one)))
+    expectClose(layers[0](one), plain(one), absolute: 1e-4, relative: 1e-5)
   }
 
   static func layer(_ format: WeightFormat, _ width: Int, _ size: Int, seed: UInt64)

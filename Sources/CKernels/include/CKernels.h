@@ -162,12 +162,12 @@ typedef struct {
   graft_narrow_term term;
   int64_t outlier_count, rows, outputs, depth;
   int64_t row_parts;                  // How many parts the rows of a panel of outputs are split into.
-  const int32_t *_Nullable x_sums;    // [rows], by graft_int8_row_sums; for graft_int8_multiply, see below.
+  const int32_t *_Nullable x_sums;    // [rows], by graft_int8_row_sums; NULL to do without dot products.
   bool transposed, adds;
   float *_Nonnull y;                  // [rows, outputs]
 } graft_int8_product;
 
-// Whether the processor has dot products of bytes (VNNI) and they may be used: x_sums is read then.
+// Whether the processor has dot products of bytes (VNNI) and they may be used: x_sums may be given then.
 bool graft_has_int8_dot(void);
 
 // 128 times the sum of each row of x, for rows first..<end.

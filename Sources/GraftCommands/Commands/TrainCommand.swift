@@ -118,7 +118,7 @@ enum TrainCommand: Verb {
     base.ownDropout?.isAllowed = recipe.arguments[TrainOptions.baseDropout] != .off
     base.setInputGradients(
       recipe.arguments[TrainOptions.int8Backward] == .off ? .dequantized : .int8)
-    base.setComputeType((recipe.arguments[TrainOptions.computeType] ?? .bfloat16).dtype)
+    base.setComputeType((recipe.arguments[TrainOptions.computeType] ?? .int8).dtype)
     // It refuses what cannot be, and only then the directory may be emptied.
     let trainer = try Trainer(
       model: model, examples: run.examples, evaluation: run.evaluation, options: run.options,

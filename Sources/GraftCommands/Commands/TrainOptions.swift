@@ -206,12 +206,12 @@ enum TrainOptions {
       "With a quantised base: gradients pass its layers in whole numbers of 8 bits, which takes "
       + "less time; off: in float32.")
   static let computeType = Option<ComputeType>(
-    "compute-dtype", default: .bfloat16, group: "Optimiser",
+    "compute-dtype", default: .int8, group: "Optimiser",
     help:
       "Where the processor multiplies it: with a quantised base the type of products with 4-bit "
       + "layers, their head, and of attention, otherwise of the many small shares in the head's "
-      + "gradient; sums are float32. int8: 4-bit layers and head in whole numbers, the rest in "
-      + "bfloat16.")
+      + "gradient; sums are float32. int8: 4-bit layers and head in whole numbers but for the "
+      + "largest activations, the rest in bfloat16.")
 
   static let all: [any OptionDeclaration] =
     [

@@ -17,12 +17,13 @@ import Tensors
 ///   - labels: Right answers.
 ///   - needsGradient: Whether the gradient is wanted.
 ///   - products: What numbers both products are computed with; everything between is float32.
+///   - kept: Words in codes of earlier losses over the same head.
 ///   - words: Words of a part.
 /// - Returns: A scalar, and the gradient of x.
 /// - Note: Source: arXiv 2411.09009 (Cut Cross-Entropy), with the running normaliser of arXiv 1805.02867.
 func fusedCrossEntropy(
   _ x: Tensor, _ weight: Tensor, _ labels: Tensor, needsGradient: Bool,
-  products: LossProducts = .float32, words: Int = 1920
+  products: LossProducts = .float32, kept: KeptWordCodes? = nil, words: Int = 1920
 ) -> (loss: Tensor, gradient: Tensor?) {
   let (count, size) = (x.size(0), weight.size(0))
   let answers = labels.to(.int64).contiguous()
@@ -37,7 +38,8 @@ func fusedCrossEntropy(
   for start in stride(from: 0, to: size, by: words) {
     let part = weight.narrowed(0, start..<min(start + words, size)).contiguous()
     let codes =
-      coded != nil || needsGradient && products.codesWords ? WordCodes(part) : nil
+      coded != nil || needsGradient && products.codesWords
+      ? kept?.words(from: start, of: part) ?? WordCodes(part) : nil
     let scores =
       codes.flatMap { coded?.multiplied(by: $0, part) } ?? rounded?.multiplied(byRowsOf: part)
       ?? x.linear(part).contiguous()  // [N, P]

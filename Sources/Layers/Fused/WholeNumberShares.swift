@@ -54,7 +54,7 @@ struct WholeNumberShares {
     addLargeShares(shares, large, part, to: result, rowScale: sum?.rowScale)
     var factor = CodedRows.Factor(words.rows.codes, isTransposed: true)
     factor.term = NarrowTerm(
-      rows: offsets, columns: 0..<1, factor: words.columnSums().reshaped([1, size]))
+      rows: offsets, columns: 0..<1, factor: words.columnSums.reshaped([1, size]))
     CodedRows(codes: codes, scales: scales, sums: codeSums)
       .multiply(by: factor, into: result, adds: true)
     return result

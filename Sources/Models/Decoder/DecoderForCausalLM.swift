@@ -11,6 +11,7 @@ public final class DecoderForCausalLM: Module {
   ///
   /// Sums are float32; scores by other ways are not touched.
   public var lossProducts = LossProducts.float32
+  let keptWordCodes = KeptWordCodes()
 
   init(model: DecoderModel, head: Linear) {
     self.model = model

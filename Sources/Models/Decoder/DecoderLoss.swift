@@ -68,7 +68,7 @@ extension DecoderForCausalLM {
       return model.pass.exit {
         linearCrossEntropy(
           rows, weight: dense.weight.value, labels: shifted,
-          fused: model.usesFusedLayers, products: lossProducts)
+          fused: model.usesFusedLayers, products: lossProducts, kept: keptWordCodes)
       }
     }
     let asked = (shifted .!= Double(ignoredLabel)).nonzeroIndices().reshaped([-1])

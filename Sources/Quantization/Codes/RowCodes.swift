@@ -45,6 +45,13 @@ public struct RowCodes {
     self.init(codes: rows.codes, scales: rows.scales, dtype: .float32, sums: rows.sums)
   }
 
+  /// Takes rows that were rounded but for some columns.
+  init(_ input: CodedInput) {
+    self.init(
+      codes: input.rows.codes, scales: input.rows.scales, outlierColumns: input.outliers?.columns,
+      outliers: input.outliers?.numbers, dtype: .float32, sums: input.rows.sums)
+  }
+
   private init(
     codes: Tensor, scales: Tensor, outlierColumns: Tensor? = nil, outliers: Tensor? = nil,
     dtype: DType, sums: Tensor?
@@ -102,7 +109,8 @@ public struct RowCodes {
       let numbers = Tensor.empty([rows, outliers.count], dtype: .float32)
       let (columns, count) = (Int64(columns), Int64(outliers.count))
       forEachBlockRange(
-        rows, blockSize: outliers.count, [source, places, codes, numbers], name: "take_columns"
+        rows, blockSize: 16 * outliers.count, [source, places, codes, numbers],
+        name: "take_columns"
       ) {
         graft_take_columns(
           $0[0], type, columns, $0.elements(1, Int64.self), count, $1, $2,

@@ -23,9 +23,10 @@ public final class Linear4bit: LinearProjection {
   /// Type that products with more than a few rows of float32 are computed in: float32, bfloat16 or int8.
   ///
   /// Sums are float32. bitsandbytes calls it `bnb_4bit_compute_dtype`, and has no int8. Processors that
-  /// do not multiply bfloat16 compute in float32. With int8, x is quantised as by ``Linear8bit`` with its
-  /// usual threshold, and W is rounded by rows as for ``InputGradient/int8``: by at most s / 254, s its
-  /// row's largest magnitude, where the codes themselves are off by up to a sixth of their block's.
+  /// do not multiply bfloat16 compute in float32. With int8, x is rounded by rows but for the 16 columns
+  /// with the largest magnitudes, which meet W in float32, and W is rounded by rows as for
+  /// ``InputGradient/int8``: by at most s / 254, s its row's largest magnitude, where the codes themselves
+  /// are off by up to a sixth of their block's.
   public var productType = DType.float32
 
   /// Rows up to which reading the codes is faster than decoding them for a product of matrices.
@@ -139,7 +140,7 @@ public final class Linear4bit: LinearProjection {
     device.kind == .cpu && x.dtype == .float32 && x.count / max(inputSize, 1) > Self.fewRows
   }
 
-  private func quantized(_ rows: Tensor) -> RowCodes { RowCodes(quantizing: rows, threshold: 6) }
+  private func quantized(_ rows: Tensor) -> RowCodes { RowCodes(CodedInput(rows)) }
 
   /// The type that products of inputs of a type are computed in.
   private func computeType(_ type: DType) -> DType {
