@@ -1,16 +1,13 @@
 import CKernels
 
-/// Input of products in whole numbers of 8 bits, but for a few columns with large magnitudes.
+/// Input of products in whole numbers of 8 bits, but for the columns with the largest magnitudes.
 ///
 /// Some columns of what a language model's layers are given can be many times as large as the others. They
 /// meet the other factor in float32, as in arXiv 2208.07339; the steps of the other columns' codes are
-/// then fine. There they are those above a threshold; here they are those of the 16 largest magnitudes
-/// that stand out from the next one.
+/// then fine. There they are those above a threshold, here a fixed number of them.
 package struct CodedInput {
-  /// How many columns are left out at most, of inputs that are wide enough.
+  /// How many columns are left out, of inputs that are wide enough.
   static let mostColumns = 16
-  /// How many times as large as the largest magnitude behind ``mostColumns`` one is that stands out.
-  static let leastRatio: Float = 1.25
 
   /// Codes of the others; those columns' codes are 0.
   package let rows: CodedRows
@@ -23,7 +20,7 @@ package struct CodedInput {
   package init(_ x: Tensor) {
     let x = x.detached().contiguous()
     let size = x.size(1)
-    guard let columns = Self.columnsThatStandOut(x) else {
+    guard let columns = Self.largestColumns(x) else {
       rows = CodedRows(rounding: x)
       outliers = nil
       return
@@ -43,19 +40,16 @@ package struct CodedInput {
     (self.rows, outliers) = (rows, (numbers, columns))
   }
 
-  private static func columnsThatStandOut(_ x: Tensor) -> Tensor? {
-    let (count, size) = (x.size(0), x.size(1))
-    let most = min(mostColumns, size / 8)
-    guard most > 0 else { return nil }
+  private static func largestColumns(_ x: Tensor) -> Tensor? {
+    let (rows, size) = (x.size(0), x.size(1))
+    let count = min(mostColumns, size / 8)
+    guard count > 0 else { return nil }
     let magnitudes = Tensor.empty([size], dtype: .float32)
-    forEachBlockRange(size, blockSize: count, [x, magnitudes], name: "column_scales") {
+    forEachBlockRange(size, blockSize: rows, [x, magnitudes], name: "column_scales") {
       graft_column_scales(
-        $0[0], Int32(GRAFT_FLOAT32), Int64(count), Int64(size), 0, $1, $2,
+        $0[0], Int32(GRAFT_FLOAT32), Int64(rows), Int64(size), 0, $1, $2,
         $0.elements(1, Float.self))
     }
-    let largest = magnitudes.largest(most + 1)
-    let values = largest.values.array(of: Float.self)
-    let large = values.prefix(most).prefix { $0 > leastRatio * values[most] }.count
-    return large == 0 ? nil : largest.indices.narrowed(0, 0..<large)
+    return magnitudes.largest(count).indices
   }
 }

@@ -9,7 +9,7 @@ final class WordCodes {
   private(set) lazy var columnSums = summedColumns()
   /// Numbers of columns that were asked for, float32 `[words]`.
   private var columns: [Int64: Tensor] = [:]
-  /// How many of them are kept; most inputs have the same columns that stand out.
+  /// How many of them are kept; most inputs have the same largest ones.
   private static let mostColumns = 64
 
   /// Rounds words.
