@@ -24,9 +24,9 @@ public final class Linear4bit: LinearProjection {
   ///
   /// Sums are float32. bitsandbytes calls it `bnb_4bit_compute_dtype`, and has no int8. Processors that
   /// do not multiply bfloat16 compute in float32. With int8, x is rounded by rows but for the 16 columns
-  /// with the largest magnitudes, which meet W in float32, and W is rounded by rows as for
-  /// ``InputGradient/int8``: by at most s / 254, s its row's largest magnitude, where the codes themselves
-  /// are off by up to a sixth of their block's.
+  /// with the largest magnitudes, and W is rounded by rows as for ``InputGradient/int8``, which those
+  /// columns meet in float32: by at most s / 254, s its row's largest magnitude, where the codes
+  /// themselves are off by up to a sixth of their block's.
   public var productType = DType.float32
 
   /// Rows up to which reading the codes is faster than decoding them for a product of matrices.
