@@ -9,9 +9,9 @@ extension LossModel {
   /// Sums are float32. Over a quantised base these are the products of its loss that are not of whole
   /// numbers: those with 4-bit layers, of attention, and with the head. Where gradients pass layers in
   /// whole numbers, most of the head's gradient does so too; and where the layers' own products are of
-  /// whole numbers, the head's scores are (``LossProducts``). Without quantised layers it is the part of the head's gradient that
-  /// ``LossProducts/roundedRest`` says. Processors that do not multiply bfloat16 take float32 in its
-  /// place.
+  /// whole numbers, the head's scores are (``LossProducts``). Without quantised layers it is the part of
+  /// the head's gradient that ``LossProducts/roundedRest`` says. Processors that do not multiply bfloat16
+  /// take float32 in its place.
   ///
   /// - Parameter type: float32 or bfloat16; int8 for products of 4-bit layers in whole numbers and the
   ///   others in bfloat16.
